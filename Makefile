@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Copyright (C) 2026 The linux-iopf authors
+
+LANE ?= vtd
+
+.PHONY: help run check check-qemu selfcheck lanes shell deps tree kernel qemu guest mbox export \
+	series-check clean
+
+help:
+	@echo 'linux-iopf: device page faults (IOPF) on Linux 6.12, and the machine that proves them'
+	@echo
+	@echo '  make run           build all that is needed, boot the lane, show the demonstration'
+	@echo '  make check         all tests: static checks, unit tests, lanes, selfcheck'
+	@echo '  make lanes         only the lanes (LANES="vtd mock" for some of them)'
+	@echo '  make selfcheck     lanes that must fail do fail, for the right reason'
+	@echo '  make shell         a shell in the lane (LANE=$(LANE))'
+	@echo
+	@echo '  make tree          the kernel and QEMU series as git trees in out/linux and out/qemu'
+	@echo '  make export        the commits of those trees back into this repository'
+	@echo '  make mbox          the series as mails in out/mbox, with your git identity'
+	@echo '  make series-check  both series apply, and export back unchanged'
+	@echo '  make kernel|qemu|guest   build one product and print where it is'
+	@echo '  make check-qemu    the unit tests and qtests of the QEMU series'
+	@echo '  make deps          install the distribution'"'"'s packages, or print the one line'
+	@echo '  make clean         remove out/ (the cache stays: ~/.cache/linux-iopf)'
+	@echo
+	@echo '  KSRC=DIR QSRC=DIR  other base trees;  KVER=VERSION another linux-source-6.12 package'
+	@echo '  OFFLINE=1          never use the network;  UPDATE=1  look for newer base packages'
+	@echo '  IOPF_CACHE=DIR     where downloads and builds are kept;  OUT=DIR  instead of out/'
+	@echo '  JOBS=N             parallel jobs;  KVM=1  use KVM instead of TCG'
+
+run:
+	@scripts/build demo $(LANE)
+
+lanes:
+	@scripts/build run $(LANES)
+
+selfcheck:
+	@scripts/build selfcheck
+
+shell:
+	@scripts/build shell $(LANE)
+
+check:
+	@scripts/check
+
+check-qemu:
+	@scripts/check qemu
+
+series-check:
+	@scripts/series check linux
+	@scripts/series check qemu
+
+tree:
+	@scripts/series apply linux
+	@scripts/series apply qemu
+
+export:
+	@scripts/series export linux
+	@scripts/series export qemu
+
+mbox:
+	@scripts/series mbox linux
+	@scripts/series mbox qemu
+
+deps:
+	@scripts/build deps checks
+
+kernel:
+	@scripts/build path kernel $(or $(KERNEL),x86)
+
+qemu:
+	@scripts/build path qemu
+
+guest:
+	@scripts/build path guest $(or $(ARCH),x86)
+
+clean:
+	rm -rf out
