@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit tests of the Intel VT-d page request queue
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ */
+#include <kunit/test.h>
+#include <linux/bitfield.h>
+#include <linux/iommu.h>
+
+#include "iommu.h"
+#include "../iopf-core.h"
+
+#define RID		0x1234
+#define RID_OTHER	0x1235
+
+/* Literal bits, so that a wrong mask in prq.h is noticed. */
+#define P		BIT_ULL(8)		/* PASID present */
+#define X		BIT_ULL(52)		/* execute */
+#define S		BIT_ULL(53)		/* privileged */
+#define R		BIT_ULL(0)
+#define W		BIT_ULL(1)
+#define L		BIT_ULL(2)
+
+static struct page_req_dsc prq_req(u64 lo, u32 pasid, u64 hi, u32 group,
+				   u64 addr)
+{
+	struct page_req_dsc req = {
+		.qw = {
+			1 | lo | (u64)RID << 16 | (u64)pasid << 32,
+			hi | (u64)group << 3 | addr,
+		},
+	};
+
+	return req;
+}
+
+static void test_decode_fields(struct kunit *test)
+{
+	struct page_req_dsc req = prq_req(P, 0xfffff, R | W | L, 0x1ff,
+					  0x7f1234567000);
+	struct iopf_fault event;
+	struct iommu_fault_page_request *prm = &event.fault.prm;
+
+	memset(&event, 0xff, sizeof(event));
+	KUNIT_ASSERT_EQ(test, intel_prq_decode(&req, &event), INTEL_PRQ_REPORT);
+	KUNIT_EXPECT_EQ(test, event.fault.type, IOMMU_FAULT_PAGE_REQ);
+	KUNIT_EXPECT_EQ(test, prm->addr, 0x7f1234567000);
+	KUNIT_EXPECT_EQ(test, prm->pasid, 0xfffff);
+	KUNIT_EXPECT_EQ(test, prm->grpid, 0x1ff);
+	KUNIT_EXPECT_EQ(test, prm->perm,
+			IOMMU_FAULT_PERM_READ | IOMMU_FAULT_PERM_WRITE);
+	KUNIT_EXPECT_EQ(test, prm->flags,
+			IOMMU_FAULT_PAGE_REQUEST_PASID_VALID |
+			IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE |
+			IOMMU_FAULT_PAGE_RESPONSE_NEEDS_PASID);
+
+	/* Without PASID, whatever the field holds */
+	req = prq_req(0, 0x1234, W, 5, 0x1000);
+	KUNIT_ASSERT_EQ(test, intel_prq_decode(&req, &event), INTEL_PRQ_REPORT);
+	KUNIT_EXPECT_EQ(test, prm->pasid, IOMMU_NO_PASID);
+	KUNIT_EXPECT_EQ(test, prm->grpid, 5);
+	KUNIT_EXPECT_EQ(test, prm->flags, 0);
+	KUNIT_EXPECT_EQ(test, prm->perm, IOMMU_FAULT_PERM_WRITE);
+}
+
+struct prq_verdict_case {
+	const char *name;
+	u64 lo, hi, addr;
+	enum intel_prq_verdict verdict;
+};
+
+static const struct prq_verdict_case verdict_cases[] = {
+	{ "read", 0, R | L, 0x1000, INTEL_PRQ_REPORT },
+	{ "write", 0, W | L, 0x1000, INTEL_PRQ_REPORT },
+	{ "not last", 0, R, 0x1000, INTEL_PRQ_REPORT },
+	{ "pasid", P, R, 0x1000, INTEL_PRQ_REPORT },
+	{ "stop marker", P, L, 0, INTEL_PRQ_IGNORE },
+	{ "no stop marker without pasid", 0, L, 0, INTEL_PRQ_MALFORMED },
+	{ "no access", 0, 0, 0x1000, INTEL_PRQ_MALFORMED },
+	{ "no access, pasid", P, 0, 0x1000, INTEL_PRQ_MALFORMED },
+	{ "execute", P | X, R | L, 0x1000, INTEL_PRQ_MALFORMED },
+	{ "execute, not last", P | X, R, 0x1000, INTEL_PRQ_MALFORMED },
+	{ "execute without pasid", X, R | L, 0x1000, INTEL_PRQ_MALFORMED },
+	{ "privileged", P | S, R | L, 0x1000, INTEL_PRQ_MALFORMED },
+	{ "privileged stop marker", P | S, L, 0, INTEL_PRQ_IGNORE },
+	{ "high half, first stage", P, R | L, 0xffff800000000000,
+	  INTEL_PRQ_REPORT },
+	{ "high half, second stage", 0, R | L, 0x0000800000000000,
+	  INTEL_PRQ_REPORT },
+	{ "not canonical", P, R | L, 0x7ff0000000000000, INTEL_PRQ_MALFORMED },
+	{ "beyond all widths, no pasid", 0, R | L, 0x7ff0000000000000,
+	  INTEL_PRQ_REPORT },
+};
+
+static void prq_verdict_desc(const struct prq_verdict_case *c, char *desc)
+{
+	strscpy(desc, c->name, KUNIT_PARAM_DESC_SIZE);
+}
+
+KUNIT_ARRAY_PARAM(prq_verdict, verdict_cases, prq_verdict_desc);
+
+static void test_decode_verdict(struct kunit *test)
+{
+	const struct prq_verdict_case *c = test->param_value;
+	struct page_req_dsc req = prq_req(c->lo, c->lo & P ? 1 : 0, c->hi, 0,
+					  c->addr);
+	struct iopf_fault event;
+
+	KUNIT_EXPECT_EQ(test, intel_prq_decode(&req, &event), c->verdict);
+}
+
+static void test_decode_type(struct kunit *test)
+{
+	struct page_req_dsc req = prq_req(0, 0, R | L, 0, 0x1000);
+	struct iopf_fault event;
+
+	req.qw[0] ^= 3;
+	KUNIT_EXPECT_EQ(test, intel_prq_decode(&req, &event), INTEL_PRQ_IGNORE);
+}
+
+static void test_response(struct kunit *test)
+{
+	struct iommu_fault_page_request prm = {
+		.flags = IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE,
+		.grpid = 0x1ff,
+	};
+	struct qi_desc desc;
+
+	memset(&desc, 0xff, sizeof(desc));
+	intel_prq_encode_response(&desc, RID, &prm, IOMMU_PAGE_RESP_SUCCESS);
+	KUNIT_EXPECT_EQ(test, desc.qw0, 0x0000000012340009);
+	/* Bit 2 is reserved, although this is the last request. */
+	KUNIT_EXPECT_EQ(test, desc.qw1, 0x0000000000000ff8);
+	KUNIT_EXPECT_EQ(test, desc.qw2, 0);
+	KUNIT_EXPECT_EQ(test, desc.qw3, 0);
+
+	intel_prq_encode_response(&desc, RID, &prm, IOMMU_PAGE_RESP_INVALID);
+	KUNIT_EXPECT_EQ(test, desc.qw0, 0x0000000012341009);
+	intel_prq_encode_response(&desc, RID, &prm, IOMMU_PAGE_RESP_FAILURE);
+	KUNIT_EXPECT_EQ(test, desc.qw0, 0x000000001234f009);
+
+	prm.flags |= IOMMU_FAULT_PAGE_REQUEST_PASID_VALID;
+	prm.pasid = 0xfffff;
+	prm.grpid = 1;
+	intel_prq_encode_response(&desc, RID, &prm, IOMMU_PAGE_RESP_SUCCESS);
+	KUNIT_EXPECT_EQ(test, desc.qw0, 0x000fffff12340019);
+	KUNIT_EXPECT_EQ(test, desc.qw1, 0x8);
+}
+
+static void test_match(struct kunit *test)
+{
+	u64 plain = prq_req(0, 0, 0, 0, 0).qw[0];
+	u64 pasid1 = prq_req(P, 1, 0, 0, 0).qw[0];
+	u64 pasid0 = prq_req(P, 0, 0, 0, 0).qw[0];
+
+	KUNIT_EXPECT_TRUE(test, intel_prq_match(plain, RID, IOMMU_NO_PASID));
+	KUNIT_EXPECT_FALSE(test, intel_prq_match(plain, RID, 1));
+	KUNIT_EXPECT_TRUE(test, intel_prq_match(plain, RID, IOPF_ANY_PASID));
+	KUNIT_EXPECT_FALSE(test, intel_prq_match(plain, RID_OTHER,
+						 IOMMU_NO_PASID));
+	KUNIT_EXPECT_FALSE(test, intel_prq_match(plain, RID_OTHER,
+						 IOPF_ANY_PASID));
+	KUNIT_EXPECT_TRUE(test, intel_prq_match(pasid1, RID, 1));
+	KUNIT_EXPECT_FALSE(test, intel_prq_match(pasid1, RID, 2));
+	KUNIT_EXPECT_FALSE(test, intel_prq_match(pasid1, RID, IOMMU_NO_PASID));
+	KUNIT_EXPECT_TRUE(test, intel_prq_match(pasid1, RID, IOPF_ANY_PASID));
+	KUNIT_EXPECT_FALSE(test, intel_prq_match(pasid1, RID_OTHER, 1));
+	/* A device may use PASID 0. It uses the table entry of the RID. */
+	KUNIT_EXPECT_TRUE(test, intel_prq_match(pasid0, RID, IOMMU_NO_PASID));
+}
+
+static void test_drain_target(struct kunit *test)
+{
+	struct page_req_dsc *ring = kunit_kcalloc(test, PRQ_DEPTH,
+						  sizeof(*ring), GFP_KERNEL);
+	struct intel_prq_progress p = { .fetched = 100, .handled = 100 };
+
+	KUNIT_ASSERT_NOT_NULL(test, ring);
+
+	/* Across the end of the ring: none, pasid 1, plain, pasid 1, none */
+	ring[PRQ_DEPTH - 2] = prq_req(P, 7, R, 0, 0);
+	ring[PRQ_DEPTH - 1] = prq_req(P, 1, R, 0, 0);
+	ring[0] = prq_req(0, 0, R, 0, 0);
+	ring[1] = prq_req(P, 1, R, 0, 0);
+	ring[2] = prq_req(P, 7, R, 0, 0);
+	/* Not in the queue any more, or not yet */
+	ring[PRQ_DEPTH - 3] = prq_req(P, 3, R, 0, 0);
+	ring[3] = prq_req(P, 3, R, 0, 0);
+	p.head = (PRQ_DEPTH - 2) * 32;
+
+#define TARGET(rid, pasid) \
+	intel_prq_drain_target(&p, ring, 3 * 32, rid, pasid)
+	KUNIT_EXPECT_EQ(test, TARGET(RID, 1), 104);
+	KUNIT_EXPECT_EQ(test, TARGET(RID, IOMMU_NO_PASID), 103);
+	KUNIT_EXPECT_EQ(test, TARGET(RID, 7), 105);
+	KUNIT_EXPECT_EQ(test, TARGET(RID, 3), 100);
+	KUNIT_EXPECT_EQ(test, TARGET(RID, IOPF_ANY_PASID), 105);
+	KUNIT_EXPECT_EQ(test, TARGET(RID_OTHER, IOPF_ANY_PASID), 100);
+
+	/* One more is being handled, and its slot has been given back. */
+	p.fetched = 101;
+	p.current_qw0 = prq_req(P, 3, R, 0, 0).qw[0];
+	KUNIT_EXPECT_EQ(test, TARGET(RID, 3), 101);
+	KUNIT_EXPECT_EQ(test, TARGET(RID, 4), 100);
+	KUNIT_EXPECT_EQ(test, TARGET(RID, 1), 105);
+#undef TARGET
+
+	/* Empty, and counters that wrap */
+	p.head = 0;
+	KUNIT_EXPECT_EQ(test, intel_prq_drain_target(&p, ring, 0, RID, 3), 101);
+	p.fetched = ULONG_MAX;
+	p.handled = ULONG_MAX;
+	KUNIT_EXPECT_EQ(test,
+			intel_prq_drain_target(&p, ring, 2 * 32, RID, 1), 1);
+}
+
+static struct kunit_case prq_cases[] = {
+	KUNIT_CASE(test_decode_fields),
+	KUNIT_CASE_PARAM(test_decode_verdict, prq_verdict_gen_params),
+	KUNIT_CASE(test_decode_type),
+	KUNIT_CASE(test_response),
+	KUNIT_CASE(test_match),
+	KUNIT_CASE(test_drain_target),
+	{}
+};
+
+static struct kunit_suite prq_suite = {
+	.name = "intel-prq",
+	.test_cases = prq_cases,
+};
+
+kunit_test_suite(prq_suite);

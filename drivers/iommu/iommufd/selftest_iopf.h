@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Page requests of the mock device
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ */
+#ifndef __IOMMUFD_SELFTEST_IOPF_H
+#define __IOMMUFD_SELFTEST_IOPF_H
+
+#include <linux/iommu.h>
+#include <linux/spinlock.h>
+#include <linux/types.h>
+
+#include "iommufd_test.h"
+
+/**
+ * struct mock_iopf_log - What a mock device was answered
+ * @lock: protects the log
+ * @total: number of answers so far
+ * @answer: the last answers, the one with number n at n modulo size
+ */
+struct mock_iopf_log {
+	spinlock_t lock;
+	u32 total;
+	struct {
+		u32 grpid;
+		u32 pasid;
+		u32 code;
+	} answer[64];
+};
+
+void mock_iopf_log_init(struct mock_iopf_log *log);
+void mock_iopf_log_add(struct mock_iopf_log *log,
+		       const struct iommu_page_response *resp);
+int mock_iopf_log_get(struct mock_iopf_log *log, struct iommu_test_cmd *cmd);
+int mock_iopf_send(struct device *dev, struct iommu_test_cmd *cmd);
+
+#endif

@@ -1,0 +1,694 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit tests of the page request core
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ *
+ * A device that exists in memory only, whose IOMMU driver writes down what it
+ * is told to answer.
+ */
+#include <kunit/test.h>
+#include <linux/delay.h>
+#include <linux/slab.h>
+#include <linux/workqueue.h>
+
+#include "iopf-core.h"
+#include "iopf-enable.h"
+#include "iommu-priv.h"
+
+#define MAX_ANSWERS	32
+#define MAX_GROUPS	32
+
+#define LAST		IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE
+#define PASID		IOMMU_FAULT_PAGE_REQUEST_PASID_VALID
+
+struct iopf_test {
+	struct device dev;
+	struct dev_iommu dev_iommu;
+	struct iommu_device iommu_dev;
+	struct iommu_ops ops;
+	struct iommu_domain domain;
+	struct iommu_attach_handle handle;
+	struct iopf_queue *queue;
+
+	/* What the IOMMU driver was told to answer */
+	struct {
+		u32 grpid;
+		u32 pasid;
+		u32 flags;
+		u32 code;
+	} answer[MAX_ANSWERS];
+	unsigned int nr_answers;
+
+	/* What the handler has got */
+	struct iopf_group *group[MAX_GROUPS];
+	unsigned int nr_groups;
+	int handler_ret;
+	bool handler_dequeues;
+	struct work_struct work;
+	bool work_done;
+
+	/* How often the feature was switched, and what to say to that */
+	unsigned int enabled, disabled;
+	unsigned int nr_drains;
+	int enable_ret;
+	bool enable_without_queue;
+};
+
+static struct iopf_test *dev_to_test(struct device *dev)
+{
+	return container_of(dev, struct iopf_test, dev);
+}
+
+static void test_page_response(struct device *dev, struct iopf_fault *evt,
+			       struct iommu_page_response *resp)
+{
+	struct iopf_test *t = dev_to_test(dev);
+
+	if (t->nr_answers < MAX_ANSWERS) {
+		t->answer[t->nr_answers].grpid = resp->grpid;
+		t->answer[t->nr_answers].pasid = resp->pasid;
+		t->answer[t->nr_answers].flags = evt->fault.prm.flags;
+		t->answer[t->nr_answers].code = resp->code;
+	}
+	t->nr_answers++;
+}
+
+static int test_enable_feat(struct device *dev, enum iommu_dev_features feat)
+{
+	struct iopf_test *t = dev_to_test(dev);
+
+	if (t->enable_ret)
+		return t->enable_ret;
+	t->enabled++;
+	if (t->enable_without_queue)
+		return 0;
+	return iopf_queue_add_device(t->queue, dev);
+}
+
+static int test_disable_feat(struct device *dev, enum iommu_dev_features feat)
+{
+	struct iopf_test *t = dev_to_test(dev);
+
+	t->disabled++;
+	if (!t->enable_without_queue)
+		iopf_queue_remove_device(t->queue, dev);
+	return 0;
+}
+
+static void test_drain(struct device *dev)
+{
+	dev_to_test(dev)->nr_drains++;
+}
+
+static int test_handler(struct iopf_group *group)
+{
+	struct iopf_test *t = dev_to_test(group->fault_param->dev);
+
+	if (t->handler_ret)
+		return t->handler_ret;
+	if (t->handler_dequeues)
+		iopf_group_dequeue(group);
+	if (t->nr_groups < MAX_GROUPS)
+		t->group[t->nr_groups] = group;
+	t->nr_groups++;
+	return 0;
+}
+
+static struct iommu_fault_param *test_param(struct iopf_test *t)
+{
+	return rcu_dereference_protected(t->dev_iommu.fault_param, true);
+}
+
+/* Report as iommu_report_device_fault() does, but for the look-up. */
+static int __report(struct iopf_test *t, u32 grpid, u32 pasid, u32 flags,
+		    u64 addr, struct iommu_attach_handle *handle)
+{
+	struct iopf_fault evt = {
+		.fault = {
+			.type = IOMMU_FAULT_PAGE_REQ,
+			.prm = {
+				.flags = flags,
+				.pasid = pasid,
+				.grpid = grpid,
+				.perm = IOMMU_FAULT_PERM_READ,
+				.addr = addr,
+			},
+		},
+	};
+	struct iommu_fault_param *param = iopf_get_dev_fault_param(&t->dev);
+	int ret;
+
+	if (!param)
+		return iopf_report_orphan(&t->dev, &evt);
+	mutex_lock(&param->report_lock);
+	ret = iopf_report(param, &evt, handle);
+	mutex_unlock(&param->report_lock);
+	iopf_put_dev_fault_param(param);
+	return ret;
+}
+
+static int report(struct iopf_test *t, u32 grpid, u32 pasid, u32 flags,
+		  u64 addr)
+{
+	return __report(t, grpid, pasid, flags, addr, &t->handle);
+}
+
+static void report_malformed(struct iopf_test *t, u32 grpid, u32 pasid,
+			     u32 flags)
+{
+	struct iopf_fault evt = {
+		.fault = {
+			.type = IOMMU_FAULT_PAGE_REQ,
+			.prm = {
+				.flags = flags,
+				.pasid = pasid,
+				.grpid = grpid,
+			},
+		},
+	};
+
+	iopf_report_malformed(&t->dev, &evt);
+}
+
+static void answer_and_free(struct iopf_test *t, unsigned int i, u32 code)
+{
+	iopf_group_response(t->group[i], code);
+	iopf_free_group(t->group[i]);
+	t->group[i] = NULL;
+}
+
+static void expect_answer(struct kunit *test, unsigned int i, u32 grpid,
+			  u32 code)
+{
+	struct iopf_test *t = test->priv;
+
+	KUNIT_ASSERT_LT(test, i, t->nr_answers);
+	KUNIT_EXPECT_EQ(test, t->answer[i].grpid, grpid);
+	KUNIT_EXPECT_EQ(test, t->answer[i].code, code);
+}
+
+static int iopf_test_init(struct kunit *test)
+{
+	struct iopf_test *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, t);
+	t->dev.init_name = "iopf-kunit";
+	t->dev.iommu = &t->dev_iommu;
+	mutex_init(&t->dev_iommu.lock);
+	mutex_init(&t->dev_iommu.iopf_mutex);
+	t->dev_iommu.iommu_dev = &t->iommu_dev;
+	t->iommu_dev.ops = &t->ops;
+	t->ops.page_response = test_page_response;
+	t->ops.dev_enable_feat = test_enable_feat;
+	t->ops.dev_disable_feat = test_disable_feat;
+	t->domain.iopf_handler = test_handler;
+	t->handle.domain = &t->domain;
+	t->handler_dequeues = true;
+	t->queue = iopf_queue_alloc("iopf-kunit");
+	KUNIT_ASSERT_NOT_NULL(test, t->queue);
+	t->queue->drain = test_drain;
+	test->priv = t;
+	return 0;
+}
+
+/* For the tests which do not look at switching */
+static int iopf_test_init_queued(struct kunit *test)
+{
+	struct iopf_test *t;
+
+	iopf_test_init(test);
+	t = test->priv;
+	KUNIT_ASSERT_EQ(test, iopf_queue_add_device(t->queue, &t->dev), 0);
+	return 0;
+}
+
+static void iopf_test_exit(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+	unsigned int i;
+
+	if (!t)
+		return;
+	if (test_param(t))
+		iopf_queue_remove_device(t->queue, &t->dev);
+	for (i = 0; i < min(t->nr_groups, MAX_GROUPS); i++)
+		if (t->group[i])
+			iopf_free_group(t->group[i]);
+	iopf_queue_free(t->queue);
+}
+
+static void test_single(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+	struct iopf_group *group;
+
+	KUNIT_EXPECT_EQ(test, report(t, 7, 0, LAST, 0x1000), 0);
+	KUNIT_ASSERT_EQ(test, t->nr_groups, 1);
+	group = t->group[0];
+	KUNIT_EXPECT_EQ(test, group->fault_count, 1);
+	KUNIT_EXPECT_PTR_EQ(test, group->attach_handle, &t->handle);
+	KUNIT_EXPECT_EQ(test, group->last_fault.fault.prm.addr, 0x1000);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 0);
+
+	answer_and_free(t, 0, IOMMU_PAGE_RESP_SUCCESS);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 1);
+	expect_answer(test, 0, 7, IOMMU_PAGE_RESP_SUCCESS);
+}
+
+static void test_order(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+	struct iopf_fault *iopf;
+	u64 addr = 0;
+
+	report(t, 1, 0, 0, 0x0000);
+	report(t, 2, 0, 0, 0xf000);
+	report(t, 1, 0, 0, 0x1000);
+	report(t, 1, 0, 0, 0x2000);
+	KUNIT_EXPECT_EQ(test, t->nr_groups, 0);
+	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial, 4);
+	report(t, 1, 0, LAST, 0x3000);
+
+	KUNIT_ASSERT_EQ(test, t->nr_groups, 1);
+	KUNIT_EXPECT_EQ(test, t->group[0]->fault_count, 4);
+	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial, 1);
+	list_for_each_entry(iopf, &t->group[0]->faults, list) {
+		KUNIT_EXPECT_EQ(test, iopf->fault.prm.addr, addr);
+		addr += 0x1000;
+	}
+	KUNIT_EXPECT_EQ(test, addr, 0x4000);
+	answer_and_free(t, 0, IOMMU_PAGE_RESP_SUCCESS);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 1);
+}
+
+/* The same index for two PASIDs and without PASID makes three groups. */
+static void test_group_identity(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+	unsigned int i;
+
+	report(t, 5, 1, PASID, 0x1000);
+	report(t, 5, 2, PASID, 0x2000);
+	report(t, 5, 2, PASID, 0x3000);
+	/* Without PASID the field means nothing. */
+	report(t, 5, 1, 0, 0x4000);
+	report(t, 5, 2, 0, 0x5000);
+	report(t, 5, 3, 0, 0x6000);
+	report(t, 5, 1, PASID | LAST, 0x7000);
+	report(t, 5, 2, PASID | LAST, 0x8000);
+	report(t, 5, 0, LAST, 0x9000);
+
+	KUNIT_ASSERT_EQ(test, t->nr_groups, 3);
+	for (i = 0; i < 3; i++) {
+		KUNIT_EXPECT_EQ(test, t->group[i]->fault_count, i + 2);
+		answer_and_free(t, i, IOMMU_PAGE_RESP_SUCCESS);
+	}
+	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial, 0);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 3);
+	KUNIT_EXPECT_EQ(test, t->answer[1].pasid, 2);
+	KUNIT_EXPECT_TRUE(test, t->answer[1].flags & PASID);
+	KUNIT_EXPECT_FALSE(test, t->answer[2].flags & PASID);
+}
+
+/* The index may be used again before the first group was answered. */
+static void test_same_index_twice(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+
+	report(t, 9, 0, LAST, 0x1000);
+	report(t, 9, 0, 0, 0x2000);
+	report(t, 9, 0, LAST, 0x3000);
+	KUNIT_ASSERT_EQ(test, t->nr_groups, 2);
+	KUNIT_EXPECT_EQ(test, t->group[0]->fault_count, 1);
+	KUNIT_EXPECT_EQ(test, t->group[1]->fault_count, 2);
+	answer_and_free(t, 1, IOMMU_PAGE_RESP_INVALID);
+	answer_and_free(t, 0, IOMMU_PAGE_RESP_SUCCESS);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 2);
+	expect_answer(test, 0, 9, IOMMU_PAGE_RESP_INVALID);
+	expect_answer(test, 1, 9, IOMMU_PAGE_RESP_SUCCESS);
+}
+
+static void test_malformed(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+
+	/* In the middle: refused as a whole, with the last one. */
+	report(t, 3, 0, 0, 0x1000);
+	report(t, 3, 0, 0, 0x2000);
+	report_malformed(t, 3, 0, 0);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 0);
+	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial, 1);
+	report(t, 3, 0, 0, 0x3000);
+	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial, 1);
+	KUNIT_EXPECT_EQ(test, report(t, 3, 0, LAST, 0x4000), -EINVAL);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 1);
+	expect_answer(test, 0, 3, IOMMU_PAGE_RESP_INVALID);
+
+	/* As the first, and as the last. */
+	report_malformed(t, 4, 0, 0);
+	report(t, 4, 0, LAST, 0x1000);
+	expect_answer(test, 1, 4, IOMMU_PAGE_RESP_INVALID);
+	report(t, 5, 0, 0, 0x1000);
+	report_malformed(t, 5, 0, LAST);
+	expect_answer(test, 2, 5, IOMMU_PAGE_RESP_INVALID);
+	KUNIT_EXPECT_EQ(test, t->nr_groups, 0);
+
+	/* Nothing of it sticks. */
+	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial, 0);
+	report(t, 3, 0, LAST, 0x1000);
+	KUNIT_ASSERT_EQ(test, t->nr_groups, 1);
+	KUNIT_EXPECT_EQ(test, t->group[0]->fault_count, 1);
+	answer_and_free(t, 0, IOMMU_PAGE_RESP_SUCCESS);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 4);
+}
+
+static void test_bound(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+	unsigned int i;
+
+	for (i = 0; i < IOPF_MAX_PARTIAL; i++)
+		KUNIT_ASSERT_EQ(test, report(t, i % 4, 0, 0, i * 0x1000), 0);
+	KUNIT_EXPECT_EQ(test, report(t, 0, 0, 0, 0), -ENOSPC);
+	KUNIT_EXPECT_EQ(test, report(t, 4, 0, 0, 0), -ENOSPC);
+	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial, IOPF_MAX_PARTIAL);
+
+	/* No room to remember this one. It will be asked for again. */
+	report_malformed(t, 4, 0, 0);
+	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial, IOPF_MAX_PARTIAL);
+	/* This one is known, and gets smaller by it. */
+	report_malformed(t, 3, 0, 0);
+	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial,
+			IOPF_MAX_PARTIAL * 3 / 4 + 1);
+
+	/* Last requests always get through. */
+	report(t, 0, 0, LAST, 0);
+	KUNIT_ASSERT_EQ(test, t->nr_groups, 1);
+	KUNIT_EXPECT_EQ(test, t->group[0]->fault_count,
+			IOPF_MAX_PARTIAL / 4 + 1);
+	answer_and_free(t, 0, IOMMU_PAGE_RESP_SUCCESS);
+
+	iopf_queue_discard_partial(t->queue);
+	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial, 0);
+	KUNIT_EXPECT_TRUE(test, list_empty(&test_param(t)->partial));
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 1);
+}
+
+static void test_discard_one_pasid(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+
+	report(t, 1, 1, PASID, 0x1000);
+	report(t, 1, 2, PASID, 0x1000);
+	report(t, 1, 0, 0, 0x1000);
+	iopf_partial_discard(test_param(t), 1);
+	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial, 2);
+	iopf_partial_discard(test_param(t), IOMMU_NO_PASID);
+	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial, 1);
+	report(t, 1, 2, PASID | LAST, 0x2000);
+	KUNIT_ASSERT_EQ(test, t->nr_groups, 1);
+	KUNIT_EXPECT_EQ(test, t->group[0]->fault_count, 2);
+	answer_and_free(t, 0, IOMMU_PAGE_RESP_SUCCESS);
+}
+
+static void test_no_handler(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+
+	KUNIT_EXPECT_EQ(test, __report(t, 1, 0, 0, 0x1000, NULL), -EINVAL);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 0);
+	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial, 0);
+	/* What is left from the time when there was one is dropped. */
+	report(t, 1, 0, 0, 0x1000);
+	KUNIT_EXPECT_EQ(test, __report(t, 1, 0, LAST, 0x1000, NULL), -EINVAL);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 1);
+	expect_answer(test, 0, 1, IOMMU_PAGE_RESP_INVALID);
+	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial, 0);
+}
+
+static void test_handler_fails(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+
+	t->handler_ret = -EPIPE;
+	report(t, 1, 0, 0, 0x1000);
+	report(t, 1, 0, LAST, 0x2000);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 1);
+	expect_answer(test, 0, 1, IOMMU_PAGE_RESP_INVALID);
+
+	/* The device shall try again, and never stop for this. */
+	t->handler_ret = -ENOMEM;
+	report(t, 2, 0, LAST, 0x1000);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 2);
+	expect_answer(test, 1, 2, IOMMU_PAGE_RESP_SUCCESS);
+	KUNIT_EXPECT_TRUE(test, list_empty(&test_param(t)->faults));
+}
+
+static void test_remove_answers_once(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+
+	report(t, 1, 0, LAST, 0x1000);
+	t->handler_dequeues = false;
+	report(t, 2, 0, LAST, 0x2000);
+	report(t, 3, 0, LAST, 0x3000);
+	report(t, 4, 0, 0, 0x4000);
+	answer_and_free(t, 2, IOMMU_PAGE_RESP_SUCCESS);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 1);
+
+	iopf_queue_remove_device(t->queue, &t->dev);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 3);
+	expect_answer(test, 1, 1, IOMMU_PAGE_RESP_INVALID);
+	expect_answer(test, 2, 2, IOMMU_PAGE_RESP_INVALID);
+
+	/* The handlers still own the groups, but are late with the answer. */
+	answer_and_free(t, 0, IOMMU_PAGE_RESP_SUCCESS);
+	answer_and_free(t, 1, IOMMU_PAGE_RESP_SUCCESS);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 3);
+}
+
+static void test_report_after_remove(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+	struct iommu_fault_param *param = iopf_get_dev_fault_param(&t->dev);
+	struct iopf_fault evt = { .fault.prm = { .grpid = 6, .flags = LAST } };
+
+	KUNIT_ASSERT_NOT_NULL(test, param);
+	iopf_queue_remove_device(t->queue, &t->dev);
+
+	/* One that had its reference before, and one that comes later */
+	mutex_lock(&param->report_lock);
+	KUNIT_EXPECT_EQ(test, iopf_report(param, &evt, &t->handle), -ENODEV);
+	mutex_unlock(&param->report_lock);
+	iopf_put_dev_fault_param(param);
+	KUNIT_EXPECT_EQ(test, report(t, 7, 0, LAST, 0x1000), -ENODEV);
+	KUNIT_EXPECT_EQ(test, report(t, 8, 0, 0, 0x1000), -ENODEV);
+	report_malformed(t, 9, 0, LAST);
+
+	KUNIT_EXPECT_EQ(test, t->nr_groups, 0);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 3);
+	expect_answer(test, 0, 6, IOMMU_PAGE_RESP_INVALID);
+	expect_answer(test, 1, 7, IOMMU_PAGE_RESP_INVALID);
+	expect_answer(test, 2, 9, IOMMU_PAGE_RESP_INVALID);
+}
+
+/* What happens before a reset: answered, and on again */
+static void test_abort(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+
+	report(t, 1, 0, LAST, 0x1000);
+	report(t, 2, 0, 0, 0x1000);
+	iommu_iopf_abort(&t->dev);
+	KUNIT_EXPECT_EQ(test, t->nr_drains, 1);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 1);
+	expect_answer(test, 0, 1, IOMMU_PAGE_RESP_INVALID);
+	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial, 0);
+
+	/* The index is in use again when the old answer comes. */
+	report(t, 1, 0, LAST, 0x2000);
+	answer_and_free(t, 0, IOMMU_PAGE_RESP_SUCCESS);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 1);
+	answer_and_free(t, 1, IOMMU_PAGE_RESP_SUCCESS);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 2);
+	expect_answer(test, 1, 1, IOMMU_PAGE_RESP_SUCCESS);
+
+	iopf_queue_remove_device(t->queue, &t->dev);
+	iommu_iopf_abort(&t->dev);
+	KUNIT_EXPECT_EQ(test, t->nr_drains, 1);
+}
+
+static void test_sync_work(struct work_struct *work)
+{
+	struct iopf_test *t = container_of(work, struct iopf_test, work);
+
+	/* Let the other side begin to wait. It must, but may also be late. */
+	msleep(20);
+	t->work_done = true;
+	answer_and_free(t, 0, IOMMU_PAGE_RESP_SUCCESS);
+}
+
+static void test_sync_waits_for_handler(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+
+	t->handler_dequeues = false;
+	report(t, 1, 0, LAST, 0x1000);
+	report(t, 2, 0, 0, 0x1000);
+	KUNIT_ASSERT_EQ(test, t->nr_groups, 1);
+
+	INIT_WORK_ONSTACK(&t->work, test_sync_work);
+	schedule_work(&t->work);
+	iopf_dev_sync(&t->dev, IOMMU_NO_PASID, &t->handle);
+	KUNIT_EXPECT_TRUE(test, t->work_done);
+	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial, 0);
+	flush_work(&t->work);
+	destroy_work_on_stack(&t->work);
+}
+
+/* Must return, which is all there is to test. */
+static void test_sync_leaves_others(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+	struct iommu_attach_handle other = { .domain = &t->domain };
+
+	report(t, 1, 0, LAST, 0x1000);
+	iopf_dev_sync(&t->dev, IOMMU_NO_PASID, &t->handle);
+	t->handler_dequeues = false;
+	__report(t, 2, 1, PASID | LAST, 0x1000, &other);
+	iopf_dev_sync(&t->dev, IOMMU_NO_PASID, &t->handle);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 0);
+	answer_and_free(t, 0, IOMMU_PAGE_RESP_SUCCESS);
+	answer_and_free(t, 1, IOMMU_PAGE_RESP_SUCCESS);
+}
+
+static void test_response_codes(struct kunit *test)
+{
+	KUNIT_EXPECT_EQ(test, iopf_resp_to_pcie(IOMMU_PAGE_RESP_SUCCESS), 0);
+	KUNIT_EXPECT_EQ(test, iopf_resp_to_pcie(IOMMU_PAGE_RESP_INVALID), 1);
+	KUNIT_EXPECT_EQ(test, iopf_resp_to_pcie(IOMMU_PAGE_RESP_FAILURE), 0xf);
+	KUNIT_EXPECT_EQ(test, iopf_resp_to_pcie(0xf), 0xf);
+	KUNIT_EXPECT_EQ(test, iopf_resp_to_pcie(U32_MAX), 0xf);
+}
+
+static void test_enable_counts(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+	struct iommu_domain plain = {};
+
+	/* A driver and a domain, in either order */
+	KUNIT_EXPECT_EQ(test, iopf_dev_get(&t->dev), 0);
+	KUNIT_EXPECT_EQ(test, iopf_attach_prepare(&t->dev, &t->domain), 0);
+	iopf_attach_finish(&t->dev, &t->domain);
+	KUNIT_EXPECT_EQ(test, t->enabled, 1);
+	KUNIT_EXPECT_EQ(test, iopf_dev_put(&t->dev), 0);
+	KUNIT_EXPECT_EQ(test, t->disabled, 0);
+
+	/* From one domain with handler to the next: still on */
+	KUNIT_EXPECT_EQ(test, iopf_attach_prepare(&t->dev, &t->domain), 0);
+	iopf_attach_finish(&t->dev, &t->domain);
+	KUNIT_EXPECT_EQ(test, t->dev_iommu.iopf_users, 1);
+
+	KUNIT_EXPECT_EQ(test, iopf_attach_prepare(&t->dev, &plain), 0);
+	KUNIT_EXPECT_EQ(test, t->disabled, 0);
+	iopf_attach_finish(&t->dev, &plain);
+	KUNIT_EXPECT_EQ(test, t->disabled, 1);
+
+	/* An attach that fails leaves things as they were. */
+	KUNIT_EXPECT_EQ(test, iopf_attach_prepare(&t->dev, &t->domain), 0);
+	KUNIT_EXPECT_EQ(test, t->enabled, 2);
+	iopf_attach_finish(&t->dev, &plain);
+	KUNIT_EXPECT_EQ(test, t->disabled, 2);
+	KUNIT_EXPECT_EQ(test, t->dev_iommu.iopf_users, 0);
+
+	KUNIT_EXPECT_EQ(test, iopf_dev_put(&t->dev), -EINVAL);
+}
+
+static void test_enable_refused(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+
+	t->enable_ret = -ENOTBLK;
+	KUNIT_EXPECT_EQ(test, iopf_attach_prepare(&t->dev, &t->domain),
+			-ENOTBLK);
+	KUNIT_EXPECT_EQ(test, t->dev_iommu.iopf_users, 0);
+	t->enable_ret = 0;
+
+	/* Accepted by the driver, but nothing would ever be delivered. */
+	t->enable_without_queue = true;
+	KUNIT_EXPECT_EQ(test, iopf_attach_prepare(&t->dev, &t->domain),
+			-ENODEV);
+	KUNIT_EXPECT_EQ(test, t->enabled, 1);
+	KUNIT_EXPECT_EQ(test, t->disabled, 1);
+	/* Drivers which ask for the feature know what they do. */
+	KUNIT_EXPECT_EQ(test, iopf_dev_get(&t->dev), 0);
+	KUNIT_EXPECT_EQ(test, iopf_dev_put(&t->dev), 0);
+
+	t->ops.dev_enable_feat = NULL;
+	KUNIT_EXPECT_EQ(test, iopf_attach_prepare(&t->dev, &t->domain),
+			-ENODEV);
+	t->dev.iommu = NULL;
+	KUNIT_EXPECT_EQ(test, iopf_dev_get(&t->dev), -ENODEV);
+	KUNIT_EXPECT_EQ(test, iopf_dev_put(&t->dev), -EBUSY);
+	t->dev.iommu = &t->dev_iommu;
+}
+
+/* When the last user goes, what is open is answered. */
+static void test_disable_answers(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+
+	KUNIT_ASSERT_EQ(test, iopf_attach_prepare(&t->dev, &t->domain), 0);
+	report(t, 1, 0, LAST, 0x1000);
+	report(t, 2, 0, LAST, 0x2000);
+	answer_and_free(t, 0, IOMMU_PAGE_RESP_SUCCESS);
+	iopf_attach_finish(&t->dev, NULL);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 2);
+	expect_answer(test, 0, 1, IOMMU_PAGE_RESP_SUCCESS);
+	expect_answer(test, 1, 2, IOMMU_PAGE_RESP_INVALID);
+	answer_and_free(t, 1, IOMMU_PAGE_RESP_SUCCESS);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 2);
+}
+
+static struct kunit_case iopf_core_cases[] = {
+	KUNIT_CASE(test_single),
+	KUNIT_CASE(test_order),
+	KUNIT_CASE(test_group_identity),
+	KUNIT_CASE(test_same_index_twice),
+	KUNIT_CASE(test_malformed),
+	KUNIT_CASE(test_bound),
+	KUNIT_CASE(test_discard_one_pasid),
+	KUNIT_CASE(test_no_handler),
+	KUNIT_CASE(test_handler_fails),
+	KUNIT_CASE(test_remove_answers_once),
+	KUNIT_CASE(test_report_after_remove),
+	KUNIT_CASE(test_abort),
+	KUNIT_CASE(test_sync_waits_for_handler),
+	KUNIT_CASE(test_sync_leaves_others),
+	KUNIT_CASE(test_response_codes),
+	{}
+};
+
+static struct kunit_suite iopf_core_suite = {
+	.name = "iopf-core",
+	.init = iopf_test_init_queued,
+	.exit = iopf_test_exit,
+	.test_cases = iopf_core_cases,
+};
+
+static struct kunit_case iopf_enable_cases[] = {
+	KUNIT_CASE(test_enable_counts),
+	KUNIT_CASE(test_enable_refused),
+	KUNIT_CASE(test_disable_answers),
+	{}
+};
+
+static struct kunit_suite iopf_enable_suite = {
+	.name = "iopf-enable",
+	.init = iopf_test_init,
+	.exit = iopf_test_exit,
+	.test_cases = iopf_enable_cases,
+};
+
+kunit_test_suites(&iopf_core_suite, &iopf_enable_suite);

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Page request core: when the I/O page faults of a device are on
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ */
+#ifndef __IOPF_ENABLE_H
+#define __IOPF_ENABLE_H
+
+#include <linux/iommu.h>
+
+#ifdef CONFIG_IOMMU_IOPF
+int iopf_dev_get(struct device *dev);
+int iopf_dev_put(struct device *dev);
+int iopf_attach_prepare(struct device *dev, struct iommu_domain *domain);
+void iopf_attach_finish(struct device *dev, struct iommu_domain *domain);
+#else
+static inline int iopf_dev_get(struct device *dev)
+{
+	return -ENODEV;
+}
+
+static inline int iopf_dev_put(struct device *dev)
+{
+	return -EBUSY;
+}
+
+static inline int iopf_attach_prepare(struct device *dev,
+				      struct iommu_domain *domain)
+{
+	return domain->iopf_handler ? -ENODEV : 0;
+}
+
+static inline void iopf_attach_finish(struct device *dev,
+				      struct iommu_domain *domain)
+{
+}
+#endif /* CONFIG_IOMMU_IOPF */
+#endif /* __IOPF_ENABLE_H */

@@ -1,0 +1,503 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * iopf demo: the emulated test endpoint reads and writes memory that no one
+ * mapped, and the program maps it while the device waits.
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "server.h"
+#include "testdev.h"
+
+static const char usage[] =
+"Usage: iopf demo [OPTION]... [DEVICE]\n"
+"Let the emulated test endpoint (1234:11f0) write and read memory that no one\n"
+"mapped. DEVICE is the first such device on vfio-pci by default.\n"
+"\n"
+"  --size N       bytes to write and to read (default 1M)\n"
+"  --groups N     transfers to cut that into; each asks for its pages as one\n"
+"                 group (default 16)\n"
+"  --iova ADDR    where (default 0x100000000)\n"
+"  --invalid      answer INVALID: the device has to report failed transfers\n"
+"  --verbose      a line for every group\n"
+"  --help         this text\n"
+"  --version      version\n";
+
+enum { OPT_SIZE = 256, OPT_GROUPS, OPT_IOVA, OPT_INVALID };
+
+static const struct option options[] = {
+	{ "size", required_argument, NULL, OPT_SIZE },
+	{ "groups", required_argument, NULL, OPT_GROUPS },
+	{ "iova", required_argument, NULL, OPT_IOVA },
+	{ "invalid", no_argument, NULL, OPT_INVALID },
+	{ "verbose", no_argument, NULL, 'v' },
+	{ "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, 'V' },
+	{ NULL, 0, NULL, 0 }
+};
+
+/* Without any progress for so long, something is broken. */
+#define STUCK_MS	30000
+/* How often to look at the ring although no interrupt came. */
+#define LOOK_MS		100
+/* Seeds of the patterns the device and the program write. */
+#define SEED_DEVICE	0x1090f
+#define SEED_CPU	0xc0ffee
+
+struct demo {
+	__u64 size;
+	__u64 groups;
+	__u64 iova;
+	bool invalid;
+	bool verbose;
+	char bdf[16];
+	int step;
+	__u64 chunk;		/* bytes of one transfer */
+	__u64 transfers;	/* that ended as expected */
+	struct iopf_ctx *ctx;
+	struct iopf_dev *dev;
+	struct testdev td;
+	struct server s;
+	struct iopf_stat age;	/* response times that the device saw */
+	__u32 responses;	/* read from its log */
+};
+
+/* Returns -1 to go on, or an exit status. */
+static int parse_args(int argc, char **argv, struct demo *d)
+{
+	int opt;
+
+	d->size = 1 << 20;
+	d->groups = 16;
+	d->iova = 1ULL << 32;
+	while ((opt = cli_getopt(argc, argv, "vhV", options)) != -1) {
+		switch (opt) {
+		case OPT_SIZE:
+			if (!cli_size("--size", optarg, &d->size))
+				return CLI_ERROR;
+			break;
+		case OPT_GROUPS:
+			if (!cli_number("--groups", optarg,
+					TESTDEV_RING_SIZE / 2, &d->groups))
+				return CLI_ERROR;
+			break;
+		case OPT_IOVA:
+			if (!cli_size("--iova", optarg, &d->iova))
+				return CLI_ERROR;
+			break;
+		case OPT_INVALID:
+			d->invalid = true;
+			break;
+		case 'v':
+			d->verbose = true;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return CLI_OK;
+		case 'V':
+			puts("iopf " IOPF_VERSION);
+			return CLI_OK;
+		default:
+			return CLI_ERROR;
+		}
+	}
+	if (optind + 1 < argc)
+		return cli_error("one device is enough");
+	if (optind < argc && iopf_pci_bdf(argv[optind], d->bdf))
+		return cli_lib_error();
+	return -1;
+}
+
+/* Whole pages per transfer; at most 1 GiB each for the 32-bit length field. */
+static int check_args(struct demo *d)
+{
+	__u64 page = sysconf(_SC_PAGESIZE);
+
+	if (!d->size || d->size > 1ULL << 32)
+		return cli_error("--size: give something from 1 to 4G");
+	if (!d->groups)
+		return cli_error("--groups: give at least 1");
+	d->size = (d->size + page - 1) / page * page;
+	if (d->groups > d->size / page)
+		d->groups = d->size / page;
+	d->chunk = (d->size / page + d->groups - 1) / d->groups * page;
+	if (d->chunk > 1ULL << 30)
+		return cli_error("--groups: %llu transfers are too few for this size; give more",
+				 d->groups);
+	d->groups = (d->size + d->chunk - 1) / d->chunk;
+	return -1;
+}
+
+static int find_testdev(const struct iopf_pci *pci, void *arg)
+{
+	struct iopf_pci *found = arg;
+
+	if (!testdev_is(pci))
+		return 0;
+	/* The best so far: one that can be opened. */
+	if (!found->bdf[0] || pci->cdev[0])
+		*found = *pci;
+	return pci->cdev[0] != 0;
+}
+
+static int choose_device(struct demo *d)
+{
+	struct iopf_pci found = { 0 };
+
+	if (d->bdf[0])
+		return 0;
+	iopf_pci_scan(find_testdev, &found);
+	if (!found.bdf[0])
+		return iopf_err(-ENODEV,
+				"there is no test endpoint (PCI id 1234:11f0); start the machine with one, or use 'iopf serve' with your device");
+	memcpy(d->bdf, found.bdf, sizeof(d->bdf));
+	return 0;
+}
+
+__printf(2, 3) static void say(struct demo *d, const char *fmt, ...)
+{
+	va_list ap;
+
+	printf("%d. ", ++d->step);
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	putchar('\n');
+	/* Enough lines to see what happens, not more. */
+	d->s.log_left = d->verbose ? ~0ULL : 4;
+}
+
+static void drain_irqs(struct testdev *td)
+{
+	unsigned int i;
+	__u64 count;
+
+	for (i = 0; i < IOPF_TD_VECTORS; i++)
+		if (read(td->irq[i], &count, sizeof(count)) < 0)
+			continue;
+	testdev_set(td, IOPF_TD_REG_IRQ_CAUSE, IOPF_TD_IRQ_ALL);
+}
+
+/* Serve faults until descriptor @slot has ended. */
+static int finish(struct demo *d, unsigned int slot, struct testdev_result *r)
+{
+	struct pollfd pfd[] = {
+		{ .fd = iopf_queue_fd(d->s.queue), .events = POLLIN },
+		{ .fd = d->td.irq[0], .events = POLLIN },
+		{ .fd = d->td.irq[1], .events = POLLIN },
+	};
+	__u64 since = iopf_now();
+	int ret;
+
+	while (!testdev_done(&d->td, slot, r)) {
+		if (poll(pfd, 3, LOOK_MS) < 0 && errno != EINTR)
+			return iopf_err(-errno, "poll: %s", strerror(errno));
+		if (pfd[1].revents || pfd[2].revents)
+			drain_irqs(&d->td);
+		ret = server_run(&d->s);
+		if (ret < 0)
+			return ret;
+		if (ret)
+			since = iopf_now();
+		if (iopf_now() - since > STUCK_MS * 1000000ULL)
+			return iopf_err(-ETIMEDOUT,
+					"the device makes no progress: %u page requests unanswered, status %#x; see the kernel log",
+					testdev_reg(&d->td, IOPF_TD_REG_PRI_OUTSTANDING),
+					testdev_reg(&d->td, IOPF_TD_REG_STATUS));
+	}
+	return 0;
+}
+
+static int check_result(struct demo *d, const struct testdev_op *op,
+			const struct testdev_result *r)
+{
+	if (!d->invalid) {
+		if (r->status == IOPF_TD_ST_OK && r->done == op->length)
+			return 0;
+		return iopf_err(-EIO,
+				"transfer at %#llx failed: %s after %u of %u bytes (error %d at %#llx)",
+				op->iova, testdev_status(r->status), r->done,
+				op->length, r->ret, r->fail_addr);
+	}
+	if (r->status == IOPF_TD_ST_RSP_INVALID && !r->done)
+		return 0;
+	return iopf_err(-EIO,
+			"transfer at %#llx should have failed, the device reports: %s, %u bytes done",
+			op->iova, testdev_status(r->status), r->done);
+}
+
+/* All transfers of one direction, one after the other. */
+static int run_transfers(struct demo *d, unsigned int opcode, __u64 iova,
+			 __u32 seed)
+{
+	struct testdev_op op = {
+		.opcode = opcode,
+		.flags = IOPF_TD_F_GROUP | IOPF_TD_F_IRQ,
+	};
+	struct testdev_result r;
+	unsigned int slot;
+	__u64 at;
+	int ret;
+
+	for (at = 0; at < d->size; at += d->chunk) {
+		op.iova = iova + at;
+		op.length = d->size - at < d->chunk ? d->size - at : d->chunk;
+		op.data = seed + (__u32)(at / 4) * IOPF_TD_PATTERN_STEP;
+		ret = testdev_submit(&d->td, &op, &slot);
+		if (ret)
+			return ret;
+		ret = finish(d, slot, &r);
+		if (ret)
+			return ret;
+		ret = check_result(d, &op, &r);
+		if (ret)
+			return ret;
+		d->transfers++;
+		if (d->invalid && at == 0)
+			printf("  the device reports: %s at %#llx, 0 of %u bytes done\n",
+			       testdev_status(r.status), r.fail_addr,
+			       op.length);
+	}
+	return 0;
+}
+
+static void collect_ages(struct demo *d)
+{
+	__u32 head = testdev_responses(&d->td);
+	struct testdev_response r;
+
+	for (; d->responses != head; d->responses++)
+		if (!testdev_response(&d->td, d->responses, &r) &&
+		    !(r.flags & (IOPF_TD_RSP_F_AUTO | IOPF_TD_RSP_F_UNMATCHED)))
+			iopf_stat_add(&d->age, r.age_ns);
+}
+
+static int check_memory(const void *mem, __u64 size, __u32 seed)
+{
+	size_t ok = testdev_pattern_check(mem, size, seed, 0);
+
+	if (ok == size)
+		return 0;
+	return iopf_err(-EIO, "the data are wrong from byte %zu of %llu on",
+			ok, size);
+}
+
+static int check_zero(const char *mem, __u64 size)
+{
+	__u64 i;
+
+	for (i = 0; i < size; i++)
+		if (mem[i])
+			return iopf_err(-EIO,
+					"the device changed byte %llu although it was refused",
+					i);
+	return 0;
+}
+
+static int show_write(struct demo *d)
+{
+	char *mem = iopf_backing_ptr(d->s.backing, d->iova);
+	int ret;
+
+	say(d, "the device writes %llu KiB at %#llx, which is not mapped",
+	    d->size >> 10, d->iova);
+	ret = run_transfers(d, IOPF_TD_OP_FILL, d->iova, SEED_DEVICE);
+	if (ret)
+		return ret;
+	collect_ages(d);
+	ret = d->invalid ? check_zero(mem, d->size) :
+			   check_memory(mem, d->size, SEED_DEVICE);
+	if (ret)
+		return ret;
+	say(d, d->invalid ? "the program looks at its memory: untouched" :
+			    "the program checks the data: all bytes are right");
+	return 0;
+}
+
+static int show_read(struct demo *d)
+{
+	__u64 iova = d->iova + d->size;
+	int ret;
+
+	testdev_pattern(iopf_backing_ptr(d->s.backing, iova), d->size,
+			SEED_CPU, 0);
+	say(d, "the device reads %llu KiB that the program wrote at %#llx, not mapped either",
+	    d->size >> 10, iova);
+	ret = run_transfers(d, IOPF_TD_OP_COMPARE, iova, SEED_CPU);
+	if (ret)
+		return ret;
+	collect_ages(d);
+	if (!d->invalid)
+		say(d, "the device compared the data: all bytes are right");
+	return 0;
+}
+
+/* What is mapped needs no more requests; what was refused may be asked for. */
+static int show_again(struct demo *d)
+{
+	__u64 before = d->s.count.groups;
+	int ret;
+
+	if (d->invalid) {
+		d->invalid = false;
+		d->s.answer_invalid = false;
+		say(d, "the program changes its mind and maps: the same writes");
+		ret = run_transfers(d, IOPF_TD_OP_FILL, d->iova, SEED_DEVICE);
+		if (ret)
+			return ret;
+		collect_ages(d);
+		ret = check_memory(iopf_backing_ptr(d->s.backing, d->iova),
+				   d->size, SEED_DEVICE);
+		if (ret)
+			return ret;
+		say(d, "the program checks the data: all bytes are right");
+		d->invalid = true;
+		return 0;
+	}
+	say(d, "the device writes the first buffer again, now it is mapped");
+	ret = run_transfers(d, IOPF_TD_OP_FILL, d->iova, SEED_CPU);
+	if (ret)
+		return ret;
+	if (d->s.count.groups != before)
+		return iopf_err(-EIO,
+				"the device asked again for mapped pages (%llu groups)",
+				d->s.count.groups - before);
+	ret = check_memory(iopf_backing_ptr(d->s.backing, d->iova), d->size,
+			   SEED_CPU);
+	if (ret)
+		return ret;
+	say(d, "no page request, all bytes are right");
+	return 0;
+}
+
+/* The device's own view: every group answered, once, and nothing left over. */
+static int check_responses(struct demo *d)
+{
+	__u32 asked = testdev_reg(&d->td, IOPF_TD_REG_CNT_PR_LAST);
+	__u32 answered = testdev_reg(&d->td, IOPF_TD_REG_CNT_RSP_SUCCESS) +
+			 testdev_reg(&d->td, IOPF_TD_REG_CNT_RSP_INVALID) +
+			 testdev_reg(&d->td, IOPF_TD_REG_CNT_RSP_FAILURE);
+	__u32 strange = testdev_reg(&d->td, IOPF_TD_REG_CNT_RSP_UNMATCHED);
+	__u32 open = testdev_reg(&d->td, IOPF_TD_REG_PRI_OUTSTANDING);
+
+	printf("\n  the device: %u groups asked, %u answered, %u open, %u answers to nothing\n",
+	       asked, answered, open, strange);
+	if (asked == answered && !strange && !open)
+		return 0;
+	return iopf_err(-EIO,
+			"the device did not get exactly one answer per group; see the kernel log");
+}
+
+static int run_steps(struct demo *d)
+{
+	int ret;
+
+	ret = show_write(d);
+	if (!ret)
+		ret = show_read(d);
+	if (!ret)
+		ret = show_again(d);
+	server_table(stdout, &d->s);
+	if (d->age.nr)
+		server_time_row(stdout, "device, request to response",
+				&d->age);
+	if (ret)
+		return ret;
+	return check_responses(d);
+}
+
+static int demo_with_device(struct demo *d)
+{
+	__u32 ioas_id, hwpt_id;
+	int ret;
+
+	d->s.answer_invalid = d->invalid;
+	d->s.log = stdout;
+	ret = server_open(d->ctx, d->dev, &d->s, &ioas_id, &hwpt_id);
+	if (ret)
+		return ret;
+	ret = iopf_backing_anon(d->ctx, ioas_id, d->iova, 2 * d->size, IOPF_RW,
+				0, &d->s.backing);
+	if (ret)
+		goto close_server;
+	say(d, "an empty I/O address space with a fault queue is attached, nothing is mapped");
+	ret = testdev_open(d->dev, &d->td);
+	if (ret)
+		goto close_server;
+	if (!testdev_allocation(&d->td)) {
+		ret = iopf_err(-EIO,
+			       "page requests are still off in the device after the attach; see 'iopf probe %s'",
+			       d->bdf);
+		goto close_testdev;
+	}
+	ret = run_steps(d);
+
+close_testdev:
+	testdev_close(&d->td);
+close_server:
+	server_close(d->ctx, d->dev, &d->s, ioas_id, hwpt_id);
+	return ret;
+}
+
+static int demo(struct demo *d)
+{
+	int ret;
+
+	ret = choose_device(d);
+	if (ret)
+		return ret;
+	ret = iopf_ctx_open(&d->ctx);
+	if (ret)
+		return ret;
+	ret = iopf_dev_open(d->ctx, d->bdf, &d->dev);
+	if (ret)
+		goto close_ctx;
+	say(d, "test endpoint %s is open%s", d->bdf,
+	    d->invalid ? ", the program will refuse its requests" : "");
+	ret = demo_with_device(d);
+	iopf_dev_close(d->dev);
+
+close_ctx:
+	iopf_ctx_close(d->ctx);
+	return ret;
+}
+
+/* Failures of the demonstration itself, as opposed to a missing device. */
+static bool is_failure(int err)
+{
+	return err == -EIO || err == -ETIMEDOUT || err == -EPROTO;
+}
+
+int cmd_demo(int argc, char **argv)
+{
+	struct demo *d;
+	int ret;
+
+	d = calloc(1, sizeof(*d));
+	if (!d)
+		return cli_error("out of memory");
+	ret = parse_args(argc, argv, d);
+	if (ret < 0)
+		ret = check_args(d);
+	if (ret >= 0)
+		goto out;
+	ret = demo(d);
+	if (!ret) {
+		printf("\ndemo%s: passed, %llu transfers\n",
+		       d->invalid ? " --invalid" : "", d->transfers);
+		ret = CLI_OK;
+	} else {
+		cli_lib_error();
+		ret = is_failure(ret) ? CLI_NO : CLI_ERROR;
+	}
+out:
+	free(d);
+	return ret;
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Error text of libiopf: one line per thread.
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ */
+#include <stdarg.h>
+
+#include "internal.h"
+
+static __thread char text[512];
+
+const char *iopf_error(void)
+{
+	return text[0] ? text : "no error";
+}
+
+int iopf_err(int err, const char *fmt, ...)
+{
+	/* The text may be made from the text before it. */
+	char line[sizeof(text)];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	snprintf(text, sizeof(text), "%s", line);
+	return err;
+}

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The iommufd and the objects that have no file of their own: address spaces
+ * and page tables.
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+static int ctx_open_error(int err)
+{
+	switch (err) {
+	case ENOENT:
+	case ENXIO:
+	case ENODEV:
+		return iopf_err(-err,
+				"/dev/iommu: %s; load the iommufd module or use a kernel with CONFIG_IOMMUFD",
+				 strerror(err));
+	case EACCES:
+	case EPERM:
+		return iopf_err(-err,
+				"/dev/iommu: %s; run as root or get read and write permission for it",
+				 strerror(err));
+	}
+	return iopf_err(-err, "/dev/iommu: %s", strerror(err));
+}
+
+int iopf_ctx_open(struct iopf_ctx **ctx)
+{
+	struct iopf_ctx *c;
+	int err;
+
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return iopf_err(-ENOMEM, "out of memory");
+	c->fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	if (c->fd < 0) {
+		err = ctx_open_error(errno);
+		free(c);
+		return err;
+	}
+	*ctx = c;
+	return 0;
+}
+
+void iopf_ctx_close(struct iopf_ctx *ctx)
+{
+	if (!ctx)
+		return;
+	close(ctx->fd);
+	free(ctx);
+}
+
+int iopf_ctx_fd(const struct iopf_ctx *ctx)
+{
+	return ctx->fd;
+}
+
+int iopf_destroy(struct iopf_ctx *ctx, __u32 id)
+{
+	struct iommu_destroy cmd = { .size = sizeof(cmd), .id = id };
+	int err;
+
+	if (!ioctl(ctx->fd, IOMMU_DESTROY, &cmd))
+		return 0;
+	err = errno;
+	if (err == EBUSY)
+		return iopf_err(-err,
+				"cannot destroy iommufd object %u: in use; detach devices and destroy what is built on it first",
+				 id);
+	return iopf_err(-err, "cannot destroy iommufd object %u: %s", id,
+			 strerror(err));
+}
+
+int iopf_ioas_alloc(struct iopf_ctx *ctx, __u32 *ioas_id)
+{
+	struct iommu_ioas_alloc cmd = { .size = sizeof(cmd) };
+	int err;
+
+	if (ioctl(ctx->fd, IOMMU_IOAS_ALLOC, &cmd)) {
+		err = errno;
+		return iopf_err(-err, "cannot make an I/O address space: %s",
+				 strerror(err));
+	}
+	*ioas_id = cmd.out_ioas_id;
+	return 0;
+}
+
+static int map_error(int err, __u64 iova, __u64 length)
+{
+	const char *cure = "";
+
+	switch (err) {
+	case ENOMEM:
+		cure = "; raise ulimit -l or run with CAP_IPC_LOCK";
+		break;
+	case EFAULT:
+		cure = "; the memory cannot be pinned for this kind of access";
+		break;
+	case EADDRINUSE:
+		cure = "; outside of what the IOMMU maps, or a reserved region";
+		break;
+	}
+	return iopf_err(-err, "cannot map %llu bytes at IOVA %#llx: %s%s",
+			 length, iova, strerror(err), cure);
+}
+
+int iopf_ioas_map(struct iopf_ctx *ctx, __u32 ioas_id, void *va, __u64 length,
+		  __u64 iova, unsigned int prot)
+{
+	struct iommu_ioas_map cmd = {
+		.size = sizeof(cmd),
+		.flags = IOMMU_IOAS_MAP_FIXED_IOVA,
+		.ioas_id = ioas_id,
+		.user_va = (uintptr_t)va,
+		.length = length,
+		.iova = iova,
+	};
+
+	if (prot & IOPF_READ)
+		cmd.flags |= IOMMU_IOAS_MAP_READABLE;
+	if (prot & IOPF_WRITE)
+		cmd.flags |= IOMMU_IOAS_MAP_WRITEABLE;
+	if (ioctl(ctx->fd, IOMMU_IOAS_MAP, &cmd))
+		return map_error(errno, iova, length);
+	return 0;
+}
+
+int iopf_ioas_unmap(struct iopf_ctx *ctx, __u32 ioas_id, __u64 iova,
+		    __u64 length)
+{
+	struct iommu_ioas_unmap cmd = {
+		.size = sizeof(cmd),
+		.ioas_id = ioas_id,
+		.iova = iova,
+		.length = length,
+	};
+	int err;
+
+	if (!ioctl(ctx->fd, IOMMU_IOAS_UNMAP, &cmd))
+		return 0;
+	err = errno;
+	return iopf_err(-err, "cannot unmap %llu bytes at IOVA %#llx: %s",
+			 length, iova, strerror(err));
+}
+
+int iopf_ioas_last(struct iopf_ctx *ctx, __u32 ioas_id, __u64 *last)
+{
+	struct iommu_iova_range range[64];
+	struct iommu_ioas_iova_ranges cmd = {
+		.size = sizeof(cmd),
+		.ioas_id = ioas_id,
+		.num_iovas = ARRAY_SIZE(range),
+		.allowed_iovas = (uintptr_t)range,
+	};
+	int err;
+
+	if (ioctl(ctx->fd, IOMMU_IOAS_IOVA_RANGES, &cmd)) {
+		err = errno;
+		return iopf_err(-err, "cannot ask for the usable IOVAs: %s",
+				 strerror(err));
+	}
+	if (!cmd.num_iovas)
+		return iopf_err(-ENOSPC,
+				"the I/O address space has no usable IOVA");
+	*last = range[cmd.num_iovas - 1].last;
+	return 0;
+}
+
+int iopf_hwpt_alloc(struct iopf_ctx *ctx, __u32 dev_id, __u32 ioas_id,
+		    struct iopf_queue *queue, __u32 *hwpt_id)
+{
+	struct iommu_hwpt_alloc cmd = {
+		.size = sizeof(cmd),
+		.dev_id = dev_id,
+		.pt_id = ioas_id,
+	};
+	int err;
+
+	if (queue) {
+		cmd.flags = IOMMU_HWPT_FAULT_ID_VALID;
+		cmd.fault_id = iopf_queue_id(queue);
+	}
+	if (!ioctl(ctx->fd, IOMMU_HWPT_ALLOC, &cmd)) {
+		*hwpt_id = cmd.out_hwpt_id;
+		return 0;
+	}
+	err = errno;
+	if (queue && (err == EOPNOTSUPP || err == E2BIG))
+		return iopf_err(-EOPNOTSUPP,
+				"this kernel's iommufd takes no fault queue on a paging domain; use a kernel with the linux-iopf series or a later one that has the feature");
+	return iopf_err(-err, "cannot make an I/O page table: %s",
+			 strerror(err));
+}

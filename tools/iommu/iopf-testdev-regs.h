@@ -1,0 +1,1 @@
+../testing/iopf/qemu/include/hw/misc/iopf-testdev-regs.h

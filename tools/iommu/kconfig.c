@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Configuration and command line of the running kernel.
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "internal.h"
+#include "kconfig.h"
+
+static char *config;
+static char cmdline[4096];
+
+static char *read_fd(int fd)
+{
+	size_t len = 0, size = 65536;
+	char *text, *more;
+	ssize_t n;
+
+	text = malloc(size);
+	while (text) {
+		n = read(fd, text + len, size - len - 1);
+		if (n <= 0)
+			break;
+		len += n;
+		if (len + 1 < size)
+			continue;
+		size *= 2;
+		more = realloc(text, size);
+		if (!more)
+			break;
+		text = more;
+	}
+	if (text)
+		text[len] = 0;
+	return text;
+}
+
+static char *read_plain(const char *path)
+{
+	char *text;
+	int fd;
+
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return NULL;
+	text = read_fd(fd);
+	close(fd);
+	return text;
+}
+
+/* The one compressed file is not worth an inflate() of our own. */
+static char *read_compressed(const char *path)
+{
+	char *text = NULL;
+	int fds[2];
+	pid_t pid;
+
+	if (access(path, R_OK) || pipe(fds))
+		return NULL;
+	pid = fork();
+	if (!pid) {
+		dup2(fds[1], STDOUT_FILENO);
+		close(fds[0]);
+		close(fds[1]);
+		dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
+		execlp("gzip", "gzip", "-dc", path, NULL);
+		execlp("zcat", "zcat", path, NULL);
+		_exit(127);
+	}
+	close(fds[1]);
+	if (pid > 0) {
+		text = read_fd(fds[0]);
+		waitpid(pid, NULL, 0);
+	}
+	close(fds[0]);
+	return text;
+}
+
+static bool take(char *text)
+{
+	if (text && strstr(text, "CONFIG_")) {
+		config = text;
+		return true;
+	}
+	free(text);
+	return false;
+}
+
+static bool try_file(char *(*reader)(const char *path), const char *dir,
+		     const char *release, const char *file)
+{
+	char *path = iopf_path("%s%s%s", dir, release, file);
+	bool found = path && take(reader(path));
+
+	free(path);
+	return found;
+}
+
+void kconfig_load(const char *release)
+{
+	iopf_read_file(cmdline, sizeof(cmdline), "/proc/cmdline");
+	if (try_file(read_compressed, "/proc/config.gz", "", "") ||
+	    try_file(read_plain, "/boot/config-", release, "") ||
+	    try_file(read_plain, "/lib/modules/", release, "/config") ||
+	    try_file(read_plain, "/lib/modules/", release, "/build/.config"))
+		return;
+}
+
+void kconfig_free(void)
+{
+	free(config);
+	config = NULL;
+	cmdline[0] = 0;
+}
+
+bool kconfig_known(void)
+{
+	return config;
+}
+
+char kconfig_option(const char *name)
+{
+	size_t len = strlen(name);
+	const char *at = config;
+
+	if (!config)
+		return '?';
+	while ((at = strstr(at, "CONFIG_")) != NULL) {
+		const char *word = at + strlen("CONFIG_");
+		bool start = at == config || at[-1] == '\n';
+
+		at = word;
+		if (start && !strncmp(word, name, len) && word[len] == '=')
+			return word[len + 1];
+	}
+	return 'n';
+}
+
+static bool has_value(const char *list, size_t len, const char *value)
+{
+	size_t part;
+
+	for (;;) {
+		part = strcspn(list, ",");
+		if (part > len)
+			part = len;
+		if (part == strlen(value) && !strncmp(list, value, part))
+			return true;
+		if (part == len)
+			return false;
+		list += part + 1;
+		len -= part + 1;
+	}
+}
+
+bool kcmdline_has(const char *option, const char *value)
+{
+	const char *at = cmdline;
+	size_t name = strlen(option);
+	size_t len;
+
+	for (; *at; at += len) {
+		at += strspn(at, " ");
+		len = strcspn(at, " ");
+		if (len < name || strncmp(at, option, name))
+			continue;
+		if (len == name && !value)
+			return true;
+		if (len > name && at[name] == '=' && value &&
+		    has_value(at + name + 1, len - name - 1, value))
+			return true;
+	}
+	return false;
+}

@@ -1,0 +1,870 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * libiopf: serve the page faults of a PCIe device from user space.
+ *
+ * A device with ATS and PRI may touch memory that is not mapped in its IOMMU.
+ * The IOMMU turns that into page requests, the kernel's iommufd hands them to
+ * the owner of a fault queue, and the owner maps the memory and answers. This
+ * library does the steps in between for a device that is bound to vfio-pci:
+ *
+ *	iopf_ctx_open()		the iommufd, everything else lives in it
+ *	iopf_dev_open()		a VFIO device by its PCI address
+ *	iopf_ioas_alloc()	an empty I/O address space
+ *	iopf_queue_open()	a fault queue
+ *	iopf_hwpt_alloc()	a page table of that space with that queue
+ *	iopf_dev_attach()	from here on the device may fault
+ *	iopf_backing_anon()	memory to be mapped on demand
+ *	iopf_queue_wait(), iopf_queue_read(), iopf_backing_serve(),
+ *	iopf_queue_answer()	the loop
+ *
+ * Errors: functions that return int return 0 (or a count, where said) on
+ * success and a negative errno on failure. iopf_error() then has one line that
+ * names the cause and, where there is one, the cure.
+ *
+ * Threads: the library has no global state but the error text, which is one
+ * per thread. Calls on different handles may run in different threads. Calls
+ * on one handle have to be serialized by the caller. The exception is a
+ * context, which any number of threads may use until it is closed.
+ *
+ * Lifetime: handles are freed by their close function only. Close them in the
+ * reverse order of the list above.
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ */
+#ifndef LIBIOPF_H
+#define LIBIOPF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "uapi-compat.h"
+
+#define IOPF_VERSION	"0.1"
+
+#ifndef __printf
+#define __printf(a, b) __attribute__(( \
+	format(printf, a, b)))
+#endif
+
+/*
+ * Errors
+ */
+
+/**
+ * iopf_error - text of the last failure in this thread
+ *
+ * Return: one line without a newline, never NULL. It stays valid until the
+ * next call into the library by the same thread.
+ */
+const char *iopf_error(void);
+
+/**
+ * iopf_err - set the error text and return the error
+ * @err: negative errno to return
+ * @fmt: printf format of the text
+ *
+ * For code that is built on the library and wants to report errors its way.
+ *
+ * Return: @err
+ */
+__printf(2, 3) int iopf_err(int err, const char *fmt, ...);
+
+/*
+ * Context: one open /dev/iommu
+ */
+
+struct iopf_ctx;
+
+/**
+ * iopf_ctx_open - open /dev/iommu
+ * @ctx: set to the new context, to be given to iopf_ctx_close()
+ *
+ * Return: 0, -ENOENT and -ENXIO without iommufd, -EACCES without the right to
+ * use it, or another negative errno.
+ */
+int iopf_ctx_open(struct iopf_ctx **ctx);
+
+/**
+ * iopf_ctx_close - close the iommufd
+ * @ctx: context or NULL
+ *
+ * Objects that were not destroyed go away with the last user of the iommufd,
+ * which may be a device or a fault queue that is still open.
+ */
+void iopf_ctx_close(struct iopf_ctx *ctx);
+
+/**
+ * iopf_ctx_fd - the file descriptor of a context
+ * @ctx: context
+ *
+ * Return: a descriptor that stays the property of @ctx.
+ */
+int iopf_ctx_fd(const struct iopf_ctx *ctx);
+
+/**
+ * iopf_destroy - destroy an iommufd object
+ * @ctx: context the object lives in
+ * @id: id of an IOAS or HWPT
+ *
+ * Return: 0, -ENOENT for an unknown id, -EBUSY while something uses it.
+ */
+int iopf_destroy(struct iopf_ctx *ctx, __u32 id);
+
+/*
+ * I/O address spaces and page tables
+ */
+
+/* What a mapping or a request allows or wants; values of the fault record. */
+enum iopf_prot {
+	IOPF_READ = IOMMU_PGFAULT_PERM_READ,
+	IOPF_WRITE = IOMMU_PGFAULT_PERM_WRITE,
+	IOPF_RW = IOPF_READ | IOPF_WRITE,
+};
+
+/**
+ * iopf_ioas_alloc - make an empty I/O address space
+ * @ctx: context
+ * @ioas_id: set to the id; free it with iopf_destroy()
+ *
+ * Return: 0 or a negative errno.
+ */
+int iopf_ioas_alloc(struct iopf_ctx *ctx, __u32 *ioas_id);
+
+/**
+ * iopf_ioas_map - map memory of this process at a fixed IOVA
+ * @ctx: context
+ * @ioas_id: address space
+ * @va: start of the memory, page aligned; it has to stay until the unmap
+ * @length: bytes, a multiple of the page size
+ * @iova: I/O address, page aligned
+ * @prot: IOPF_READ and IOPF_WRITE, at least one
+ *
+ * The memory is pinned for as long as it is mapped.
+ *
+ * Return: 0, -EEXIST when part of the range is mapped already, -EADDRINUSE or
+ * -EINVAL for addresses that the attached devices cannot use, -ENOMEM when the
+ * limit of locked memory is reached, -EFAULT when the memory cannot be pinned
+ * for this kind of access, or another negative errno.
+ */
+int iopf_ioas_map(struct iopf_ctx *ctx, __u32 ioas_id, void *va, __u64 length,
+		  __u64 iova, unsigned int prot);
+
+/**
+ * iopf_ioas_unmap - take mappings away
+ * @ctx: context
+ * @ioas_id: address space
+ * @iova: first address
+ * @length: bytes; the range must not cut a mapping in two
+ *
+ * Return: 0, -ENOENT when nothing is mapped there or a mapping would be cut,
+ * or another negative errno.
+ */
+int iopf_ioas_unmap(struct iopf_ctx *ctx, __u32 ioas_id, __u64 iova,
+		    __u64 length);
+
+/**
+ * iopf_ioas_last - the highest IOVA that can be mapped
+ * @ctx: context
+ * @ioas_id: address space; the limit depends on its HWPTs and devices
+ * @last: set to the last usable byte address
+ *
+ * Return: 0 or a negative errno.
+ */
+int iopf_ioas_last(struct iopf_ctx *ctx, __u32 ioas_id, __u64 *last);
+
+struct iopf_queue;
+
+/**
+ * iopf_hwpt_alloc - make an I/O page table
+ * @ctx: context
+ * @dev_id: device whose IOMMU decides about the format, see iopf_dev_id()
+ * @ioas_id: address space the table shows
+ * @queue: fault queue for the requests of devices attached to this table, or
+ *	   NULL for a table without faults. The queue has to outlive the table.
+ * @hwpt_id: set to the id; free it with iopf_destroy() after the detach
+ *
+ * Return: 0, -EOPNOTSUPP when the kernel takes no fault queue on a paging
+ * domain, or another negative errno.
+ */
+int iopf_hwpt_alloc(struct iopf_ctx *ctx, __u32 dev_id, __u32 ioas_id,
+		    struct iopf_queue *queue, __u32 *hwpt_id);
+
+/*
+ * Fault queues
+ */
+
+/**
+ * struct iopf_group - one page request group, as read from a fault queue
+ * @rec: the records of the group; they stay valid until the next
+ *	 iopf_queue_read() or iopf_queue_close() of the queue
+ * @nr: number of records, at least 1
+ * @cookie: names the group in the answer
+ * @dev_id: iommufd id of the device that asks
+ * @grpid: page request group index the device chose
+ * @pasid: PASID of the request, 0 if it has none
+ * @pasid_valid: the requests carry @pasid
+ * @t_read: CLOCK_MONOTONIC time of the read in nanoseconds
+ */
+struct iopf_group {
+	const struct iommu_hwpt_pgfault *rec;
+	unsigned int nr;
+	__u32 cookie;
+	__u32 dev_id;
+	__u32 grpid;
+	__u32 pasid;
+	bool pasid_valid;
+	__u64 t_read;
+};
+
+/**
+ * iopf_queue_open - make a fault queue
+ * @ctx: context; it has to outlive the queue
+ * @queue: set to the new queue, to be given to iopf_queue_close()
+ *
+ * Return: 0, -ENOTTY on kernels without fault queues, or another negative
+ * errno.
+ */
+int iopf_queue_open(struct iopf_ctx *ctx, struct iopf_queue **queue);
+
+/**
+ * iopf_queue_close - close a fault queue and destroy its kernel object
+ * @queue: queue or NULL
+ *
+ * While a HWPT uses the queue the kernel object stays, and nobody can read it
+ * any more: detach the devices and destroy the HWPT first.
+ */
+void iopf_queue_close(struct iopf_queue *queue);
+
+/**
+ * iopf_queue_fd - file descriptor of a queue, to poll for POLLIN
+ * @queue: queue
+ *
+ * Return: a descriptor that stays the property of @queue.
+ */
+int iopf_queue_fd(const struct iopf_queue *queue);
+
+/**
+ * iopf_queue_id - iommufd object id of a queue
+ * @queue: queue
+ *
+ * Return: the id.
+ */
+__u32 iopf_queue_id(const struct iopf_queue *queue);
+
+/**
+ * iopf_queue_wait - wait until a group can be read
+ * @queue: queue
+ * @timeout_ms: milliseconds; 0 only looks, negative waits for ever
+ *
+ * Return: 1 when iopf_queue_read() will find a group, 0 at the end of the
+ * time, -EINTR on a signal, or another negative errno.
+ */
+int iopf_queue_wait(struct iopf_queue *queue, int timeout_ms);
+
+/**
+ * iopf_queue_read - take the next group from the queue
+ * @queue: queue
+ * @group: filled when the return value is 1
+ *
+ * Never blocks. The groups of one kernel read are handed out one by one. The
+ * buffer grows when a group is larger than it.
+ *
+ * Return: 1 with a group, 0 when there is none, -EPROTO when the kernel broke
+ * the record format, or another negative errno.
+ */
+int iopf_queue_read(struct iopf_queue *queue, struct iopf_group *group);
+
+/**
+ * iopf_queue_answer - answer one group
+ * @queue: queue the group came from
+ * @cookie: cookie of the group
+ * @code: IOMMUFD_PAGE_RESP_SUCCESS: the device shall try again;
+ *	  IOMMUFD_PAGE_RESP_INVALID: it shall give the access up
+ *
+ * Return: 0, -EINVAL when the group is not waiting any more, for instance
+ * because a detach answered it, or another negative errno.
+ */
+int iopf_queue_answer(struct iopf_queue *queue, __u32 cookie, __u32 code);
+
+/**
+ * iopf_queue_answer_many - answer several groups with one system call
+ * @queue: queue the groups came from
+ * @resp: answers
+ * @nr: number of them
+ *
+ * Return: number of answers taken. It is less than @nr when one of them was
+ * refused, which is the one at that index; the ones after it were not looked
+ * at. A negative errno if the first was refused.
+ */
+int iopf_queue_answer_many(struct iopf_queue *queue,
+			   const struct iommu_hwpt_page_response *resp,
+			   unsigned int nr);
+
+/*
+ * Memory mapped on demand
+ */
+
+/**
+ * struct iopf_run - neighbouring pages that are mapped by one call
+ * @iova: first address
+ * @length: bytes
+ * @prot: IOPF_READ and IOPF_WRITE
+ */
+struct iopf_run {
+	__u64 iova;
+	__u64 length;
+	unsigned int prot;
+};
+
+/**
+ * iopf_coalesce - order the pages of a group into runs
+ * @group: group
+ * @page_size: bytes, a power of two; addresses are rounded down to it
+ * @run: array of at least @group->nr elements, filled in order of address
+ *
+ * Requests for one page are merged and their permissions added. Neighbouring
+ * pages that want the same permissions become one run.
+ *
+ * Return: number of runs, 0 if no record wants to read or write.
+ */
+unsigned int iopf_coalesce(const struct iopf_group *group, __u64 page_size,
+			   struct iopf_run *run);
+
+/**
+ * enum iopf_backing_flags - how a backing maps
+ * @IOPF_BACKING_EXACT: map a page only for what the request wants, so that the
+ *			first write to a page that was only read faults again.
+ *			Otherwise a page gets all that the backing allows.
+ * @IOPF_BACKING_PRIVATE: file backings: device writes stay in this process and
+ *			  do not change the file
+ */
+enum iopf_backing_flags {
+	IOPF_BACKING_EXACT = 1 << 0,
+	IOPF_BACKING_PRIVATE = 1 << 1,
+};
+
+/**
+ * struct iopf_served - what serving one group did
+ * @code: answer to give, IOMMUFD_PAGE_RESP_SUCCESS or _INVALID
+ * @runs: map calls made
+ * @pages: pages newly mapped
+ * @upgraded: pages that were mapped again with more permissions
+ * @reason: static text saying why @code is INVALID, else NULL
+ */
+struct iopf_served {
+	__u32 code;
+	unsigned int runs;
+	unsigned int pages;
+	unsigned int upgraded;
+	const char *reason;
+};
+
+struct iopf_backing;
+
+/**
+ * iopf_backing_anon - memory of this process, zero at first
+ * @ctx: context; it has to outlive the backing
+ * @ioas_id: address space to map into
+ * @iova: base address, page aligned
+ * @length: bytes, rounded up to pages. Nothing is allocated or mapped yet.
+ * @prot: the most the device may do, IOPF_READ and IOPF_WRITE
+ * @flags: enum iopf_backing_flags
+ * @backing: set to the new backing, to be given to iopf_backing_close()
+ *
+ * Return: 0 or a negative errno.
+ */
+int iopf_backing_anon(struct iopf_ctx *ctx, __u32 ioas_id, __u64 iova,
+		      __u64 length, unsigned int prot, unsigned int flags,
+		      struct iopf_backing **backing);
+
+/**
+ * iopf_backing_file - memory that shows a file
+ * @ctx: context; it has to outlive the backing
+ * @ioas_id: address space to map into
+ * @path: file; a character device that can be mapped does as well
+ * @iova: base address, page aligned
+ * @length: bytes, or 0 for all of the file. Requests for pages that are
+ *	    behind the end of the file are INVALID.
+ * @prot: the most the device may do, IOPF_READ and IOPF_WRITE
+ * @flags: enum iopf_backing_flags. Without IOPF_BACKING_PRIVATE the device
+ *	   writes to the file. The kernel allows that on tmpfs, hugetlbfs and
+ *	   memfd, not on file systems that have to know when a page changes.
+ * @backing: set to the new backing, to be given to iopf_backing_close()
+ *
+ * Return: 0 or a negative errno.
+ */
+int iopf_backing_file(struct iopf_ctx *ctx, __u32 ioas_id, const char *path,
+		      __u64 iova, __u64 length, unsigned int prot,
+		      unsigned int flags, struct iopf_backing **backing);
+
+/**
+ * iopf_backing_close - unmap everything and free the memory
+ * @backing: backing or NULL
+ */
+void iopf_backing_close(struct iopf_backing *backing);
+
+/**
+ * iopf_backing_serve - map what a group asks for
+ * @backing: backing
+ * @group: group
+ * @served: filled in any case; @served->code is the answer to give
+ *
+ * A group that asks for one page outside of the backing, or for more than it
+ * allows, is INVALID as a whole and nothing is mapped: an answer is for all
+ * pages of a group. The answer is not sent.
+ *
+ * Return: 0, also when the answer is INVALID for one of these reasons; a
+ * negative errno when mapping failed, with INVALID in @served->code.
+ */
+int iopf_backing_serve(struct iopf_backing *backing,
+		       const struct iopf_group *group,
+		       struct iopf_served *served);
+
+/**
+ * iopf_backing_map - map pages ahead of a request
+ * @backing: backing
+ * @iova: first address
+ * @length: bytes; both are extended to whole pages
+ * @prot: IOPF_READ and IOPF_WRITE
+ *
+ * Return: 0, -ERANGE outside of the backing, -EACCES for more than it allows,
+ * or another negative errno.
+ */
+int iopf_backing_map(struct iopf_backing *backing, __u64 iova, __u64 length,
+		     unsigned int prot);
+
+/**
+ * iopf_backing_unmap - take pages away from the device
+ * @backing: backing
+ * @iova: first address
+ * @length: bytes
+ *
+ * The content stays. Pages that were mapped together go together, so more than
+ * the range may be unmapped; the device just asks again.
+ *
+ * Return: 0 or a negative errno.
+ */
+int iopf_backing_unmap(struct iopf_backing *backing, __u64 iova, __u64 length);
+
+/**
+ * iopf_backing_ptr - where this process sees an IOVA
+ * @backing: backing
+ * @iova: address
+ *
+ * Return: pointer into the memory, valid until iopf_backing_close(), or NULL
+ * outside of the backing.
+ */
+void *iopf_backing_ptr(const struct iopf_backing *backing, __u64 iova);
+
+/**
+ * iopf_backing_mapped - how much of it the device can reach now
+ * @backing: backing
+ *
+ * Return: number of pages.
+ */
+__u64 iopf_backing_mapped(const struct iopf_backing *backing);
+
+/*
+ * Devices
+ */
+
+struct iopf_dev;
+
+/**
+ * struct iopf_hw_info - what iommufd says about the IOMMU of a device
+ * @type: IOMMU_HW_INFO_TYPE_*, 0 if the driver tells nothing more
+ * @pasid_bits: width of a PASID, 0 without PASID
+ * @caps: IOMMU_HW_CAP_*
+ * @raw_len: bytes the kernel has for @type
+ * @raw: the first of them, zero extended
+ */
+struct iopf_hw_info {
+	__u32 type;
+	unsigned int pasid_bits;
+	__u64 caps;
+	__u32 raw_len;
+	__u8 raw[64];
+};
+
+/**
+ * iopf_dev_open - open a VFIO device and bind it to the iommufd
+ * @ctx: context; it has to outlive the device
+ * @bdf: PCI address, "0000:01:00.0" or "01:00.0"
+ * @dev: set to the new device, to be given to iopf_dev_close()
+ *
+ * The device is reset. It cannot do DMA before an attach and
+ * iopf_dev_bus_master().
+ *
+ * Return: 0, -ENODEV when it is not there or not bound to a VFIO driver,
+ * -EBUSY when somebody else uses it or its group, -EACCES without the right,
+ * or another negative errno.
+ */
+int iopf_dev_open(struct iopf_ctx *ctx, const char *bdf,
+		  struct iopf_dev **dev);
+
+/**
+ * iopf_dev_close - detach, unbind and close a device
+ * @dev: device or NULL
+ *
+ * The kernel resets the device.
+ */
+void iopf_dev_close(struct iopf_dev *dev);
+
+/**
+ * iopf_dev_id - iommufd object id of a device, as in struct iopf_group
+ * @dev: device
+ *
+ * Return: the id.
+ */
+__u32 iopf_dev_id(const struct iopf_dev *dev);
+
+/**
+ * iopf_dev_bdf - full PCI address of a device
+ * @dev: device
+ *
+ * Return: a string that lives as long as @dev.
+ */
+const char *iopf_dev_bdf(const struct iopf_dev *dev);
+
+/**
+ * iopf_dev_fd - VFIO file descriptor of a device
+ * @dev: device
+ *
+ * Return: a descriptor that stays the property of @dev.
+ */
+int iopf_dev_fd(const struct iopf_dev *dev);
+
+/**
+ * iopf_dev_attach - attach a device to a page table, or move it to another
+ * @dev: device
+ * @pt_id: HWPT; or IOAS, then the kernel picks or makes a HWPT without faults
+ *
+ * When the device leaves a HWPT with a fault queue, the requests of the device
+ * that are still open there are answered INVALID.
+ *
+ * Return: 0, -ENODEV, -EINVAL or -EOPNOTSUPP when the device or its IOMMU
+ * cannot take page requests and the HWPT has a fault queue, or another
+ * negative errno.
+ */
+int iopf_dev_attach(struct iopf_dev *dev, __u32 pt_id);
+
+/**
+ * iopf_dev_detach - block all DMA of a device
+ * @dev: device
+ *
+ * Return: 0 or a negative errno.
+ */
+int iopf_dev_detach(struct iopf_dev *dev);
+
+/**
+ * iopf_dev_reset - function reset
+ * @dev: device
+ *
+ * Return: 0, -ENOTTY or -EINVAL when the device has no reset, or another
+ * negative errno.
+ */
+int iopf_dev_reset(struct iopf_dev *dev);
+
+/**
+ * iopf_dev_hw_info - ask for the abilities of the IOMMU
+ * @dev: device
+ * @info: filled
+ *
+ * Return: 0 or a negative errno.
+ */
+int iopf_dev_hw_info(struct iopf_dev *dev, struct iopf_hw_info *info);
+
+/**
+ * iopf_dev_config_read - read config space
+ * @dev: device
+ * @offset: bytes from the start of config space, 0 to 4095
+ * @buf: destination
+ * @len: bytes
+ *
+ * Return: 0, -ERANGE behind the end, or another negative errno.
+ */
+int iopf_dev_config_read(struct iopf_dev *dev, unsigned int offset, void *buf,
+			 size_t len);
+
+/**
+ * iopf_dev_config_write - write config space
+ * @dev: device
+ * @offset: bytes from the start of config space, 0 to 4095
+ * @buf: source
+ * @len: bytes
+ *
+ * The kernel drops writes to fields that are not the user's, ATS and PRI among
+ * them.
+ *
+ * Return: 0, -ERANGE behind the end, or another negative errno.
+ */
+int iopf_dev_config_write(struct iopf_dev *dev, unsigned int offset,
+			  const void *buf, size_t len);
+
+/**
+ * iopf_dev_ext_cap - find an extended capability
+ * @dev: device
+ * @id: PCI extended capability id
+ *
+ * VFIO hides some of them, PASID for one.
+ *
+ * Return: offset in config space, 0 if there is none, or a negative errno.
+ */
+int iopf_dev_ext_cap(struct iopf_dev *dev, unsigned int id);
+
+/**
+ * iopf_dev_bus_master - allow or forbid the device to do DMA
+ * @dev: device
+ * @on: allow
+ *
+ * Return: 0 or a negative errno.
+ */
+int iopf_dev_bus_master(struct iopf_dev *dev, bool on);
+
+/**
+ * struct iopf_region - a BAR
+ * @size: bytes, 0 if the device has no such BAR
+ * @offset: where it is in the VFIO file, for pread() and pwrite()
+ * @mem: the BAR in memory of this process, or NULL if it cannot be mapped
+ * @fd: VFIO file descriptor, property of the device
+ */
+struct iopf_region {
+	__u64 size;
+	__u64 offset;
+	void *mem;
+	int fd;
+};
+
+/**
+ * iopf_dev_region - get access to a BAR
+ * @dev: device; it has to outlive the region
+ * @index: VFIO_PCI_BAR0_REGION_INDEX and so on
+ * @region: filled; to be given to iopf_region_close()
+ *
+ * Return: 0, -ENOENT when the device has no such BAR, or another negative
+ * errno.
+ */
+int iopf_dev_region(struct iopf_dev *dev, unsigned int index,
+		    struct iopf_region *region);
+
+/**
+ * iopf_region_close - unmap a BAR
+ * @region: region; a region of zeroes is ignored
+ */
+void iopf_region_close(struct iopf_region *region);
+
+/**
+ * iopf_region_read32 - read a little endian register
+ * @region: region
+ * @offset: bytes from the start of the BAR, a multiple of 4 inside of it
+ *
+ * Return: the value in the byte order of the CPU, all ones when the read
+ * failed, as on the bus.
+ */
+__u32 iopf_region_read32(const struct iopf_region *region, __u64 offset);
+
+/**
+ * iopf_region_write32 - write a little endian register
+ * @region: region
+ * @offset: bytes from the start of the BAR, a multiple of 4 inside of it
+ * @value: value in the byte order of the CPU
+ */
+void iopf_region_write32(const struct iopf_region *region, __u64 offset,
+			 __u32 value);
+
+/**
+ * iopf_region_copy_in - copy from device memory
+ * @region: region
+ * @offset: bytes from the start of the BAR, a multiple of 4
+ * @buf: destination
+ * @len: bytes, a multiple of 4
+ *
+ * Return: 0, -ERANGE outside of the BAR, or another negative errno.
+ */
+int iopf_region_copy_in(const struct iopf_region *region, __u64 offset,
+			void *buf, size_t len);
+
+/**
+ * iopf_region_copy_out - copy to device memory
+ * @region: region
+ * @offset: bytes from the start of the BAR, a multiple of 4
+ * @buf: source
+ * @len: bytes, a multiple of 4
+ *
+ * Return: 0, -ERANGE outside of the BAR, or another negative errno.
+ */
+int iopf_region_copy_out(const struct iopf_region *region, __u64 offset,
+			 const void *buf, size_t len);
+
+/**
+ * iopf_dev_msix - deliver MSI-X vectors to event files
+ * @dev: device
+ * @fds: array of new eventfds, close-on-exec and non-blocking, owned by the
+ *	 caller
+ * @nr: number of vectors from vector 0 on; 0 switches MSI-X off and leaves
+ *	@fds alone
+ *
+ * Return: 0, -EINVAL when the device has fewer vectors, or another negative
+ * errno. No descriptor is left open on failure.
+ */
+int iopf_dev_msix(struct iopf_dev *dev, int *fds, unsigned int nr);
+
+/*
+ * PCI devices and IOMMUs as sysfs shows them, without opening them
+ */
+
+/**
+ * enum iopf_pci_known - which part of struct iopf_pci could be read
+ * @IOPF_PCI_CONFIG: the capability list; that takes CAP_SYS_ADMIN
+ * @IOPF_PCI_EXPRESS: it is a PCI Express function
+ * @IOPF_PCI_EXTENDED: extended config space, which has ATS, PRI and PASID; that
+ *		       takes a kernel that can reach it
+ */
+enum iopf_pci_known {
+	IOPF_PCI_CONFIG = 1 << 0,
+	IOPF_PCI_EXPRESS = 1 << 1,
+	IOPF_PCI_EXTENDED = 1 << 2,
+};
+
+/**
+ * struct iopf_pci - a PCI function
+ * @bdf: full PCI address
+ * @vendor: vendor id
+ * @device: device id
+ * @class: class code, 24 bits
+ * @known: enum iopf_pci_known
+ * @driver: name of the bound driver, empty without
+ * @cdev: name of the VFIO character device, "vfio0", empty without
+ * @iommu: name of the IOMMU in /sys/class/iommu, empty without
+ * @group: IOMMU group number, -1 without
+ * @virtfn: virtual function
+ * @external: the firmware calls the port external, so the kernel allows no ATS
+ * @ats: offset of the ATS capability, 0 without
+ * @ats_cap: ATS capability register
+ * @ats_ctrl: ATS control register
+ * @pri: offset of the PRI capability, 0 without
+ * @pri_ctrl: PRI control register
+ * @pri_status: PRI status register
+ * @pri_max: requests the device can have open
+ * @pri_alloc: requests the kernel allows it
+ * @pasid: offset of the PASID capability, 0 without
+ * @pasid_cap: PASID capability register
+ * @pasid_ctrl: PASID control register
+ */
+struct iopf_pci {
+	char bdf[16];
+	__u16 vendor;
+	__u16 device;
+	__u32 class;
+	unsigned int known;
+	char driver[32];
+	char cdev[32];
+	char iommu[64];
+	int group;
+	bool virtfn;
+	bool external;
+	unsigned int ats;
+	__u16 ats_cap;
+	__u16 ats_ctrl;
+	unsigned int pri;
+	__u16 pri_ctrl;
+	__u16 pri_status;
+	__u32 pri_max;
+	__u32 pri_alloc;
+	unsigned int pasid;
+	__u16 pasid_cap;
+	__u16 pasid_ctrl;
+};
+
+/**
+ * iopf_set_root - look at the /sys, /proc, /dev and /boot of another folder
+ * @root: path prefix without a slash at the end, "" for the running system;
+ *	  the string has to stay valid
+ *
+ * For copies of another machine's tree and for tests. Set it before any other
+ * call and from one thread. Files in it are only read.
+ */
+void iopf_set_root(const char *root);
+
+/**
+ * iopf_root - prefix set by iopf_set_root()
+ *
+ * Return: the prefix, "" by default.
+ */
+const char *iopf_root(void);
+
+/**
+ * iopf_pci_bdf - complete a PCI address
+ * @text: "0000:01:00.0" or "01:00.0"
+ * @bdf: at least 16 bytes, set to the full form in lower case
+ *
+ * Return: 0 or -EINVAL.
+ */
+int iopf_pci_bdf(const char *text, char *bdf);
+
+/**
+ * iopf_pci_read - look at one PCI function
+ * @text: PCI address, "0000:01:00.0" or "01:00.0"
+ * @pci: filled
+ *
+ * Return: 0, -ENODEV if there is no such device, or another negative errno.
+ */
+int iopf_pci_read(const char *text, struct iopf_pci *pci);
+
+/**
+ * iopf_pci_scan - look at all PCI functions
+ * @fn: called for each in order of address; a value other than 0 ends the scan
+ * @arg: passed to @fn
+ *
+ * Return: the last value of @fn, 0 without devices, or a negative errno.
+ */
+int iopf_pci_scan(int (*fn)(const struct iopf_pci *pci, void *arg), void *arg);
+
+/*
+ * Time statistics
+ */
+
+#define IOPF_STAT_BUCKETS	(64 * 64)
+
+/**
+ * struct iopf_stat - distribution of times
+ * @nr: number of samples
+ * @min: smallest, nanoseconds
+ * @max: largest, nanoseconds
+ * @bucket: logarithmic histogram, see iopf_stat_quantile()
+ *
+ * Start with zeroes. The size does not depend on the number of samples.
+ */
+struct iopf_stat {
+	__u64 nr;
+	__u64 min;
+	__u64 max;
+	__u64 bucket[IOPF_STAT_BUCKETS];
+};
+
+/**
+ * iopf_stat_add - add a sample
+ * @stat: statistics
+ * @ns: nanoseconds
+ */
+void iopf_stat_add(struct iopf_stat *stat, __u64 ns);
+
+/**
+ * iopf_stat_quantile - the value that a part of the samples does not exceed
+ * @stat: statistics
+ * @permille: 500 for the median, 990 for the 99th percentile
+ *
+ * Return: nanoseconds, exact below 64 ns and at the ends, otherwise at most
+ * 1.6 % too large; 0 without samples.
+ */
+__u64 iopf_stat_quantile(const struct iopf_stat *stat, unsigned int permille);
+
+/**
+ * iopf_now - the clock of struct iopf_group
+ *
+ * Return: CLOCK_MONOTONIC in nanoseconds.
+ */
+__u64 iopf_now(void);
+
+#endif /* LIBIOPF_H */

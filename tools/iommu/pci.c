@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * PCI functions as sysfs shows them.
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ */
+#include <ctype.h>
+#include <dirent.h>
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/pci_regs.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+#ifndef PCI_EXT_CAP_ID_PASID
+#define PCI_EXT_CAP_ID_PASID	0x1b
+#endif
+
+#define SYS_PCI	"/sys/bus/pci/devices"
+
+static const char *root = "";
+
+void iopf_set_root(const char *new_root)
+{
+	root = new_root;
+}
+
+const char *iopf_root(void)
+{
+	return root;
+}
+
+static char *vpath(const char *fmt, va_list ap)
+{
+	char *tail, *path;
+
+	if (vasprintf(&tail, fmt, ap) < 0)
+		return NULL;
+	if (asprintf(&path, "%s%s", root, tail) < 0)
+		path = NULL;
+	free(tail);
+	return path;
+}
+
+char *iopf_path(const char *fmt, ...)
+{
+	va_list ap;
+	char *path;
+
+	va_start(ap, fmt);
+	path = vpath(fmt, ap);
+	va_end(ap);
+	return path;
+}
+
+static ssize_t read_all(const char *path, void *buf, size_t size)
+{
+	size_t len = 0;
+	ssize_t n;
+	int fd;
+
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	while (len < size) {
+		n = read(fd, (char *)buf + len, size - len);
+		if (n < 0) {
+			n = -errno;
+			close(fd);
+			return n;
+		}
+		if (!n)
+			break;
+		len += n;
+	}
+	close(fd);
+	return len;
+}
+
+int iopf_read_file(char *buf, size_t size, const char *fmt, ...)
+{
+	ssize_t len;
+	va_list ap;
+	char *path;
+
+	va_start(ap, fmt);
+	path = vpath(fmt, ap);
+	va_end(ap);
+	if (!path)
+		return -ENOMEM;
+	len = read_all(path, buf, size - 1);
+	free(path);
+	if (len < 0) {
+		buf[0] = 0;
+		return len;
+	}
+	while (len && buf[len - 1] == '\n')
+		len--;
+	buf[len] = 0;
+	return len;
+}
+
+int iopf_read_link(char *buf, size_t size, const char *fmt, ...)
+{
+	char target[512];
+	const char *name;
+	ssize_t len;
+	va_list ap;
+	char *path;
+
+	buf[0] = 0;
+	va_start(ap, fmt);
+	path = vpath(fmt, ap);
+	va_end(ap);
+	if (!path)
+		return -ENOMEM;
+	len = readlink(path, target, sizeof(target) - 1);
+	if (len < 0)
+		len = -errno;
+	free(path);
+	if (len < 0)
+		return len;
+	target[len] = 0;
+	name = strrchr(target, '/');
+	snprintf(buf, size, "%s", name ? name + 1 : target);
+	return 0;
+}
+
+int iopf_pci_bdf(const char *text, char *bdf)
+{
+	unsigned int domain = 0, bus, slot, fn;
+	int end = 0;
+
+	if (sscanf(text, "%8x:%2x:%2x.%1x%n", &domain, &bus, &slot, &fn,
+		   &end) != 4 || text[end]) {
+		domain = 0;
+		end = 0;
+		if (sscanf(text, "%2x:%2x.%1x%n", &bus, &slot, &fn, &end) != 3)
+			end = 0;
+	}
+	if (!end || text[end] || slot > 31 || fn > 7 ||
+	    !isxdigit((unsigned char)text[0]))
+		return iopf_err(-EINVAL,
+				"'%s' is no PCI address; write it like 0000:01:00.0",
+				 text);
+	snprintf(bdf, 16, "%04x:%02x:%02x.%x", domain & 0xffffff, bus, slot,
+		 fn);
+	return 0;
+}
+
+static unsigned int hex_file(const char *bdf, const char *name)
+{
+	char buf[32];
+
+	if (iopf_read_file(buf, sizeof(buf), SYS_PCI "/%s/%s", bdf, name) < 0)
+		return 0;
+	return strtoul(buf, NULL, 16);
+}
+
+/* A port that the firmware calls external makes what is behind it untrusted. */
+static bool is_external(const char *bdf)
+{
+	char buf[32];
+
+	if (iopf_read_file(buf, sizeof(buf), SYS_PCI "/%s/removable", bdf) < 0)
+		return false;
+	return !strcmp(buf, "removable");
+}
+
+static void find_cdev(struct iopf_pci *pci)
+{
+	struct dirent *entry;
+	char *path;
+	DIR *dir;
+
+	path = iopf_path(SYS_PCI "/%s/vfio-dev", pci->bdf);
+	if (!path)
+		return;
+	dir = opendir(path);
+	free(path);
+	if (!dir)
+		return;
+	while ((entry = readdir(dir)) != NULL) {
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(pci->cdev, sizeof(pci->cdev), "%.31s", entry->d_name);
+		break;
+	}
+	closedir(dir);
+}
+
+static __u16 get16(const __u8 *config, unsigned int pos)
+{
+	return config[pos] | config[pos + 1] << 8;
+}
+
+static __u32 get32(const __u8 *config, unsigned int pos)
+{
+	return get16(config, pos) | (__u32)get16(config, pos + 2) << 16;
+}
+
+static void read_capability(struct iopf_pci *pci, const __u8 *config,
+			    unsigned int id, unsigned int pos)
+{
+	switch (id) {
+	case PCI_EXT_CAP_ID_ATS:
+		pci->ats = pos;
+		pci->ats_cap = get16(config, pos + PCI_ATS_CAP);
+		pci->ats_ctrl = get16(config, pos + PCI_ATS_CTRL);
+		break;
+	case PCI_EXT_CAP_ID_PRI:
+		pci->pri = pos;
+		pci->pri_ctrl = get16(config, pos + PCI_PRI_CTRL);
+		pci->pri_status = get16(config, pos + PCI_PRI_STATUS);
+		pci->pri_max = get32(config, pos + PCI_PRI_MAX_REQ);
+		pci->pri_alloc = get32(config, pos + PCI_PRI_ALLOC_REQ);
+		break;
+	case PCI_EXT_CAP_ID_PASID:
+		pci->pasid = pos;
+		pci->pasid_cap = get16(config, pos + PCI_PASID_CAP);
+		pci->pasid_ctrl = get16(config, pos + PCI_PASID_CTRL);
+		break;
+	}
+}
+
+static bool is_express(const __u8 *config)
+{
+	unsigned int pos, left;
+
+	if (!(get16(config, PCI_STATUS) & PCI_STATUS_CAP_LIST))
+		return false;
+	pos = config[PCI_CAPABILITY_LIST] & ~3U;
+	for (left = PCI_CFG_SPACE_SIZE / 4; pos && left; left--) {
+		if (config[pos] == PCI_CAP_ID_EXP)
+			return true;
+		pos = config[pos + 1] & ~3U;
+	}
+	return false;
+}
+
+static void read_config(struct iopf_pci *pci)
+{
+	__u8 config[PCI_CFG_SPACE_EXP_SIZE];
+	unsigned int pos = PCI_CFG_SPACE_SIZE;
+	unsigned int left;
+	__u32 header;
+	ssize_t len;
+	char *path;
+
+	path = iopf_path(SYS_PCI "/%s/config", pci->bdf);
+	if (!path)
+		return;
+	len = read_all(path, config, sizeof(config));
+	free(path);
+	/* 64 bytes: no right. 256 bytes: no extended space, or no way to it. */
+	if (len < PCI_CFG_SPACE_SIZE)
+		return;
+	pci->known |= IOPF_PCI_CONFIG;
+	if (is_express(config))
+		pci->known |= IOPF_PCI_EXPRESS;
+	if (len < (ssize_t)sizeof(config))
+		return;
+	pci->known |= IOPF_PCI_EXTENDED;
+	for (left = sizeof(config) / 8; left; left--) {
+		header = get32(config, pos);
+		if (!header || header == ~0U)
+			return;
+		/* All three of them have 16 bytes or less. */
+		if (pos + 16 <= sizeof(config))
+			read_capability(pci, config, PCI_EXT_CAP_ID(header),
+					pos);
+		pos = PCI_EXT_CAP_NEXT(header);
+		if (pos < PCI_CFG_SPACE_SIZE)
+			return;
+	}
+}
+
+int iopf_pci_read(const char *text, struct iopf_pci *pci)
+{
+	char buf[64], bdf[16];
+	char *path;
+	int ret;
+
+	/* The address may be the one in @pci. */
+	ret = iopf_pci_bdf(text, bdf);
+	memset(pci, 0, sizeof(*pci));
+	pci->group = -1;
+	if (ret)
+		return ret;
+	memcpy(pci->bdf, bdf, sizeof(bdf));
+	path = iopf_path(SYS_PCI "/%s", pci->bdf);
+	if (!path)
+		return iopf_err(-ENOMEM, "out of memory");
+	ret = access(path, F_OK);
+	free(path);
+	if (ret)
+		return iopf_err(-ENODEV,
+				"there is no PCI device %s; lspci -D lists what there is",
+				 pci->bdf);
+
+	pci->vendor = hex_file(pci->bdf, "vendor");
+	pci->device = hex_file(pci->bdf, "device");
+	pci->class = hex_file(pci->bdf, "class");
+	pci->external = is_external(pci->bdf);
+	iopf_read_link(pci->driver, sizeof(pci->driver), SYS_PCI "/%s/driver",
+		       pci->bdf);
+	iopf_read_link(pci->iommu, sizeof(pci->iommu), SYS_PCI "/%s/iommu",
+		       pci->bdf);
+	if (!iopf_read_link(buf, sizeof(buf), SYS_PCI "/%s/iommu_group",
+			    pci->bdf))
+		pci->group = atoi(buf);
+	pci->virtfn = !iopf_read_link(buf, sizeof(buf), SYS_PCI "/%s/physfn",
+				      pci->bdf);
+	find_cdev(pci);
+	read_config(pci);
+	return 0;
+}
+
+static int is_function(const struct dirent *entry)
+{
+	return entry->d_name[0] != '.';
+}
+
+int iopf_pci_scan(int (*fn)(const struct iopf_pci *pci, void *arg), void *arg)
+{
+	struct dirent **list;
+	struct iopf_pci pci;
+	int i, nr, ret = 0;
+	char *path;
+
+	path = iopf_path(SYS_PCI);
+	if (!path)
+		return iopf_err(-ENOMEM, "out of memory");
+	nr = scandir(path, &list, is_function, alphasort);
+	free(path);
+	/* A machine without PCI has no such folder. */
+	if (nr < 0)
+		return 0;
+	for (i = 0; i < nr; i++) {
+		/* A function that went away in the meantime is no error. */
+		if (!ret && !iopf_pci_read(list[i]->d_name, &pci))
+			ret = fn(&pci, arg);
+		free(list[i]);
+	}
+	free(list);
+	return ret;
+}

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Fault queues: groups out, answers in.
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+/* Records the buffer holds at first; it grows with the groups. */
+#define FIRST_RECORDS	64
+/* A kernel that has a larger group than this waiting is broken. */
+#define MAX_RECORDS	1048576
+
+struct iopf_queue {
+	struct iopf_ctx *ctx;
+	int fd;
+	__u32 id;
+	struct iommu_hwpt_pgfault *rec;
+	unsigned int size;	/* records the buffer has room for */
+	unsigned int nr;	/* records in the buffer */
+	unsigned int next;	/* first record not handed out yet */
+	__u64 t_read;		/* when the buffer was filled */
+};
+
+__u64 iopf_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+static int queue_alloc(struct iopf_queue *q)
+{
+	struct iommu_fault_alloc cmd = { .size = sizeof(cmd) };
+	int err;
+
+	if (!ioctl(q->ctx->fd, IOMMU_FAULT_QUEUE_ALLOC, &cmd)) {
+		q->fd = cmd.out_fault_fd;
+		q->id = cmd.out_fault_id;
+		return 0;
+	}
+	err = errno;
+	if (err == ENOTTY)
+		return iopf_err(-err,
+				"this kernel's iommufd has no fault queues; use Linux 6.11 or later");
+	return iopf_err(-err, "cannot make a fault queue: %s", strerror(err));
+}
+
+int iopf_queue_open(struct iopf_ctx *ctx, struct iopf_queue **queue)
+{
+	struct iopf_queue *q;
+	int ret;
+
+	q = calloc(1, sizeof(*q));
+	if (!q)
+		return iopf_err(-ENOMEM, "out of memory");
+	q->ctx = ctx;
+	q->size = FIRST_RECORDS;
+	q->rec = calloc(q->size, sizeof(*q->rec));
+	if (!q->rec) {
+		ret = iopf_err(-ENOMEM, "out of memory");
+		goto free_queue;
+	}
+	ret = queue_alloc(q);
+	if (ret)
+		goto free_rec;
+	*queue = q;
+	return 0;
+
+free_rec:
+	free(q->rec);
+free_queue:
+	free(q);
+	return ret;
+}
+
+void iopf_queue_close(struct iopf_queue *queue)
+{
+	if (!queue)
+		return;
+	/* The kernel refuses to destroy the object while its file is open. */
+	close(queue->fd);
+	iopf_destroy(queue->ctx, queue->id);
+	free(queue->rec);
+	free(queue);
+}
+
+int iopf_queue_fd(const struct iopf_queue *queue)
+{
+	return queue->fd;
+}
+
+__u32 iopf_queue_id(const struct iopf_queue *queue)
+{
+	return queue->id;
+}
+
+int iopf_queue_wait(struct iopf_queue *queue, int timeout_ms)
+{
+	struct pollfd pfd = { .fd = queue->fd, .events = POLLIN };
+	int ret, err;
+
+	if (queue->next < queue->nr)
+		return 1;
+	ret = poll(&pfd, 1, timeout_ms);
+	if (ret < 0) {
+		err = errno;
+		return iopf_err(-err, "cannot wait for page requests: %s",
+				 strerror(err));
+	}
+	if (!ret)
+		return 0;
+	if (!(pfd.revents & POLLIN))
+		return iopf_err(-EIO,
+				"the fault queue reports an error (poll events %#x)",
+				 pfd.revents);
+	return 1;
+}
+
+static int queue_grow(struct iopf_queue *q)
+{
+	struct iommu_hwpt_pgfault *rec;
+
+	if (q->size >= MAX_RECORDS)
+		return iopf_err(-EPROTO,
+				"a page request group has more than %u requests",
+				 q->size);
+	rec = reallocarray(q->rec, q->size * 2, sizeof(*rec));
+	if (!rec)
+		return iopf_err(-ENOMEM, "out of memory");
+	q->rec = rec;
+	q->size *= 2;
+	return 0;
+}
+
+static int queue_fill(struct iopf_queue *q)
+{
+	ssize_t len;
+	int err;
+
+	q->nr = 0;
+	q->next = 0;
+	for (;;) {
+		len = read(q->fd, q->rec, q->size * sizeof(*q->rec));
+		if (len >= 0)
+			break;
+		err = errno;
+		if (err == EINTR)
+			continue;
+		/* EINVAL: the first group does not fit in the buffer. */
+		if (err != EINVAL)
+			return iopf_err(-err, "cannot read page requests: %s",
+					 strerror(err));
+		err = queue_grow(q);
+		if (err)
+			return err;
+	}
+	q->t_read = iopf_now();
+	q->nr = len / sizeof(*q->rec);
+	return 0;
+}
+
+int iopf_queue_read(struct iopf_queue *queue, struct iopf_group *group)
+{
+	const struct iommu_hwpt_pgfault *rec;
+	unsigned int i;
+	int ret;
+
+	if (queue->next == queue->nr) {
+		ret = queue_fill(queue);
+		if (ret)
+			return ret;
+		if (!queue->nr)
+			return 0;
+	}
+
+	rec = &queue->rec[queue->next];
+	for (i = queue->next; i < queue->nr; i++) {
+		if (queue->rec[i].cookie != rec->cookie)
+			break;
+		if (!(queue->rec[i].flags & IOMMU_PGFAULT_FLAGS_LAST_PAGE))
+			continue;
+		memset(group, 0, sizeof(*group));
+		group->rec = rec;
+		group->nr = i + 1 - queue->next;
+		group->cookie = rec->cookie;
+		group->dev_id = rec->dev_id;
+		group->grpid = rec->grpid;
+		if (rec->flags & IOMMU_PGFAULT_FLAGS_PASID_VALID) {
+			group->pasid_valid = true;
+			group->pasid = rec->pasid;
+		}
+		group->t_read = queue->t_read;
+		queue->next = i + 1;
+		return 1;
+	}
+	queue->next = queue->nr;
+	return iopf_err(-EPROTO,
+			"the kernel delivered a page request group without an end (cookie %u)",
+			 rec->cookie);
+}
+
+int iopf_queue_answer_many(struct iopf_queue *queue,
+			   const struct iommu_hwpt_page_response *resp,
+			   unsigned int nr)
+{
+	ssize_t len;
+	int err;
+
+	do {
+		len = write(queue->fd, resp, nr * sizeof(*resp));
+	} while (len < 0 && errno == EINTR);
+	if (len >= 0)
+		return len / sizeof(*resp);
+	err = errno;
+	if (err == EINVAL)
+		return iopf_err(-err,
+				"answer to cookie %u refused: its group waits for none any more (a detach answers too), or code %u is unknown",
+				 resp->cookie, resp->code);
+	return iopf_err(-err, "cannot answer cookie %u: %s", resp->cookie,
+			 strerror(err));
+}
+
+int iopf_queue_answer(struct iopf_queue *queue, __u32 cookie, __u32 code)
+{
+	struct iommu_hwpt_page_response resp = {
+		.cookie = cookie,
+		.code = code,
+	};
+	int ret;
+
+	ret = iopf_queue_answer_many(queue, &resp, 1);
+	return ret < 0 ? ret : 0;
+}

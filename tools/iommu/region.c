@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * BARs of an open VFIO device, in memory or, if that is not possible, through
+ * the file.
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ */
+#include <endian.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+int iopf_dev_region(struct iopf_dev *dev, unsigned int index,
+		    struct iopf_region *region)
+{
+	struct vfio_region_info info = {
+		.argsz = sizeof(info),
+		.index = index,
+	};
+	int err;
+
+	memset(region, 0, sizeof(*region));
+	if (ioctl(dev->fd, VFIO_DEVICE_GET_REGION_INFO, &info)) {
+		err = errno;
+		return iopf_err(-err, "%s: region %u: %s", dev->bdf, index,
+				 strerror(err));
+	}
+	if (!info.size)
+		return iopf_err(-ENOENT, "%s has no region %u", dev->bdf,
+				 index);
+	region->size = info.size;
+	region->offset = info.offset;
+	region->fd = dev->fd;
+	if (!(info.flags & VFIO_REGION_INFO_FLAG_MMAP))
+		return 0;
+	/* Parts of it may not be mappable: then none of it is mapped. */
+	region->mem = mmap(NULL, info.size, PROT_READ | PROT_WRITE, MAP_SHARED,
+			   dev->fd, info.offset);
+	if (region->mem == MAP_FAILED)
+		region->mem = NULL;
+	else
+		madvise(region->mem, info.size, MADV_DONTFORK);
+	return 0;
+}
+
+void iopf_region_close(struct iopf_region *region)
+{
+	if (region->mem)
+		munmap(region->mem, region->size);
+	memset(region, 0, sizeof(*region));
+}
+
+static bool in_region(const struct iopf_region *region, __u64 offset,
+		      size_t len)
+{
+	return offset <= region->size && len <= region->size - offset;
+}
+
+static __u32 *word_at(const struct iopf_region *region, __u64 offset)
+{
+	return (__u32 *)((char *)region->mem + offset);
+}
+
+__u32 iopf_region_read32(const struct iopf_region *region, __u64 offset)
+{
+	__u32 value;
+
+	if (!in_region(region, offset, sizeof(value)))
+		return ~0U;
+	if (region->mem) {
+		value = __atomic_load_n(word_at(region, offset),
+					__ATOMIC_RELAXED);
+		/* What the device wrote before is visible from here on. */
+		__sync_synchronize();
+		return le32toh(value);
+	}
+	if (pread(region->fd, &value, sizeof(value),
+		  region->offset + offset) != sizeof(value))
+		return ~0U;
+	return le32toh(value);
+}
+
+void iopf_region_write32(const struct iopf_region *region, __u64 offset,
+			 __u32 value)
+{
+	if (!in_region(region, offset, sizeof(value)))
+		return;
+	value = htole32(value);
+	if (region->mem) {
+		/* The device sees what was written to memory before. */
+		__sync_synchronize();
+		__atomic_store_n(word_at(region, offset), value,
+				 __ATOMIC_RELAXED);
+		return;
+	}
+	if (pwrite(region->fd, &value, sizeof(value),
+		   region->offset + offset) != sizeof(value))
+		iopf_err(-EIO, "cannot write a device register: %s",
+			 strerror(errno));
+}
+
+static int check_copy(const struct iopf_region *region, __u64 offset,
+		      size_t len)
+{
+	if (in_region(region, offset, len) && !(offset & 3) && !(len & 3))
+		return 0;
+	return iopf_err(-ERANGE,
+			"%zu bytes at %#llx are not in the region of %llu bytes",
+			 len, offset, region->size);
+}
+
+/* Bytes, not values: word by word, since memcpy() may use any width. */
+int iopf_region_copy_in(const struct iopf_region *region, __u64 offset,
+			void *buf, size_t len)
+{
+	__u32 word;
+	size_t i;
+	int ret;
+
+	ret = check_copy(region, offset, len);
+	if (ret)
+		return ret;
+	for (i = 0; i < len; i += sizeof(word)) {
+		word = htole32(iopf_region_read32(region, offset + i));
+		memcpy((char *)buf + i, &word, sizeof(word));
+	}
+	return 0;
+}
+
+int iopf_region_copy_out(const struct iopf_region *region, __u64 offset,
+			 const void *buf, size_t len)
+{
+	__u32 word;
+	size_t i;
+	int ret;
+
+	ret = check_copy(region, offset, len);
+	if (ret)
+		return ret;
+	for (i = 0; i < len; i += sizeof(word)) {
+		memcpy(&word, (const char *)buf + i, sizeof(word));
+		iopf_region_write32(region, offset + i, le32toh(word));
+	}
+	return 0;
+}

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The serving loop of the iopf program.
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ */
+#include <errno.h>
+
+#include "cli.h"
+#include "server.h"
+
+static const char *perm_text(const struct iopf_group *group)
+{
+	static const char * const text[] = { "-", "r", "w", "rw" };
+	unsigned int i, perm = 0;
+
+	for (i = 0; i < group->nr; i++)
+		perm |= group->rec[i].perm;
+	return text[perm & IOPF_RW];
+}
+
+static void log_group(struct server *s, const struct iopf_group *group,
+		      const struct iopf_served *served, __u64 ns)
+{
+	__u64 first = ~0ULL, last = 0;
+	char pasid[24] = "";
+	char time[24];
+	unsigned int i;
+
+	if (!s->log || !s->log_left)
+		return;
+	s->log_left--;
+	for (i = 0; i < group->nr; i++) {
+		if (group->rec[i].addr < first)
+			first = group->rec[i].addr;
+		if (group->rec[i].addr > last)
+			last = group->rec[i].addr;
+	}
+	if (group->pasid_valid)
+		snprintf(pasid, sizeof(pasid), " pasid %u", group->pasid);
+	fprintf(s->log, "  group %-3u%s %3u request%s %-2s %#llx",
+		group->grpid, pasid, group->nr, group->nr == 1 ? " " : "s",
+		perm_text(group), first);
+	if (last != first)
+		fprintf(s->log, "..%#llx", last);
+	if (served->code == IOMMUFD_PAGE_RESP_SUCCESS)
+		fprintf(s->log, ": %u page%s in %u map call%s, SUCCESS, %s\n",
+			served->pages + served->upgraded,
+			served->pages + served->upgraded == 1 ? "" : "s",
+			served->runs, served->runs == 1 ? "" : "s",
+			cli_time(time, ns));
+	else
+		fprintf(s->log, ": %s, INVALID, %s\n", served->reason,
+			cli_time(time, ns));
+	if (!s->log_left)
+		fputs("  ... (--verbose shows all groups)\n", s->log);
+}
+
+static int serve_group(struct server *s, const struct iopf_group *group)
+{
+	struct iopf_served served = {
+		.code = IOMMUFD_PAGE_RESP_INVALID,
+		.reason = "as told",
+	};
+	__u64 ns;
+	int ret;
+
+	if (!s->answer_invalid &&
+	    iopf_backing_serve(s->backing, group, &served)) {
+		s->count.errors++;
+		cli_lib_error();
+	}
+	ret = iopf_queue_answer(s->queue, group->cookie, served.code);
+	ns = iopf_now() - group->t_read;
+	if (ret == -EINVAL)
+		s->count.stale++;
+	else if (ret)
+		return ret;
+
+	iopf_stat_add(&s->time, ns);
+	s->count.requests += group->nr;
+	s->count.groups++;
+	s->count.pages += served.pages + served.upgraded;
+	s->count.calls += served.runs;
+	if (served.code != IOMMUFD_PAGE_RESP_SUCCESS)
+		s->count.invalid++;
+	log_group(s, group, &served, ns);
+	return 0;
+}
+
+int server_run(struct server *s)
+{
+	struct iopf_group group;
+	int ret, nr = 0;
+
+	while ((ret = iopf_queue_read(s->queue, &group)) > 0) {
+		ret = serve_group(s, &group);
+		if (ret)
+			return ret;
+		nr++;
+	}
+	return ret ? ret : nr;
+}
+
+int server_open(struct iopf_ctx *ctx, struct iopf_dev *dev, struct server *s,
+		__u32 *ioas_id, __u32 *hwpt_id)
+{
+	int ret;
+
+	ret = iopf_ioas_alloc(ctx, ioas_id);
+	if (ret)
+		return ret;
+	ret = iopf_queue_open(ctx, &s->queue);
+	if (ret)
+		goto destroy_ioas;
+	ret = iopf_hwpt_alloc(ctx, iopf_dev_id(dev), *ioas_id, s->queue,
+			      hwpt_id);
+	if (ret)
+		goto close_queue;
+	ret = iopf_dev_attach(dev, *hwpt_id);
+	if (ret)
+		goto destroy_hwpt;
+	return 0;
+
+destroy_hwpt:
+	iopf_destroy(ctx, *hwpt_id);
+close_queue:
+	iopf_queue_close(s->queue);
+	s->queue = NULL;
+destroy_ioas:
+	iopf_destroy(ctx, *ioas_id);
+	return ret;
+}
+
+void server_close(struct iopf_ctx *ctx, struct iopf_dev *dev, struct server *s,
+		  __u32 ioas_id, __u32 hwpt_id)
+{
+	iopf_dev_detach(dev);
+	iopf_backing_close(s->backing);
+	s->backing = NULL;
+	iopf_destroy(ctx, hwpt_id);
+	iopf_queue_close(s->queue);
+	s->queue = NULL;
+	iopf_destroy(ctx, ioas_id);
+}
+
+void server_time_row(FILE *out, const char *label,
+		     const struct iopf_stat *stat)
+{
+	char min[24], median[24], p99[24], max[24];
+
+	fprintf(out, "  %-28s %10s %10s %10s %10s\n", label,
+		cli_time(min, stat->min),
+		cli_time(median, iopf_stat_quantile(stat, 500)),
+		cli_time(p99, iopf_stat_quantile(stat, 990)),
+		cli_time(max, stat->max));
+}
+
+void server_table(FILE *out, const struct server *s)
+{
+	const struct server_count *c = &s->count;
+
+	fprintf(out, "\n  %10s %10s %13s %10s %10s %10s\n", "requests",
+		"groups", "pages mapped", "map calls", "INVALID", "errors");
+	fprintf(out, "  %10llu %10llu %13llu %10llu %10llu %10llu\n",
+		c->requests, c->groups, c->pages, c->calls, c->invalid,
+		c->errors);
+	if (c->stale)
+		fprintf(out, "  %llu groups were answered by the kernel first\n",
+			c->stale);
+	if (c->groups) {
+		fprintf(out, "\n  %-28s %10s %10s %10s %10s\n", "latency",
+			"min", "median", "p99", "max");
+		server_time_row(out, "program, read to answer", &s->time);
+	}
+}

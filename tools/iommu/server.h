@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The serving loop of the iopf program: a queue, the memory behind it, what
+ * to answer, and what happened so far.
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ */
+#ifndef IOPF_SERVER_H
+#define IOPF_SERVER_H
+
+#include "libiopf.h"
+
+/**
+ * struct server_count - what was served
+ * @requests: page requests read
+ * @groups: groups read
+ * @pages: pages mapped
+ * @calls: map calls
+ * @invalid: groups answered INVALID
+ * @stale: groups that were answered by someone else before us (a detach)
+ * @errors: map calls that failed
+ */
+struct server_count {
+	__u64 requests;
+	__u64 groups;
+	__u64 pages;
+	__u64 calls;
+	__u64 invalid;
+	__u64 stale;
+	__u64 errors;
+};
+
+/**
+ * struct server - state of a serving loop
+ * @queue: fault queue
+ * @backing: memory to map from
+ * @answer_invalid: map nothing and answer INVALID
+ * @log: file to write a line per group to, or NULL
+ * @log_left: lines that may still be written
+ * @count: what was served
+ * @time: from the read of a group to the end of the write of its answer
+ */
+struct server {
+	struct iopf_queue *queue;
+	struct iopf_backing *backing;
+	bool answer_invalid;
+	FILE *log;
+	__u64 log_left;
+	struct server_count count;
+	struct iopf_stat time;
+};
+
+/**
+ * server_run - serve all groups that wait now
+ * @s: state
+ *
+ * A group that cannot be mapped is answered INVALID and counted, and the loop
+ * goes on.
+ *
+ * Return: number of groups, or a negative errno when the queue is broken.
+ */
+int server_run(struct server *s);
+
+/**
+ * server_open - queue, page table, memory and attach for a device
+ * @ctx: context
+ * @dev: device
+ * @s: @s->queue is set
+ * @ioas_id: set to the address space
+ * @hwpt_id: set to the page table
+ *
+ * Return: 0 or a negative errno.
+ */
+int server_open(struct iopf_ctx *ctx, struct iopf_dev *dev, struct server *s,
+		__u32 *ioas_id, __u32 *hwpt_id);
+
+/**
+ * server_close - undo server_open()
+ * @ctx: context
+ * @dev: device
+ * @s: state; @s->backing is closed too
+ * @ioas_id: address space
+ * @hwpt_id: page table
+ */
+void server_close(struct iopf_ctx *ctx, struct iopf_dev *dev, struct server *s,
+		  __u32 ioas_id, __u32 hwpt_id);
+
+/**
+ * server_table - print what was served
+ * @out: file
+ * @s: state
+ */
+void server_table(FILE *out, const struct server *s);
+
+/**
+ * server_time_row - print a row of times: label, min, median, p99, max
+ * @out: file
+ * @label: text
+ * @stat: times
+ */
+void server_time_row(FILE *out, const char *label,
+		     const struct iopf_stat *stat);
+
+#endif /* IOPF_SERVER_H */

@@ -1,0 +1,580 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Tests of libiopf that take no device: the kernel's side of iommufd is played
+ * by this program, which stands in for ioctl().
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "internal.h"
+#include "kconfig.h"
+#include "testdev.h"
+
+static unsigned int failed, count;
+static bool ok;
+
+#define CHECK(cond) do { \
+	if (!(cond)) { \
+		printf("# %s:%d: %s\n", __FILE__, __LINE__, #cond); \
+		ok = false; \
+	} \
+} while (0)
+
+/* What is mapped in the only address space there is, as map calls made it. */
+#define MAX_AREAS	1024
+
+struct area {
+	__u64 iova;
+	__u64 length;
+	__u64 va;
+	unsigned int flags;
+};
+
+static struct area areas[MAX_AREAS];
+static unsigned int nr_areas;
+static unsigned int map_calls;
+static int map_error;		/* errno of the next map call */
+static int hwpt_error;		/* errno of IOMMU_HWPT_ALLOC */
+static int fault_fds[2];	/* [1] is the kernel's end of a fault queue */
+
+static int fail(int err)
+{
+	errno = err;
+	return -1;
+}
+
+static int fake_map(const struct iommu_ioas_map *cmd)
+{
+	unsigned int i;
+
+	map_calls++;
+	if (map_error) {
+		errno = map_error;
+		map_error = 0;
+		return -1;
+	}
+	if (cmd->size != sizeof(*cmd) || nr_areas == MAX_AREAS)
+		return fail(EINVAL);
+	for (i = 0; i < nr_areas; i++)
+		if (cmd->iova < areas[i].iova + areas[i].length &&
+		    areas[i].iova < cmd->iova + cmd->length)
+			return fail(EEXIST);
+	areas[nr_areas].iova = cmd->iova;
+	areas[nr_areas].length = cmd->length;
+	areas[nr_areas].va = cmd->user_va;
+	areas[nr_areas].flags = cmd->flags;
+	nr_areas++;
+	return 0;
+}
+
+/* Takes whole areas only, as the kernel does. */
+static int fake_unmap(const struct iommu_ioas_unmap *cmd)
+{
+	__u64 last = cmd->iova + cmd->length - 1;
+	unsigned int i, hit = 0;
+
+	for (i = 0; i < nr_areas; i++) {
+		__u64 end = areas[i].iova + areas[i].length - 1;
+
+		if (end < cmd->iova || areas[i].iova > last)
+			continue;
+		if (areas[i].iova < cmd->iova || end > last)
+			return fail(ENOENT);
+		hit++;
+	}
+	if (!hit)
+		return fail(ENOENT);
+	for (i = 0; i < nr_areas;) {
+		if (areas[i].iova >= cmd->iova && areas[i].iova <= last)
+			areas[i] = areas[--nr_areas];
+		else
+			i++;
+	}
+	return 0;
+}
+
+static int fake_fault_alloc(struct iommu_fault_alloc *cmd)
+{
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, fault_fds))
+		return -1;
+	cmd->out_fault_fd = fault_fds[0];
+	cmd->out_fault_id = 7;
+	return 0;
+}
+
+int __wrap_ioctl(int fd, unsigned long nr, ...);
+
+int __wrap_ioctl(int fd, unsigned long nr, ...)
+{
+	va_list ap;
+	void *arg;
+
+	(void)fd;
+	va_start(ap, nr);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	switch (nr) {
+	case IOMMU_IOAS_MAP:
+		return fake_map(arg);
+	case IOMMU_IOAS_UNMAP:
+		return fake_unmap(arg);
+	case IOMMU_FAULT_QUEUE_ALLOC:
+		return fake_fault_alloc(arg);
+	case IOMMU_HWPT_ALLOC:
+		return fail(hwpt_error);
+	case IOMMU_DESTROY:
+		return 0;
+	}
+	return fail(ENOTTY);
+}
+
+/* Map flags of an address, 0 if it is not mapped. */
+static unsigned int mapped_as(__u64 iova)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr_areas; i++)
+		if (iova >= areas[i].iova &&
+		    iova - areas[i].iova < areas[i].length)
+			return areas[i].flags & (IOMMU_IOAS_MAP_READABLE |
+						 IOMMU_IOAS_MAP_WRITEABLE);
+	return 0;
+}
+
+#define R	IOMMU_IOAS_MAP_READABLE
+#define RW	(R | IOMMU_IOAS_MAP_WRITEABLE)
+#define PAGE	((__u64)sysconf(_SC_PAGESIZE))
+#define BASE	0x100000000ULL
+
+static struct iopf_ctx fake = { .fd = -1 };
+static struct iommu_hwpt_pgfault records[1024];
+
+/* A group of requests for @nr pages from @page on, every @step pages. */
+static struct iopf_group group_of(unsigned int page, unsigned int nr,
+				  unsigned int step, unsigned int perm)
+{
+	struct iopf_group g = { .rec = records, .nr = nr, .cookie = 1 };
+	unsigned int i;
+
+	memset(records, 0, sizeof(records));
+	for (i = 0; i < nr; i++) {
+		records[i].addr = BASE + (page + i * step) * PAGE;
+		records[i].perm = perm;
+		records[i].cookie = 1;
+	}
+	records[nr - 1].flags = IOMMU_PGFAULT_FLAGS_LAST_PAGE;
+	return g;
+}
+
+static struct iopf_backing *new_backing(unsigned int prot, unsigned int flags)
+{
+	struct iopf_backing *b = NULL;
+
+	nr_areas = 0;
+	map_calls = 0;
+	CHECK(!iopf_backing_anon(&fake, 1, BASE, 1024 * PAGE, prot, flags, &b));
+	return b;
+}
+
+static void test_coalesce(void)
+{
+	struct iopf_run run[1024];
+	struct iopf_group g;
+
+	g = group_of(0, 512, 1, IOPF_READ);
+	CHECK(iopf_coalesce(&g, PAGE, run) == 1);
+	CHECK(run[0].iova == BASE && run[0].length == 512 * PAGE);
+	CHECK(run[0].prot == IOPF_READ);
+
+	/* Every other page, then one of the holes. */
+	g = group_of(0, 4, 2, IOPF_READ);
+	CHECK(iopf_coalesce(&g, PAGE, run) == 4);
+	records[3].addr = BASE + PAGE;
+	CHECK(iopf_coalesce(&g, PAGE, run) == 2);
+	CHECK(run[0].length == 3 * PAGE && run[1].iova == BASE + 4 * PAGE);
+
+	/* Out of order, twice the same page, and different permissions. */
+	g = group_of(0, 4, 1, IOPF_READ);
+	records[0].addr = BASE + 3 * PAGE;
+	records[3].addr = BASE;
+	records[3].perm = IOPF_WRITE;
+	records[1].addr = BASE + 123;
+	CHECK(iopf_coalesce(&g, PAGE, run) == 2);
+	CHECK(run[0].iova == BASE && run[0].length == PAGE);
+	CHECK(run[0].prot == IOPF_RW);
+	CHECK(run[1].iova == BASE + 2 * PAGE && run[1].length == 2 * PAGE);
+
+	/* Up to the end of the address space, and nothing wanted at all. */
+	g = group_of(0, 2, 1, IOPF_READ);
+	records[0].addr = -PAGE;
+	records[1].addr = 0;
+	CHECK(iopf_coalesce(&g, PAGE, run) == 2);
+	g = group_of(0, 2, 1, 0);
+	CHECK(iopf_coalesce(&g, PAGE, run) == 0);
+}
+
+static void test_serve(void)
+{
+	struct iopf_backing *b = new_backing(IOPF_RW, 0);
+	struct iopf_served s;
+	struct iopf_group g;
+
+	g = group_of(8, 16, 1, IOPF_READ);
+	CHECK(!iopf_backing_serve(b, &g, &s));
+	CHECK(s.code == IOMMUFD_PAGE_RESP_SUCCESS && !s.reason);
+	CHECK(s.runs == 1 && s.pages == 16 && map_calls == 1);
+	CHECK(mapped_as(BASE + 8 * PAGE) == RW);
+	CHECK(areas[0].va ==
+	      (uintptr_t)iopf_backing_ptr(b, BASE + 8 * PAGE));
+	/* Again: nothing to do. */
+	CHECK(!iopf_backing_serve(b, &g, &s));
+	CHECK(s.code == IOMMUFD_PAGE_RESP_SUCCESS && !s.runs);
+	/* Around it: two calls. */
+	g = group_of(0, 32, 1, IOPF_WRITE);
+	CHECK(!iopf_backing_serve(b, &g, &s));
+	CHECK(s.runs == 2 && s.pages == 16);
+	CHECK(iopf_backing_mapped(b) == 32);
+	/* Reads and writes side by side are mapped alike, so in one call. */
+	g = group_of(40, 2, 1, IOPF_READ);
+	records[1].perm = IOPF_WRITE;
+	CHECK(!iopf_backing_serve(b, &g, &s));
+	CHECK(s.runs == 1 && s.pages == 2);
+	iopf_backing_close(b);
+	CHECK(!nr_areas);
+}
+
+static void test_refuse(void)
+{
+	struct iopf_backing *b = new_backing(IOPF_READ, 0);
+	struct iopf_served s;
+	struct iopf_group g;
+
+	g = group_of(0, 4, 1, IOPF_READ);
+	records[2].perm = IOPF_RW;
+	CHECK(!iopf_backing_serve(b, &g, &s));
+	CHECK(s.code == IOMMUFD_PAGE_RESP_INVALID && s.reason);
+	CHECK(!map_calls);
+	g = group_of(1022, 4, 1, IOPF_READ);
+	CHECK(!iopf_backing_serve(b, &g, &s));
+	CHECK(s.code == IOMMUFD_PAGE_RESP_INVALID && !map_calls);
+	g = group_of(0, 1, 1, IOPF_READ);
+	records[0].addr = BASE - PAGE;
+	CHECK(!iopf_backing_serve(b, &g, &s));
+	CHECK(s.code == IOMMUFD_PAGE_RESP_INVALID && !map_calls);
+	g = group_of(0, 1, 1, IOPF_READ | IOMMU_PGFAULT_PERM_EXEC);
+	CHECK(!iopf_backing_serve(b, &g, &s));
+	CHECK(s.code == IOMMUFD_PAGE_RESP_INVALID && !map_calls);
+	g = group_of(0, 1, 1, 0);
+	CHECK(!iopf_backing_serve(b, &g, &s));
+	CHECK(s.code == IOMMUFD_PAGE_RESP_INVALID && !map_calls);
+	CHECK(iopf_backing_map(b, BASE, PAGE, IOPF_RW) == -EACCES);
+	CHECK(iopf_backing_map(b, BASE + 1024 * PAGE, 1, IOPF_READ) == -ERANGE);
+	CHECK(iopf_backing_map(b, BASE, ~0ULL, IOPF_READ) == -ERANGE);
+	CHECK(!iopf_backing_ptr(b, BASE - 1));
+	CHECK(!iopf_backing_ptr(b, BASE + 1024 * PAGE));
+	/* A failed map call is an error, and INVALID for the device. */
+	g = group_of(0, 4, 1, IOPF_READ);
+	map_error = ENOMEM;
+	CHECK(iopf_backing_serve(b, &g, &s) == -ENOMEM);
+	CHECK(s.code == IOMMUFD_PAGE_RESP_INVALID && s.reason);
+	CHECK(strstr(iopf_error(), "ulimit"));
+	CHECK(!iopf_backing_serve(b, &g, &s));
+	CHECK(s.code == IOMMUFD_PAGE_RESP_SUCCESS);
+	iopf_backing_close(b);
+}
+
+static void test_upgrade(void)
+{
+	struct iopf_backing *b = new_backing(IOPF_RW, IOPF_BACKING_EXACT);
+	struct iopf_served s;
+	struct iopf_group g;
+
+	g = group_of(0, 8, 1, IOPF_READ);
+	CHECK(!iopf_backing_serve(b, &g, &s));
+	g = group_of(8, 8, 1, IOPF_READ);
+	CHECK(!iopf_backing_serve(b, &g, &s));
+	CHECK(mapped_as(BASE + 3 * PAGE) == R && nr_areas == 2);
+	/* The map call that has the page changes, its neighbour does not. */
+	g = group_of(3, 1, 1, IOPF_WRITE);
+	CHECK(!iopf_backing_serve(b, &g, &s));
+	CHECK(s.code == IOMMUFD_PAGE_RESP_SUCCESS && s.upgraded == 8);
+	CHECK(mapped_as(BASE) == RW && mapped_as(BASE + 7 * PAGE) == RW);
+	CHECK(mapped_as(BASE + 8 * PAGE) == R && nr_areas == 2);
+	CHECK(iopf_backing_mapped(b) == 16);
+	/* Across mapped, upgradable and missing pages. */
+	g = group_of(6, 12, 1, IOPF_WRITE);
+	CHECK(!iopf_backing_serve(b, &g, &s));
+	CHECK(s.upgraded == 8 && s.pages == 2);
+	CHECK(mapped_as(BASE + 17 * PAGE) == RW);
+	CHECK(!mapped_as(BASE + 18 * PAGE));
+	/* Unmapping a page takes its whole map call. */
+	CHECK(!iopf_backing_unmap(b, BASE + 9 * PAGE, 1));
+	CHECK(!mapped_as(BASE + 8 * PAGE) && !mapped_as(BASE + 15 * PAGE));
+	CHECK(mapped_as(BASE + 7 * PAGE) && mapped_as(BASE + 16 * PAGE));
+	CHECK(iopf_backing_mapped(b) == 10);
+	CHECK(!iopf_backing_unmap(b, BASE, 1024 * PAGE));
+	CHECK(!nr_areas && !iopf_backing_mapped(b));
+	iopf_backing_close(b);
+}
+
+static void test_file(void)
+{
+	struct iopf_backing *b = NULL;
+	struct iopf_served s;
+	struct iopf_group g;
+	char path[64], *mem;
+	int fd;
+
+	fd = memfd_create("unittest", 0);
+	CHECK(fd >= 0 && !ftruncate(fd, 4 * PAGE + 1));
+	CHECK(pwrite(fd, "hello", 5, PAGE) == 5);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	CHECK(!iopf_backing_file(&fake, 1, path, BASE, 16 * PAGE, IOPF_RW, 0,
+				 &b));
+	mem = iopf_backing_ptr(b, BASE + PAGE);
+	CHECK(!memcmp(mem, "hello", 5));
+	nr_areas = 0;
+	/* The page with the last byte is there, the one behind it is not. */
+	g = group_of(4, 1, 1, IOPF_READ);
+	CHECK(!iopf_backing_serve(b, &g, &s));
+	CHECK(s.code == IOMMUFD_PAGE_RESP_SUCCESS);
+	g = group_of(5, 1, 1, IOPF_READ);
+	CHECK(!iopf_backing_serve(b, &g, &s));
+	CHECK(s.code == IOMMUFD_PAGE_RESP_INVALID);
+	/* Until the file grows. */
+	CHECK(!ftruncate(fd, 8 * PAGE));
+	CHECK(!iopf_backing_serve(b, &g, &s));
+	CHECK(s.code == IOMMUFD_PAGE_RESP_SUCCESS);
+	mem[0] = 'j';
+	iopf_backing_close(b);
+	CHECK(pread(fd, path, 1, PAGE) == 1 && path[0] == 'j');
+
+	/* Private: the file does not change. */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	CHECK(!iopf_backing_file(&fake, 1, path, BASE, 0, IOPF_RW,
+				 IOPF_BACKING_PRIVATE, &b));
+	mem = iopf_backing_ptr(b, BASE + PAGE);
+	CHECK(mem[0] == 'j');
+	mem[0] = 'c';
+	CHECK(!iopf_backing_ptr(b, BASE + 8 * PAGE));
+	iopf_backing_close(b);
+	CHECK(pread(fd, path, 1, PAGE) == 1 && path[0] == 'j');
+	close(fd);
+	CHECK(iopf_backing_file(&fake, 1, "/nonexistent", BASE, 0, IOPF_RW, 0,
+				&b) == -ENOENT);
+	CHECK(iopf_backing_anon(&fake, 1, BASE + 1, PAGE, IOPF_RW, 0, &b) ==
+	      -EINVAL);
+	CHECK(iopf_backing_anon(&fake, 1, BASE, PAGE, 0, 0, &b) == -EINVAL);
+	CHECK(iopf_backing_anon(&fake, 1, -PAGE, 2 * PAGE, IOPF_RW, 0, &b) ==
+	      -EINVAL);
+}
+
+static void put_record(unsigned int *n, __u32 cookie, bool last)
+{
+	struct iommu_hwpt_pgfault *rec = &records[(*n)++];
+
+	memset(rec, 0, sizeof(*rec));
+	rec->cookie = cookie;
+	rec->grpid = cookie + 100;
+	rec->flags = IOMMU_PGFAULT_FLAGS_PASID_VALID;
+	rec->pasid = 3;
+	if (last)
+		rec->flags |= IOMMU_PGFAULT_FLAGS_LAST_PAGE;
+}
+
+static void test_queue(void)
+{
+	struct iommu_hwpt_page_response resp = { 0 };
+	struct iopf_queue *q = NULL;
+	struct iopf_group g;
+	unsigned int n = 0;
+	__u32 id;
+
+	CHECK(!iopf_queue_open(&fake, &q));
+	CHECK(iopf_queue_id(q) == 7);
+	CHECK(iopf_queue_wait(q, 0) == 0);
+	/* Three groups in one read: of 1, 3 and 1 records. */
+	put_record(&n, 1, true);
+	put_record(&n, 2, false);
+	put_record(&n, 2, false);
+	put_record(&n, 2, true);
+	put_record(&n, 3, true);
+	CHECK(write(fault_fds[1], records, n * sizeof(records[0])) > 0);
+	CHECK(iopf_queue_wait(q, 0) == 1);
+	CHECK(iopf_queue_read(q, &g) == 1 && g.nr == 1 && g.cookie == 1);
+	CHECK(iopf_queue_wait(q, 0) == 1);
+	CHECK(iopf_queue_read(q, &g) == 1 && g.nr == 3 && g.cookie == 2);
+	CHECK(g.pasid_valid && g.pasid == 3 && g.grpid == 102);
+	CHECK(iopf_queue_read(q, &g) == 1 && g.nr == 1 && g.cookie == 3);
+	CHECK(iopf_queue_wait(q, 0) == 0);
+	CHECK(!iopf_queue_answer(q, 2, IOMMUFD_PAGE_RESP_INVALID));
+	CHECK(read(fault_fds[1], &resp, sizeof(resp)) == sizeof(resp));
+	CHECK(resp.cookie == 2 && resp.code == IOMMUFD_PAGE_RESP_INVALID);
+	/* Groups that do not end, or run into each other. */
+	n = 0;
+	put_record(&n, 4, false);
+	CHECK(write(fault_fds[1], records, n * sizeof(records[0])) > 0);
+	CHECK(iopf_queue_read(q, &g) == -EPROTO);
+	n = 0;
+	put_record(&n, 5, false);
+	put_record(&n, 6, true);
+	CHECK(write(fault_fds[1], records, n * sizeof(records[0])) > 0);
+	CHECK(iopf_queue_read(q, &g) == -EPROTO);
+
+	hwpt_error = EOPNOTSUPP;
+	CHECK(iopf_hwpt_alloc(&fake, 1, 2, q, &id) == -EOPNOTSUPP);
+	CHECK(strstr(iopf_error(), "fault queue on a paging domain"));
+	hwpt_error = EINVAL;
+	CHECK(iopf_hwpt_alloc(&fake, 1, 2, NULL, &id) == -EINVAL);
+	close(fault_fds[1]);
+	iopf_queue_close(q);
+}
+
+static void test_stat(void)
+{
+	static struct iopf_stat s;
+	__u64 i, q;
+
+	CHECK(iopf_stat_quantile(&s, 500) == 0);
+	for (i = 1; i <= 1000; i++)
+		iopf_stat_add(&s, i * 1000);
+	CHECK(s.nr == 1000 && s.min == 1000 && s.max == 1000000);
+	q = iopf_stat_quantile(&s, 500);
+	CHECK(q >= 500000 && q <= 508000);
+	q = iopf_stat_quantile(&s, 990);
+	CHECK(q >= 990000 && q <= 1000000);
+	CHECK(iopf_stat_quantile(&s, 1000) == 1000000);
+	CHECK(iopf_stat_quantile(&s, 0) == 1000);
+
+	memset(&s, 0, sizeof(s));
+	iopf_stat_add(&s, 0);
+	iopf_stat_add(&s, ~0ULL);
+	CHECK(iopf_stat_quantile(&s, 1) == 0);
+	CHECK(iopf_stat_quantile(&s, 1000) == ~0ULL);
+	memset(&s, 0, sizeof(s));
+	for (i = 0; i < 64; i++)
+		iopf_stat_add(&s, i);
+	CHECK(iopf_stat_quantile(&s, 500) == 31);
+}
+
+static void test_bdf(void)
+{
+	static const char * const wrong[] = {
+		"", "1", "01:00", "01:00.8", "01:20.0", "01:00.0x", ":00.0",
+		"0000:01:00", "zz:00.0", "-1:00.0", " 01:00.0", "01:00.00",
+	};
+	char bdf[16];
+	unsigned int i;
+
+	CHECK(!iopf_pci_bdf("01:00.0", bdf) && !strcmp(bdf, "0000:01:00.0"));
+	CHECK(!iopf_pci_bdf("0000:AB:1F.7", bdf) &&
+	      !strcmp(bdf, "0000:ab:1f.7"));
+	CHECK(!iopf_pci_bdf("10000:e1:00.0", bdf) &&
+	      !strcmp(bdf, "10000:e1:00.0"));
+	for (i = 0; i < ARRAY_SIZE(wrong); i++)
+		if (iopf_pci_bdf(wrong[i], bdf) != -EINVAL) {
+			printf("# '%s' was taken\n", wrong[i]);
+			ok = false;
+		}
+}
+
+static void test_pattern(void)
+{
+	__u8 a[64], b[64];
+
+	testdev_pattern(a, sizeof(a), 0x01020304, 0);
+	CHECK(a[0] == 4 && a[1] == 3 && a[2] == 2 && a[3] == 1);
+	CHECK(a[4] == ((0x01020304U + IOPF_TD_PATTERN_STEP) & 0xff));
+	testdev_pattern(b, 20, 0x01020304, 0);
+	testdev_pattern(b + 20, 44, 0x01020304, 20);
+	CHECK(!memcmp(a, b, sizeof(a)));
+	CHECK(testdev_pattern_check(a, 64, 0x01020304, 0) == 64);
+	a[33] ^= 1;
+	CHECK(testdev_pattern_check(a, 64, 0x01020304, 0) == 33);
+	CHECK(!strcmp(testdev_status(12345), "unknown status"));
+}
+
+static void write_tree(const char *root, const char *name, const char *text)
+{
+	char path[256];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%s", root, name);
+	file = fopen(path, "w");
+	if (file) {
+		fputs(text, file);
+		fclose(file);
+	}
+}
+
+static void test_kconfig(void)
+{
+	char root[] = "/tmp/iopf-unittest-XXXXXX";
+	char path[256];
+
+	CHECK(mkdtemp(root));
+	snprintf(path, sizeof(path), "%s/proc", root);
+	mkdir(path, 0755);
+	snprintf(path, sizeof(path), "%s/boot", root);
+	mkdir(path, 0755);
+	iopf_set_root(root);
+	kconfig_load("6.0");
+	CHECK(!kconfig_known() && kconfig_option("IOMMUFD") == '?');
+	write_tree(root, "proc/cmdline",
+		   "quiet intel_iommu=on,sm_on noats=1 x=\n");
+	write_tree(root, "boot/config-6.0",
+		   "CONFIG_VFIO_PCI_CORE=y\n# CONFIG_IOMMUFD is not set\n"
+		   "CONFIG_VFIO_PCI=m\nCONFIG_A=\"CONFIG_B=y\"\n");
+	kconfig_load("6.0");
+	CHECK(kconfig_known());
+	CHECK(kconfig_option("VFIO_PCI") == 'm');
+	CHECK(kconfig_option("VFIO_PCI_CORE") == 'y');
+	CHECK(kconfig_option("IOMMUFD") == 'n');
+	CHECK(kconfig_option("B") == 'n');
+	CHECK(kcmdline_has("intel_iommu", "sm_on"));
+	CHECK(kcmdline_has("intel_iommu", "on"));
+	CHECK(!kcmdline_has("intel_iommu", "sm"));
+	CHECK(!kcmdline_has("iommu", "on"));
+	CHECK(kcmdline_has("quiet", NULL));
+	CHECK(!kcmdline_has("x", "y"));
+	kconfig_free();
+	iopf_set_root("");
+	snprintf(path, sizeof(path), "rm -r %s", root);
+	CHECK(!system(path));
+}
+
+static void run(const char *name, void (*test)(void))
+{
+	ok = true;
+	test();
+	failed += !ok;
+	printf("%s %u %s\n", ok ? "ok" : "not ok", ++count, name);
+}
+
+int main(void)
+{
+	printf("TAP version 13\n1..10\n");
+	run("coalesce", test_coalesce);
+	run("serve", test_serve);
+	run("refuse", test_refuse);
+	run("upgrade", test_upgrade);
+	run("file", test_file);
+	run("queue", test_queue);
+	run("stat", test_stat);
+	run("bdf", test_bdf);
+	run("pattern", test_pattern);
+	run("kconfig", test_kconfig);
+	return failed ? 1 : 0;
+}

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Copyright (C) 2026 The linux-iopf authors
+"""Lanes and kernels: the data files of tools/testing/iopf/lanes.
+
+lanes/README says what may stand in them.
+"""
+
+import configparser
+import os
+from dataclasses import dataclass, field
+from typing import Optional
+
+LANES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lanes")
+
+
+class TestbedError(Exception):
+    """The testbed is broken: nothing was learnt about the kernel."""
+
+
+@dataclass
+class Kernel:
+    name: str
+    arch: str
+    image: str
+    qemu: str
+    cmdline: str
+    configs: list[str]
+
+
+@dataclass
+class Lane:
+    name: str
+    about: str
+    kernel: Kernel
+    machine: str
+    cpu: str
+    smp: str
+    memory: str
+    devices: list[str]
+    qemu: str
+    cmdline: str
+    timeout: int
+    step_timeout: int
+    port: bool
+    plan: list[str]
+    scripts: dict[str, str] = field(default_factory=dict)
+    skips: dict[str, str] = field(default_factory=dict)
+    splats: dict[str, str] = field(default_factory=dict)
+    noise: dict[str, str] = field(default_factory=dict)
+    expect: Optional[str] = None
+    match: str = ""
+
+
+def _parse(path: str) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(delimiters=("=",), interpolation=None)
+    parser.optionxform = str    # type: ignore[assignment, method-assign]
+    try:
+        with open(path, encoding="utf-8") as file:
+            parser.read_file(file)
+    except FileNotFoundError as error:
+        raise TestbedError(f"no such file: {path}") from error
+    except configparser.Error as error:
+        raise TestbedError(str(error)) from error
+    return parser
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def names() -> list[str]:
+    """The lanes that must pass, without those of selfcheck."""
+    return sorted(name[:-5] for name in os.listdir(LANES) if name.endswith(".lane"))
+
+
+def selfcheck_names() -> list[str]:
+    folder = os.path.join(LANES, "selfcheck")
+    return sorted("selfcheck/" + name[:-5] for name in os.listdir(folder)
+                  if name.endswith(".lane"))
+
+
+def kernel_names() -> list[str]:
+    return sorted(name[:-7] for name in os.listdir(LANES) if name.endswith(".kernel"))
+
+
+def load_kernel(name: str) -> Kernel:
+    section = _parse(os.path.join(LANES, name + ".kernel"))["kernel"]
+    try:
+        return Kernel(name, section["arch"], section["image"], section["qemu"],
+                      " ".join(section["cmdline"].split()), section["configs"].split())
+    except KeyError as error:
+        raise TestbedError(f"kernel {name}: {error} is missing") from error
+
+
+def _merge(name: str) -> configparser.ConfigParser:
+    """The lane's file over that of the lane it is `like`."""
+    own = _parse(os.path.join(LANES, name + ".lane"))
+    like = own.get("lane", "like", fallback=None)
+    if not like:
+        return own
+    base = _merge(like)
+    base.read_dict(own)
+    return base
+
+
+def load(name: str) -> Lane:
+    parser = _merge(name)
+    try:
+        lane = parser["lane"]
+        made = Lane(
+            name, lane["about"], load_kernel(lane["kernel"]), lane["machine"],
+            lane.get("cpu", "max"), lane.get("smp", "2"), lane.get("memory", "2G"),
+            _lines(lane.get("devices", "")), lane.get("qemu", ""),
+            " ".join(lane.get("cmdline", "").split()), lane.getint("timeout"),
+            lane.getint("step-timeout"), lane.getboolean("port", True),
+            _lines(lane["plan"]))
+    except (KeyError, ValueError, TypeError) as error:
+        raise TestbedError(f"lane {name}: {error}") from error
+    for section in ("scripts", "skips", "splats", "noise"):
+        if parser.has_section(section):
+            setattr(made, section, dict(parser[section]))
+    if parser.has_section("expect"):
+        made.expect = parser["expect"].get("reason", "")
+        made.match = parser["expect"].get("match", "")
+    return made

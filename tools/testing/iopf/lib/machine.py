@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Copyright (C) 2026 The linux-iopf authors
+"""One virtual machine: its initramfs, its command line, its life."""
+
+import ctypes
+import os
+import selectors
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from typing import Callable, Optional
+
+from cpio import Archive
+from lanefile import Lane, TestbedError
+
+PORT = "org.linux-iopf.ktap"
+PLAN = "etc/iopf/plan"
+# The kernel sees real seconds, and an emulated CPU gets few of them on a busy
+# machine: its watchdogs must be slower than the slowest host. An oops ends the run.
+CMDLINE = ("panic=-1 oops=panic printk.devkmsg=on watchdog_thresh=60 "
+           "rcupdate.rcu_cpu_stall_timeout=180 workqueue.watchdog_thresh=180")
+
+_PR_SET_PDEATHSIG = 1
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Machine:
+    """Logs go to the folder `out`: console.log, ktap.log, qemu.log, cmdline."""
+
+    def __init__(self, lane: Lane, out: str, kernel: str, qemu: str,
+                 data: list[str], kvm: bool = False) -> None:
+        self.lane = lane
+        self.out = out
+        self.kernel = kernel
+        self.qemu = qemu
+        self.data = data
+        self.kvm = kvm
+        self.status: Optional[int] = None
+        self.timed_out = False
+        shutil.rmtree(out, ignore_errors=True)
+        os.makedirs(out)
+
+    def log(self, name: str) -> str:
+        return os.path.join(self.out, name)
+
+    def make_initrd(self, base: str, plan: list[str], files: dict[str, bytes]) -> None:
+        """The kernel unpacks archives that follow each other: base, then the plan."""
+        archive = Archive()
+        text = "\n".join([f"timeout {self.lane.step_timeout}"] + plan) + "\n"
+        archive.file(PLAN, text.encode())
+        for path, content in files.items():
+            archive.file(path, content, 0o755)
+        try:
+            with open(self.log("initrd"), "wb") as out, open(base, "rb") as source:
+                shutil.copyfileobj(source, out)
+                out.write(bytes(-out.tell() % 4))
+                archive.write(out)
+        except OSError as error:
+            raise TestbedError(f"initramfs: {error}") from error
+
+    def argv(self, interactive: bool) -> list[str]:
+        lane = self.lane
+        argv = [self.qemu, "-machine", lane.machine,
+                "-accel", "kvm" if self.kvm else "tcg,thread=multi",
+                "-cpu", lane.cpu, "-smp", lane.smp, "-m", lane.memory,
+                "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]
+        if not lane.kernel.arch.startswith("arm"):
+            argv += ["-vga", "none"]
+        for path in self.data:
+            argv += ["-L", path]
+        for device in lane.devices:
+            argv += ["-device", device]
+        if interactive:
+            argv += ["-chardev", "stdio,id=con,mux=on,signal=off,logfile="
+                     + self.log("console.log"), "-mon", "chardev=con",
+                     "-chardev", "file,id=ktap,path=" + self.log("ktap.log")]
+        else:
+            argv += ["-chardev", "file,id=con,path=" + self.log("console.log"),
+                     "-chardev", "stdio,id=ktap,signal=off"]
+        argv += ["-serial", "chardev:con"]
+        if lane.port:
+            argv += ["-device", "virtio-serial-pci",
+                     "-device", f"virtserialport,chardev=ktap,name={PORT}"]
+        return argv + ["-kernel", self.kernel, "-initrd", self.log("initrd"),
+                       "-append", f"{lane.kernel.cmdline} {CMDLINE} {lane.cmdline}"
+                       + (" quiet" if interactive else "")]
+
+    def _start(self, interactive: bool, **kwargs) -> subprocess.Popen:
+        if not os.access(self.kernel, os.R_OK):
+            raise TestbedError(f"no kernel image {self.kernel}")
+        argv = self.argv(interactive)
+        with open(self.log("cmdline"), "w", encoding="utf-8") as file:
+            file.write(shlex.join(argv) + "\n")
+        try:
+            return subprocess.Popen(argv, preexec_fn=_die_with_parent, **kwargs)
+        except OSError as error:
+            raise TestbedError(f"cannot start {self.qemu}: {error.strerror}") from error
+
+    def shell(self) -> int:
+        """Gives the terminal to the machine. Returns QEMU's exit status."""
+        process = self._start(True)
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            return process.wait()
+        finally:
+            signal.signal(signal.SIGINT, handler)
+            process.kill()
+            process.wait()
+
+    def run(self, on_line: Callable[[str], None], on_tick: Callable[[], None]) -> None:
+        """Runs to power-off or to the lane's limit, and leaves no process behind."""
+        with open(self.log("qemu.log"), "wb") as errors:
+            # at the end of its input QEMU would take the port for disconnected
+            process = self._start(False, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                  stderr=errors, start_new_session=True)
+        try:
+            self._follow(process, on_line, on_tick)
+        finally:
+            if process.poll() is None:
+                process.kill()
+            self.status = process.wait()
+            assert process.stdin and process.stdout
+            process.stdin.close()
+            process.stdout.close()
+            if os.path.exists(self.log("initrd")):
+                os.unlink(self.log("initrd"))
+
+    def _follow(self, process: subprocess.Popen, on_line: Callable[[str], None],
+                on_tick: Callable[[], None]) -> None:
+        assert process.stdout
+        end = time.monotonic() + self.lane.timeout
+        rest = b""
+        with selectors.DefaultSelector() as selector, \
+                open(self.log("ktap.log"), "wb") as log:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            while time.monotonic() < end:
+                on_tick()
+                if not selector.select(1):
+                    continue
+                chunk = os.read(process.stdout.fileno(), 1 << 16)
+                log.write(chunk)
+                log.flush()
+                *lines, rest = (rest + chunk).split(b"\n")
+                if not chunk:
+                    lines.append(rest)
+                for line in lines:
+                    on_line(line.decode("utf-8", "replace").rstrip("\r"))
+                if not chunk:
+                    break
+        try:
+            process.wait(max(1, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self.timed_out = True

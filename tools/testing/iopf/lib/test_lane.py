@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Copyright (C) 2026 The linux-iopf authors
+"""The runner as a program, on machines that are shell scripts."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+LIB = os.path.dirname(os.path.abspath(__file__))
+GOOD = r"printf 'KTAP version 1\n1..1\n# iopf: start 1 a\nok 1 a\n# iopf: end\n'"
+BAD = r"printf 'KTAP version 1\n1..1\n# iopf: start 1 a\nnot ok 1 a\n# iopf: end\n'"
+DEMO = r"printf 'KTAP version 1\n1..1\n#> for a person\nok 1 demo\n# iopf: end\n'"
+# What a machine does besides its report: it boots, and says so on its console
+BOOT = r"""console=$(printf '%s\n' "$@" | sed -n 's/.*id=con,path=//p'); echo booted >"$console"
+"""
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+class Runner(unittest.TestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        self.pid_file = os.path.join(self.folder, "pid")
+        for name in ("kernel", "initramfs"):
+            with open(os.path.join(self.folder, name), "wb"):
+                pass
+
+    def argv(self, command: str, lane: str, script: str) -> list[str]:
+        qemu = os.path.join(self.folder, "qemu")
+        with open(qemu, "w", encoding="utf-8") as file:
+            file.write(f"#!/bin/sh\necho $$ >{self.pid_file}\n{script}\n")
+        os.chmod(qemu, 0o755)
+        return [sys.executable, os.path.join(LIB, "lane"), command, "--out", self.folder,
+                "--kernel", os.path.join(self.folder, "kernel"), "--qemu", qemu,
+                "--initramfs", os.path.join(self.folder, "initramfs"), lane]
+
+    def run_lane(self, script: str, command: str = "run", lane: str = "mock") -> tuple[int, str]:
+        done = subprocess.run(self.argv(command, lane, script), capture_output=True, text=True,
+                              timeout=60, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    def test_pass(self) -> None:
+        status, text = self.run_lane(BOOT + GOOD)
+        self.assertEqual((status, text.splitlines()[-1]), (0, "1 passed, 0 failed"), text)
+
+    def test_fail(self) -> None:
+        status, text = self.run_lane(BOOT + BAD)
+        self.assertEqual((status, text.splitlines()[-1]), (1, "0 passed, 1 failed"), text)
+        self.assertIn(os.path.join(self.folder, "mock/ktap.log"), text)
+
+    def test_silence_is_failure(self) -> None:
+        self.assertEqual(self.run_lane(BOOT)[0], 1)
+        self.assertEqual(self.run_lane("")[0], 1)
+
+    def test_broken(self) -> None:
+        status, text = self.run_lane("echo no such device >&2; exit 1")
+        self.assertEqual(status, 2)
+        self.assertIn("no such device", text)
+
+    def test_killed_machine(self) -> None:
+        self.assertEqual(self.run_lane(BOOT + GOOD + "\nkill -SEGV $$")[0], 1)
+
+    def test_late_failure_of_the_emulator(self) -> None:
+        self.assertEqual(self.run_lane(BOOT + GOOD + "\nexit 3")[0], 1)
+
+    def test_demo_is_shown(self) -> None:
+        status, text = self.run_lane(BOOT + DEMO, "demo", "vtd")
+        self.assertEqual((status, text.splitlines()[1]), (0, "for a person"))
+
+    def test_selfcheck(self) -> None:
+        failing = BOOT + BAD.replace("ok 1 a", "ok 1 fails # exit status 1")
+        self.assertEqual(self.run_lane(failing, "selfcheck", "selfcheck/exit")[0], 0)
+        self.assertEqual(self.run_lane(BOOT + GOOD, "selfcheck", "selfcheck/exit")[0], 1)
+        other = BOOT + BAD.replace("ok 1 a", "ok 1 fails # exit status 2")
+        self.assertEqual(self.run_lane(other, "selfcheck", "selfcheck/exit")[0], 1)
+        self.assertEqual(self.run_lane(BOOT + BAD, "selfcheck", "selfcheck/pass")[0], 1)
+
+    def test_nothing_stays_behind(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+            with subprocess.Popen(self.argv("run", "mock", "exec sleep 1000"),
+                                  stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL) as process:
+                while not os.path.exists(self.pid_file) or not os.path.getsize(self.pid_file):
+                    time.sleep(0.01)
+                with open(self.pid_file, encoding="utf-8") as file:
+                    pid = int(file.read())
+                process.send_signal(number)
+                process.wait(60)
+            os.unlink(self.pid_file)
+            while is_alive(pid):    # for as long as it takes: the kernel does it
+                time.sleep(0.01)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,827 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Page faults of paging HWPTs, on the mock device
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ *
+ * Each test sends page requests through the mock device and looks at both
+ * ends: what user space reads from the fault queue, and what the device is
+ * answered. No request may be answered twice, or never.
+ */
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#define __EXPORTED_HEADERS__
+#include <linux/vfio.h>
+
+#include "iommufd_utils.h"
+
+#define MSG sizeof(struct iommu_hwpt_pgfault)
+#define RESP sizeof(struct iommu_hwpt_page_response)
+
+/* Response codes as they are sent to a PCI device */
+#define PCI_SUCCESS 0
+#define PCI_INVALID 1
+
+/* volatile, or the compiler would rightly complain */
+static void *volatile bad_address = (void *)8;
+
+#define RW (IOMMU_PGFAULT_PERM_READ | IOMMU_PGFAULT_PERM_WRITE)
+
+static int fault_send(int fd, __u32 dev_id, __u32 flags, __u32 pasid,
+		      __u32 grpid, __u64 addr)
+{
+	struct iommu_test_cmd cmd = {
+		.size = sizeof(cmd),
+		.op = IOMMU_TEST_OP_IOPF_SEND,
+		.iopf_send = {
+			.dev_id = dev_id,
+			.flags = flags,
+			.pasid = pasid,
+			.grpid = grpid,
+			.addr = addr,
+			.perm = RW,
+		},
+	};
+
+	return ioctl(fd, IOMMU_TEST_CMD, &cmd);
+}
+
+static int fault_answer_get(int fd, __u32 dev_id, __u32 index,
+			    struct iommu_test_cmd *cmd)
+{
+	*cmd = (struct iommu_test_cmd){
+		.size = sizeof(*cmd),
+		.op = IOMMU_TEST_OP_IOPF_ANSWER,
+		.iopf_answer = { .dev_id = dev_id, .index = index },
+	};
+	return ioctl(fd, IOMMU_TEST_CMD, cmd);
+}
+
+static int fault_respond(int fault_fd, __u32 cookie, __u32 code)
+{
+	struct iommu_hwpt_page_response resp = {
+		.cookie = cookie,
+		.code = code,
+	};
+	ssize_t ret = write(fault_fd, &resp, sizeof(resp));
+
+	if (ret < 0)
+		return -1;
+	return ret == sizeof(resp) ? 0 : -2;
+}
+
+static bool fault_readable(int fault_fd)
+{
+	struct pollfd pfd = { .fd = fault_fd, .events = POLLIN | POLLOUT };
+
+	if (poll(&pfd, 1, 0) != 1)
+		abort();
+	/* Answers can be written at any time. */
+	if (!(pfd.revents & POLLOUT))
+		abort();
+	return pfd.revents & POLLIN;
+}
+
+/* One request that is a group of its own */
+#define test_send(grpid) \
+	ASSERT_EQ(0, fault_send(self->fd, self->idev_id, MOCK_IOPF_LAST, 0, \
+				grpid, (grpid) * 0x1000ULL))
+#define test_send_part(grpid, addr) \
+	ASSERT_EQ(0, fault_send(self->fd, self->idev_id, 0, 0, grpid, addr))
+
+#define expect_answers_of(_dev, _total)                                     \
+	({                                                                  \
+		struct iommu_test_cmd _cmd;                                 \
+		ASSERT_EQ(0, fault_answer_get(self->fd, _dev, 0, &_cmd));   \
+		EXPECT_EQ(_total, _cmd.iopf_answer.out_total);              \
+	})
+#define expect_answers(_total) expect_answers_of(self->idev_id, _total)
+
+#define expect_answer(_index, _grpid, _code)                                \
+	({                                                                  \
+		struct iommu_test_cmd _cmd;                                 \
+		ASSERT_EQ(0, fault_answer_get(self->fd, self->idev_id,      \
+					      _index, &_cmd));              \
+		ASSERT_EQ(1, _cmd.iopf_answer.out_valid);                   \
+		EXPECT_EQ(_grpid, _cmd.iopf_answer.out_grpid);              \
+		EXPECT_EQ(_code, _cmd.iopf_answer.out_code);                \
+	})
+
+/* Read one group of @_n messages that is alone in the queue */
+#define test_read(_fault_fd, _msg, _n)                                      \
+	({                                                                  \
+		ASSERT_EQ((ssize_t)((_n) * MSG),                            \
+			  read(_fault_fd, _msg, (_n) * MSG));               \
+	})
+
+FIXTURE(fault)
+{
+	int fd;
+	int fault_fd;
+	__u32 fault_id;
+	__u32 ioas_id;
+	__u32 stdev_id;
+	__u32 idev_id;
+	__u32 hwpt_id;
+};
+
+FIXTURE_SETUP(fault)
+{
+	self->fd = open("/dev/iommu", O_RDWR);
+	ASSERT_NE(-1, self->fd);
+	test_ioctl_ioas_alloc(&self->ioas_id);
+	test_cmd_mock_domain(self->ioas_id, &self->stdev_id, NULL,
+			     &self->idev_id);
+	test_ioctl_fault_alloc(&self->fault_id, (__u32 *)&self->fault_fd);
+	test_cmd_hwpt_alloc_iopf(self->idev_id, self->ioas_id, self->fault_id,
+				 IOMMU_HWPT_FAULT_ID_VALID, &self->hwpt_id,
+				 IOMMU_HWPT_DATA_NONE, NULL, 0);
+	test_cmd_mock_domain_replace(self->stdev_id, self->hwpt_id);
+}
+
+FIXTURE_TEARDOWN(fault)
+{
+	if (self->fault_fd != -1)
+		EXPECT_EQ(0, close(self->fault_fd));
+	EXPECT_EQ(0, close(self->fd));
+}
+
+TEST_F(fault, alloc)
+{
+	struct iommu_hwpt_alloc cmd = {
+		.size = sizeof(cmd),
+		.flags = IOMMU_HWPT_FAULT_ID_VALID,
+		.dev_id = self->idev_id,
+		.pt_id = self->ioas_id,
+		.fault_id = self->fault_id,
+	};
+	__u32 hwpt_id;
+
+	test_cmd_hwpt_alloc_iopf(self->idev_id, self->ioas_id, self->fault_id,
+				 IOMMU_HWPT_FAULT_ID_VALID |
+					 IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
+				 &hwpt_id, IOMMU_HWPT_DATA_NONE, NULL, 0);
+	test_ioctl_destroy(hwpt_id);
+
+	/* The faults of a nested HWPT belong to it, not to its parent. */
+	test_err_hwpt_alloc_iopf(EOPNOTSUPP, self->idev_id, self->ioas_id,
+				 self->fault_id,
+				 IOMMU_HWPT_FAULT_ID_VALID |
+					 IOMMU_HWPT_ALLOC_NEST_PARENT,
+				 &hwpt_id, IOMMU_HWPT_DATA_NONE, NULL, 0);
+	test_err_hwpt_alloc_iopf(EOPNOTSUPP, self->idev_id, self->ioas_id,
+				 self->fault_id,
+				 IOMMU_HWPT_FAULT_ID_VALID | (1U << 31),
+				 &hwpt_id, IOMMU_HWPT_DATA_NONE, NULL, 0);
+	/* Not an object, and an object of another kind */
+	test_err_hwpt_alloc_iopf(ENOENT, self->idev_id, self->ioas_id, 0,
+				 IOMMU_HWPT_FAULT_ID_VALID, &hwpt_id,
+				 IOMMU_HWPT_DATA_NONE, NULL, 0);
+	test_err_hwpt_alloc_iopf(ENOENT, self->idev_id, self->ioas_id,
+				 self->ioas_id, IOMMU_HWPT_FAULT_ID_VALID,
+				 &hwpt_id, IOMMU_HWPT_DATA_NONE, NULL, 0);
+	/* Without the flag nobody looks at the id. */
+	test_cmd_hwpt_alloc_iopf(self->idev_id, self->ioas_id, self->ioas_id,
+				 0, &hwpt_id, IOMMU_HWPT_DATA_NONE, NULL, 0);
+	test_ioctl_destroy(hwpt_id);
+
+	cmd.__reserved = 1;
+	EXPECT_ERRNO(EOPNOTSUPP, ioctl(self->fd, IOMMU_HWPT_ALLOC, &cmd));
+	/* A size from before there was a fault_id. It reads as 0. */
+	cmd.__reserved = 0;
+	cmd.size = offsetof(struct iommu_hwpt_alloc, fault_id);
+	EXPECT_ERRNO(ENOENT, ioctl(self->fd, IOMMU_HWPT_ALLOC, &cmd));
+}
+
+TEST_F(fault, queue_alloc)
+{
+	struct iommu_fault_alloc cmd = {
+		.size = sizeof(cmd),
+		.flags = 1,
+	};
+
+	EXPECT_ERRNO(EOPNOTSUPP,
+		     ioctl(self->fd, IOMMU_FAULT_QUEUE_ALLOC, &cmd));
+	/* In use by the file, and by the HWPT */
+	EXPECT_ERRNO(EBUSY, _test_ioctl_destroy(self->fd, self->fault_id));
+	EXPECT_EQ(0, close(self->fault_fd));
+	self->fault_fd = -1;
+	EXPECT_ERRNO(EBUSY, _test_ioctl_destroy(self->fd, self->fault_id));
+	EXPECT_ERRNO(EBUSY, _test_ioctl_destroy(self->fd, self->hwpt_id));
+	test_cmd_mock_domain_replace(self->stdev_id, self->ioas_id);
+	test_ioctl_destroy(self->hwpt_id);
+	test_ioctl_destroy(self->fault_id);
+}
+
+TEST_F(fault, single)
+{
+	struct iommu_hwpt_pgfault msg;
+
+	EXPECT_FALSE(fault_readable(self->fault_fd));
+	EXPECT_EQ(0, read(self->fault_fd, &msg, MSG));
+
+	test_send(7);
+	EXPECT_TRUE(fault_readable(self->fault_fd));
+	memset(&msg, 0xff, MSG);
+	test_read(self->fault_fd, &msg, 1);
+	EXPECT_EQ(IOMMU_PGFAULT_FLAGS_LAST_PAGE, msg.flags);
+	EXPECT_EQ(self->idev_id, msg.dev_id);
+	EXPECT_EQ(0, msg.pasid);
+	EXPECT_EQ(7, msg.grpid);
+	EXPECT_EQ(RW, msg.perm);
+	EXPECT_EQ(0, msg.__reserved);
+	EXPECT_EQ(0x7000, msg.addr);
+	EXPECT_EQ(0, msg.length);
+	EXPECT_NE(0, msg.cookie);
+	EXPECT_FALSE(fault_readable(self->fault_fd));
+	EXPECT_EQ(0, read(self->fault_fd, &msg, MSG));
+	expect_answers(0);
+
+	ASSERT_EQ(0, fault_respond(self->fault_fd, msg.cookie,
+				   IOMMUFD_PAGE_RESP_SUCCESS));
+	expect_answers(1);
+	expect_answer(0, 7, PCI_SUCCESS);
+
+	test_send(8);
+	test_read(self->fault_fd, &msg, 1);
+	ASSERT_EQ(0, fault_respond(self->fault_fd, msg.cookie,
+				   IOMMUFD_PAGE_RESP_INVALID));
+	expect_answers(2);
+	expect_answer(1, 8, PCI_INVALID);
+}
+
+/* PASID 0 is the RID. Flags for the kernel's own use must not be seen. */
+TEST_F(fault, flags)
+{
+	struct iommu_hwpt_pgfault msg;
+
+	ASSERT_EQ(0, fault_send(self->fd, self->idev_id,
+				MOCK_IOPF_LAST | MOCK_IOPF_PASID, 0, 1, 0));
+	test_read(self->fault_fd, &msg, 1);
+	EXPECT_EQ(IOMMU_PGFAULT_FLAGS_LAST_PAGE |
+		  IOMMU_PGFAULT_FLAGS_PASID_VALID, msg.flags);
+	ASSERT_EQ(0, fault_respond(self->fault_fd, msg.cookie,
+				   IOMMUFD_PAGE_RESP_SUCCESS));
+	expect_answers(1);
+}
+
+TEST_F(fault, big_group)
+{
+	static struct iommu_hwpt_pgfault msg[512];
+	unsigned int i;
+
+	for (i = 0; i != 511; i++)
+		test_send_part(3, i * 0x1000ULL);
+	EXPECT_FALSE(fault_readable(self->fault_fd));
+	ASSERT_EQ(0, fault_send(self->fd, self->idev_id, MOCK_IOPF_LAST, 0, 3,
+				i * 0x1000ULL));
+	EXPECT_TRUE(fault_readable(self->fault_fd));
+
+	/* All or nothing */
+	EXPECT_ERRNO(EINVAL, read(self->fault_fd, msg, 511 * MSG));
+	test_read(self->fault_fd, msg, 512);
+	for (i = 0; i != 512; i++) {
+		ASSERT_EQ(i * 0x1000ULL, msg[i].addr);
+		ASSERT_EQ(3, msg[i].grpid);
+		ASSERT_EQ(msg[0].cookie, msg[i].cookie);
+		ASSERT_EQ(i == 511 ? IOMMU_PGFAULT_FLAGS_LAST_PAGE : 0,
+			  msg[i].flags);
+	}
+	ASSERT_EQ(0, fault_respond(self->fault_fd, msg[0].cookie,
+				   IOMMUFD_PAGE_RESP_SUCCESS));
+	expect_answers(1);
+	expect_answer(0, 3, PCI_SUCCESS);
+}
+
+TEST_F(fault, interleaved_groups)
+{
+	struct iommu_hwpt_pgfault msg[8];
+
+	test_send_part(1, 0x1000);
+	test_send_part(2, 0x2000);
+	test_send_part(1, 0x3000);
+	/* The same index with a PASID, whose faults nobody handles */
+	ASSERT_EQ(0, fault_send(self->fd, self->idev_id, MOCK_IOPF_PASID, 9, 1,
+				0x4000));
+	ASSERT_EQ(0, fault_send(self->fd, self->idev_id,
+				MOCK_IOPF_PASID | MOCK_IOPF_LAST, 9, 1,
+				0x5000));
+	expect_answers(1);
+	expect_answer(0, 1, PCI_INVALID);
+	EXPECT_EQ(0, read(self->fault_fd, msg, sizeof(msg)));
+
+	ASSERT_EQ(0, fault_send(self->fd, self->idev_id, MOCK_IOPF_LAST, 0, 2,
+				0x6000));
+	ASSERT_EQ(0, fault_send(self->fd, self->idev_id, MOCK_IOPF_LAST, 0, 1,
+				0x7000));
+
+	/* In the order in which they became complete */
+	ASSERT_EQ((ssize_t)(5 * MSG), read(self->fault_fd, msg, sizeof(msg)));
+	EXPECT_EQ(0x2000, msg[0].addr);
+	EXPECT_EQ(0x6000, msg[1].addr);
+	EXPECT_EQ(0x1000, msg[2].addr);
+	EXPECT_EQ(0x3000, msg[3].addr);
+	EXPECT_EQ(0x7000, msg[4].addr);
+	EXPECT_EQ(msg[0].cookie, msg[1].cookie);
+	EXPECT_EQ(msg[2].cookie, msg[4].cookie);
+	EXPECT_NE(msg[0].cookie, msg[2].cookie);
+	expect_answers(1);
+
+	ASSERT_EQ(0, fault_respond(self->fault_fd, msg[2].cookie,
+				   IOMMUFD_PAGE_RESP_INVALID));
+	ASSERT_EQ(0, fault_respond(self->fault_fd, msg[0].cookie,
+				   IOMMUFD_PAGE_RESP_SUCCESS));
+	expect_answers(3);
+	expect_answer(1, 1, PCI_INVALID);
+	expect_answer(2, 2, PCI_SUCCESS);
+}
+
+/* A device may use an index again before it got its answer. */
+TEST_F(fault, duplicate_index)
+{
+	struct iommu_hwpt_pgfault msg[2];
+
+	test_send(5);
+	test_send(5);
+	ASSERT_EQ((ssize_t)sizeof(msg),
+		  read(self->fault_fd, msg, sizeof(msg)));
+	EXPECT_NE(msg[0].cookie, msg[1].cookie);
+	ASSERT_EQ(0, fault_respond(self->fault_fd, msg[1].cookie,
+				   IOMMUFD_PAGE_RESP_INVALID));
+	expect_answers(1);
+	ASSERT_EQ(0, fault_respond(self->fault_fd, msg[0].cookie,
+				   IOMMUFD_PAGE_RESP_SUCCESS));
+	expect_answers(2);
+	expect_answer(0, 5, PCI_INVALID);
+	expect_answer(1, 5, PCI_SUCCESS);
+}
+
+TEST_F(fault, malformed)
+{
+	struct iommu_hwpt_pgfault msg[4];
+
+	test_send_part(1, 0x1000);
+	ASSERT_EQ(0, fault_send(self->fd, self->idev_id, MOCK_IOPF_MALFORMED,
+				0, 1, 0x2000));
+	test_send_part(1, 0x3000);
+	/* Only the last request of a group is answered. */
+	expect_answers(0);
+	ASSERT_EQ(0, fault_send(self->fd, self->idev_id, MOCK_IOPF_LAST, 0, 1,
+				0x4000));
+	expect_answers(1);
+	expect_answer(0, 1, PCI_INVALID);
+	EXPECT_EQ(0, read(self->fault_fd, msg, sizeof(msg)));
+
+	ASSERT_EQ(0, fault_send(self->fd, self->idev_id,
+				MOCK_IOPF_MALFORMED | MOCK_IOPF_LAST, 0, 1,
+				0x1000));
+	expect_answers(2);
+
+	/* The index is good again. */
+	test_send(1);
+	test_read(self->fault_fd, msg, 1);
+	ASSERT_EQ(0, fault_respond(self->fault_fd, msg[0].cookie,
+				   IOMMUFD_PAGE_RESP_SUCCESS));
+	expect_answers(3);
+}
+
+/* A device that never ends its groups gets no more than so much memory. */
+TEST_F(fault, endless_groups)
+{
+	static struct iommu_hwpt_pgfault msg[4096];
+	unsigned int i;
+	ssize_t len;
+
+	for (i = 0; i != 4000; i++)
+		test_send_part(1, i * 0x1000ULL);
+	expect_answers(0);
+	test_send(2);
+	test_read(self->fault_fd, msg, 1);
+	ASSERT_EQ(0, fault_respond(self->fault_fd, msg[0].cookie,
+				   IOMMUFD_PAGE_RESP_SUCCESS));
+	expect_answers(1);
+
+	test_send(1);
+	len = read(self->fault_fd, msg, sizeof(msg));
+	ASSERT_LT(0, len);
+	EXPECT_LT(512, len / MSG);
+	EXPECT_GE(2049, len / MSG);
+	ASSERT_EQ(0, fault_respond(self->fault_fd, msg[0].cookie,
+				   IOMMUFD_PAGE_RESP_SUCCESS));
+	expect_answers(2);
+}
+
+TEST_F(fault, respond_errors)
+{
+	struct iommu_hwpt_page_response resp[3] = {};
+	struct iommu_hwpt_pgfault msg[2];
+
+	test_send(1);
+	test_send(2);
+	/* There is no cookie before the fault was read. */
+	EXPECT_ERRNO(EINVAL, fault_respond(self->fault_fd, 1,
+					   IOMMUFD_PAGE_RESP_SUCCESS));
+	ASSERT_EQ((ssize_t)sizeof(msg),
+		  read(self->fault_fd, msg, sizeof(msg)));
+
+	EXPECT_ERRNO(EINVAL, fault_respond(self->fault_fd, 0,
+					   IOMMUFD_PAGE_RESP_SUCCESS));
+	EXPECT_ERRNO(EINVAL, fault_respond(self->fault_fd, 0xffffffff,
+					   IOMMUFD_PAGE_RESP_SUCCESS));
+	/* Response Failure is not for user space. */
+	EXPECT_ERRNO(EINVAL, fault_respond(self->fault_fd, msg[0].cookie, 2));
+	EXPECT_ERRNO(EINVAL, fault_respond(self->fault_fd, msg[0].cookie, 0xf));
+	EXPECT_ERRNO(ESPIPE, write(self->fault_fd, resp, RESP - 1));
+	EXPECT_ERRNO(ESPIPE, write(self->fault_fd, resp, RESP + 1));
+	EXPECT_EQ(0, write(self->fault_fd, resp, 0));
+	EXPECT_ERRNO(EFAULT, write(self->fault_fd, bad_address, RESP));
+	EXPECT_ERRNO(ESPIPE, pwrite(self->fault_fd, resp, RESP, 0));
+	expect_answers(0);
+
+	/* Stops at the first bad one */
+	resp[0].cookie = msg[1].cookie;
+	resp[1].cookie = msg[1].cookie;
+	resp[2].cookie = msg[0].cookie;
+	EXPECT_EQ((ssize_t)RESP, write(self->fault_fd, resp, sizeof(resp)));
+	expect_answers(1);
+	expect_answer(0, 2, PCI_SUCCESS);
+	EXPECT_ERRNO(EINVAL, fault_respond(self->fault_fd, msg[1].cookie,
+					   IOMMUFD_PAGE_RESP_SUCCESS));
+	expect_answers(1);
+
+	ASSERT_EQ(0, fault_respond(self->fault_fd, msg[0].cookie,
+				   IOMMUFD_PAGE_RESP_INVALID));
+	expect_answers(2);
+	expect_answer(1, 1, PCI_INVALID);
+}
+
+TEST_F(fault, read_errors)
+{
+	struct iommu_hwpt_pgfault msg[4];
+
+	EXPECT_EQ(0, read(self->fault_fd, msg, 0));
+	EXPECT_ERRNO(ESPIPE, read(self->fault_fd, msg, 1));
+	EXPECT_ERRNO(ESPIPE, read(self->fault_fd, msg, MSG - 1));
+
+	test_send_part(1, 0x1000);
+	test_send(1);
+	test_send(2);
+	EXPECT_ERRNO(ESPIPE, read(self->fault_fd, msg, MSG + 1));
+	EXPECT_ERRNO(ESPIPE, pread(self->fault_fd, msg, sizeof(msg), 0));
+	EXPECT_ERRNO(ESPIPE, lseek(self->fault_fd, 0, SEEK_SET));
+	EXPECT_ERRNO(EINVAL, read(self->fault_fd, msg, 0));
+	EXPECT_ERRNO(EINVAL, read(self->fault_fd, msg, MSG));
+	EXPECT_ERRNO(EFAULT, read(self->fault_fd, bad_address, 2 * MSG));
+	EXPECT_ERRNO(ENOTTY, ioctl(self->fault_fd, IOMMU_DESTROY, msg));
+	EXPECT_TRUE(fault_readable(self->fault_fd));
+
+	/* The first group fits, the second comes with the next read. */
+	test_read(self->fault_fd, msg, 2);
+	EXPECT_EQ(1, msg[0].grpid);
+	test_read(self->fault_fd, msg + 2, 1);
+	EXPECT_EQ(2, msg[2].grpid);
+	expect_answers(0);
+
+	/* Cookies are used again once they are free. */
+	ASSERT_EQ(0, fault_respond(self->fault_fd, msg[0].cookie,
+				   IOMMUFD_PAGE_RESP_SUCCESS));
+	test_send(3);
+	test_read(self->fault_fd, msg + 3, 1);
+	EXPECT_NE(msg[2].cookie, msg[3].cookie);
+	ASSERT_EQ(0, fault_respond(self->fault_fd, msg[2].cookie,
+				   IOMMUFD_PAGE_RESP_SUCCESS));
+	ASSERT_EQ(0, fault_respond(self->fault_fd, msg[3].cookie,
+				   IOMMUFD_PAGE_RESP_SUCCESS));
+	expect_answers(3);
+}
+
+/* A user page that cannot be written, in the middle of what fits */
+TEST_F(fault, read_bad_page)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+	struct iommu_hwpt_pgfault msg[2];
+	char *map;
+
+	map = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, map);
+	ASSERT_EQ(0, mprotect(map + page, page, PROT_NONE));
+
+	test_send(1);
+	test_send(2);
+	EXPECT_EQ((ssize_t)MSG, read(self->fault_fd, map + page - MSG, 2 * MSG));
+	memcpy(&msg[0], map + page - MSG, MSG);
+	EXPECT_EQ(1, msg[0].grpid);
+	test_read(self->fault_fd, &msg[1], 1);
+	EXPECT_EQ(2, msg[1].grpid);
+	ASSERT_EQ(0, fault_respond(self->fault_fd, msg[0].cookie,
+				   IOMMUFD_PAGE_RESP_SUCCESS));
+	ASSERT_EQ(0, fault_respond(self->fault_fd, msg[1].cookie,
+				   IOMMUFD_PAGE_RESP_SUCCESS));
+	expect_answers(2);
+}
+
+/* Nobody handles faults, and they are off: still one answer each */
+TEST_F(fault, no_queue)
+{
+	struct iommu_hwpt_pgfault msg;
+
+	test_cmd_mock_domain_replace(self->stdev_id, self->ioas_id);
+	test_send_part(1, 0x1000);
+	expect_answers(0);
+	test_send(1);
+	expect_answers(1);
+	expect_answer(0, 1, PCI_INVALID);
+	EXPECT_EQ(0, read(self->fault_fd, &msg, MSG));
+}
+
+TEST_F(fault, replace_by_fault)
+{
+	struct iommu_hwpt_pgfault msg[4];
+	__u32 hwpt_id, fault_id;
+	int fault_fd;
+
+	test_ioctl_fault_alloc(&fault_id, (__u32 *)&fault_fd);
+	test_cmd_hwpt_alloc_iopf(self->idev_id, self->ioas_id, fault_id,
+				 IOMMU_HWPT_FAULT_ID_VALID, &hwpt_id,
+				 IOMMU_HWPT_DATA_NONE, NULL, 0);
+
+	/* One read, one not, one not complete */
+	test_send(1);
+	test_read(self->fault_fd, &msg[0], 1);
+	test_send(2);
+	test_send_part(3, 0x1000);
+	expect_answers(0);
+
+	/* The same again changes nothing. */
+	test_cmd_mock_domain_replace(self->stdev_id, self->hwpt_id);
+	expect_answers(0);
+	EXPECT_TRUE(fault_readable(self->fault_fd));
+
+	test_cmd_mock_domain_replace(self->stdev_id, hwpt_id);
+	expect_answers(2);
+	expect_answer(0, 2, PCI_INVALID);
+	expect_answer(1, 1, PCI_INVALID);
+	EXPECT_FALSE(fault_readable(self->fault_fd));
+	EXPECT_EQ(0, read(self->fault_fd, &msg[1], MSG));
+	EXPECT_ERRNO(EINVAL, fault_respond(self->fault_fd, msg[0].cookie,
+					   IOMMUFD_PAGE_RESP_SUCCESS));
+
+	test_send(3);
+	EXPECT_FALSE(fault_readable(self->fault_fd));
+	test_read(fault_fd, &msg[2], 1);
+	EXPECT_EQ(3, msg[2].grpid);
+	ASSERT_EQ(0, fault_respond(fault_fd, msg[2].cookie,
+				   IOMMUFD_PAGE_RESP_SUCCESS));
+	expect_answers(3);
+	expect_answer(2, 3, PCI_SUCCESS);
+
+	test_ioctl_destroy(self->hwpt_id);
+	test_cmd_mock_domain_replace(self->stdev_id, self->ioas_id);
+	test_ioctl_destroy(hwpt_id);
+	EXPECT_EQ(0, close(fault_fd));
+	test_ioctl_destroy(fault_id);
+}
+
+/* Off with the last HWPT that wants faults, on again with the next */
+TEST_F(fault, replace_by_plain)
+{
+	struct iommu_hwpt_pgfault msg[2];
+
+	test_send(1);
+	test_read(self->fault_fd, &msg[0], 1);
+	test_send(2);
+	test_cmd_mock_domain_replace(self->stdev_id, self->ioas_id);
+	expect_answers(2);
+	EXPECT_EQ(0, read(self->fault_fd, &msg[1], MSG));
+	EXPECT_ERRNO(EINVAL, fault_respond(self->fault_fd, msg[0].cookie,
+					   IOMMUFD_PAGE_RESP_SUCCESS));
+	expect_answers(2);
+
+	test_cmd_mock_domain_replace(self->stdev_id, self->hwpt_id);
+	test_send(3);
+	test_read(self->fault_fd, &msg[1], 1);
+	ASSERT_EQ(0, fault_respond(self->fault_fd, msg[1].cookie,
+				   IOMMUFD_PAGE_RESP_SUCCESS));
+	expect_answers(3);
+	expect_answer(2, 3, PCI_SUCCESS);
+}
+
+TEST_F(fault, detach)
+{
+	struct iommu_hwpt_pgfault msg[2];
+
+	test_send(1);
+	test_read(self->fault_fd, &msg[0], 1);
+	test_send(2);
+	test_send_part(3, 0x1000);
+	test_ioctl_destroy(self->stdev_id);
+	EXPECT_FALSE(fault_readable(self->fault_fd));
+	EXPECT_EQ(0, read(self->fault_fd, &msg[1], MSG));
+	EXPECT_ERRNO(EINVAL, fault_respond(self->fault_fd, msg[0].cookie,
+					   IOMMUFD_PAGE_RESP_SUCCESS));
+	test_ioctl_destroy(self->hwpt_id);
+}
+
+TEST_F(fault, close)
+{
+	struct iommu_hwpt_pgfault msg;
+
+	test_send(1);
+	test_read(self->fault_fd, &msg, 1);
+	test_send(2);
+	test_send_part(3, 0x1000);
+	expect_answers(0);
+
+	EXPECT_EQ(0, close(self->fault_fd));
+	self->fault_fd = -1;
+	expect_answers(2);
+	expect_answer(0, 2, PCI_INVALID);
+	expect_answer(1, 1, PCI_INVALID);
+
+	/* Nobody can answer later ones either. */
+	test_send(3);
+	test_send(4);
+	expect_answers(4);
+	expect_answer(2, 3, PCI_INVALID);
+	expect_answer(3, 4, PCI_INVALID);
+
+	test_cmd_mock_domain_replace(self->stdev_id, self->ioas_id);
+	expect_answers(4);
+	test_ioctl_destroy(self->hwpt_id);
+	test_ioctl_destroy(self->fault_id);
+}
+
+/* The file outlives the process's other references to iommufd. */
+TEST_F(fault, close_iommufd_first)
+{
+	struct iommu_hwpt_pgfault msg;
+
+	test_send(1);
+	EXPECT_EQ(0, close(self->fd));
+	test_read(self->fault_fd, &msg, 1);
+	EXPECT_EQ(0, fault_respond(self->fault_fd, msg.cookie,
+				   IOMMUFD_PAGE_RESP_SUCCESS));
+	EXPECT_EQ(0, read(self->fault_fd, &msg, MSG));
+	self->fd = open("/dev/iommu", O_RDWR);
+	ASSERT_NE(-1, self->fd);
+}
+
+TEST_F(fault, attach_refused)
+{
+	static const __u32 flags[] = {
+		MOCK_FLAGS_DEVICE_NO_IOPF,
+		MOCK_FLAGS_DEVICE_DEAF_IOPF,
+	};
+	unsigned int i;
+
+	for (i = 0; i != ARRAY_SIZE(flags); i++) {
+		__u32 stdev_id, auto_id, auto_id2;
+
+		test_cmd_mock_domain_flags(self->ioas_id, flags[i], &stdev_id,
+					   &auto_id, NULL);
+		test_err_mock_domain_replace(ENODEV, stdev_id, self->hwpt_id);
+		/* Still where it was */
+		ASSERT_EQ(0, _test_cmd_mock_domain_replace(self->fd, stdev_id,
+							   self->ioas_id,
+							   &auto_id2));
+		EXPECT_EQ(auto_id, auto_id2);
+		test_ioctl_destroy(stdev_id);
+		/* And straight from the blocking domain */
+		EXPECT_ERRNO(ENODEV,
+			     _test_cmd_mock_domain_flags(self->fd,
+							 self->hwpt_id,
+							 flags[i], NULL, NULL,
+							 NULL));
+	}
+}
+
+/* First attach to a HWPT with a fault queue, without a detour */
+TEST_F(fault, first_attach)
+{
+	struct iommu_hwpt_pgfault msg;
+	__u32 stdev_id, idev_id;
+
+	test_cmd_mock_domain(self->hwpt_id, &stdev_id, NULL, &idev_id);
+	ASSERT_EQ(0, fault_send(self->fd, idev_id, MOCK_IOPF_LAST, 0, 1,
+				0x1000));
+	test_read(self->fault_fd, &msg, 1);
+	EXPECT_EQ(idev_id, msg.dev_id);
+	ASSERT_EQ(0, fault_respond(self->fault_fd, msg.cookie,
+				   IOMMUFD_PAGE_RESP_SUCCESS));
+	expect_answers_of(idev_id, 1);
+	expect_answers(0);
+	test_ioctl_destroy(stdev_id);
+}
+
+/* Two devices on one queue, one of which goes */
+TEST_F(fault, two_devices)
+{
+	struct iommu_hwpt_pgfault msg[4];
+	__u32 stdev_id, idev_id;
+
+	test_cmd_mock_domain(self->hwpt_id, &stdev_id, NULL, &idev_id);
+	test_send(1);
+	ASSERT_EQ(0, fault_send(self->fd, idev_id, MOCK_IOPF_LAST, 0, 1,
+				0x1000));
+	ASSERT_EQ((ssize_t)(2 * MSG), read(self->fault_fd, msg, sizeof(msg)));
+	EXPECT_EQ(self->idev_id, msg[0].dev_id);
+	EXPECT_EQ(idev_id, msg[1].dev_id);
+	test_send(2);
+	ASSERT_EQ(0, fault_send(self->fd, idev_id, MOCK_IOPF_LAST, 0, 2,
+				0x1000));
+
+	test_cmd_mock_domain_replace(stdev_id, self->ioas_id);
+	expect_answers_of(idev_id, 2);
+	expect_answers(0);
+	EXPECT_ERRNO(EINVAL, fault_respond(self->fault_fd, msg[1].cookie,
+					   IOMMUFD_PAGE_RESP_SUCCESS));
+	ASSERT_EQ((ssize_t)MSG, read(self->fault_fd, &msg[2], 2 * MSG));
+	EXPECT_EQ(self->idev_id, msg[2].dev_id);
+	ASSERT_EQ(0, fault_respond(self->fault_fd, msg[0].cookie,
+				   IOMMUFD_PAGE_RESP_SUCCESS));
+	ASSERT_EQ(0, fault_respond(self->fault_fd, msg[2].cookie,
+				   IOMMUFD_PAGE_RESP_SUCCESS));
+	expect_answers(2);
+	expect_answers_of(idev_id, 2);
+	test_ioctl_destroy(stdev_id);
+}
+
+/*
+ * One process sends, one answers, one moves the device from HWPT to HWPT, all
+ * at full speed. At the end every group has been answered once.
+ */
+TEST_F(fault, race)
+{
+	const unsigned int count = 3000;
+	__u32 hwpt_id, fault_id;
+	int fault_fd, status;
+	unsigned int moves;
+	pid_t sender, server;
+
+	test_ioctl_fault_alloc(&fault_id, (__u32 *)&fault_fd);
+	test_cmd_hwpt_alloc_iopf(self->idev_id, self->ioas_id, fault_id,
+				 IOMMU_HWPT_FAULT_ID_VALID, &hwpt_id,
+				 IOMMU_HWPT_DATA_NONE, NULL, 0);
+
+	sender = fork();
+	ASSERT_NE(-1, sender);
+	if (!sender) {
+		unsigned int i;
+
+		for (i = 0; i != count; i++) {
+			if (fault_send(self->fd, self->idev_id, 0, 0, i % 512,
+				       0x1000) ||
+			    fault_send(self->fd, self->idev_id, MOCK_IOPF_LAST,
+				       0, i % 512, 0x2000))
+				_exit(1);
+		}
+		_exit(0);
+	}
+
+	server = fork();
+	ASSERT_NE(-1, server);
+	if (!server) {
+		struct iommu_hwpt_pgfault msg[16];
+		int fds[] = { self->fault_fd, fault_fd };
+		unsigned int i;
+		ssize_t len;
+
+		for (;;) {
+			for (i = 0; i != 2; i++) {
+				len = read(fds[i], msg, sizeof(msg));
+				if (len < 0)
+					_exit(1);
+				if (!len)
+					continue;
+				/* Answered already if the device was moved */
+				fault_respond(fds[i], msg[0].cookie,
+					      IOMMUFD_PAGE_RESP_SUCCESS);
+			}
+		}
+	}
+
+	for (moves = 0; !waitpid(sender, &status, WNOHANG); moves++) {
+		test_cmd_mock_domain_replace(self->stdev_id, hwpt_id);
+		test_cmd_mock_domain_replace(self->stdev_id, self->ioas_id);
+		test_cmd_mock_domain_replace(self->stdev_id, self->hwpt_id);
+	}
+	EXPECT_TRUE(WIFEXITED(status));
+	EXPECT_EQ(0, WEXITSTATUS(status));
+	ASSERT_EQ(0, kill(server, SIGKILL));
+	ASSERT_EQ(server, waitpid(server, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+
+	test_cmd_mock_domain_replace(self->stdev_id, self->ioas_id);
+	expect_answers(count);
+	TH_LOG("moved %u times", moves);
+
+	test_ioctl_destroy(hwpt_id);
+	EXPECT_EQ(0, close(fault_fd));
+	test_ioctl_destroy(fault_id);
+}
+
+TEST_HARNESS_MAIN

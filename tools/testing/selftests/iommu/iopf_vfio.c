@@ -1,0 +1,1664 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Page faults of a PCIe device through VFIO and iommufd, end to end: the
+ * emulated test endpoint 1234:11f0 asks for pages, this program answers, and
+ * the endpoint's own log says what reached it.
+ *
+ * All test endpoints that are bound to vfio-pci are used. Without one, all
+ * tests are skipped. Nothing depends on timing: every wait ends with the event
+ * it is for, or fails after a long time.
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ */
+#include <endian.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+
+#include "libiopf.h"
+#include "testdev.h"
+
+/* Longer than anything takes, even with all debugging on in an emulator. */
+#define LONG_MS		30000
+#define TEST_SECONDS	300
+
+#define BASE		0x100000000ULL
+#define SPAN		(8 << 20)
+#define SEED		0x600d0000
+#define MAX_DEVICES	8
+
+/* A library call that has to work. */
+#define ASSERT_LIB(call) do { \
+	int __ret = (call); \
+	\
+	ASSERT_EQ(0, __ret) \
+		TH_LOG("%s", iopf_error()); \
+} while (0)
+#define EXPECT_LIB(call) do { \
+	int __ret = (call); \
+	\
+	EXPECT_EQ(0, __ret) \
+		TH_LOG("%s", iopf_error()); \
+} while (0)
+
+#define TEST_IOPF(name) TEST_F_TIMEOUT(iopf, name, TEST_SECONDS)
+
+struct found {
+	unsigned int nr;
+	char bdf[MAX_DEVICES][16];
+};
+
+/* One endpoint with its address space, page table and memory. */
+struct bench {
+	struct iopf_ctx *ctx;
+	struct iopf_dev *dev;
+	struct iopf_queue *queue;
+	struct iopf_backing *backing;
+	struct testdev td;
+	__u32 ioas_id;
+	__u32 hwpt_id;
+	bool shared_queue;
+};
+
+static __u64 page_size;
+
+static int find_endpoint(const struct iopf_pci *pci, void *arg)
+{
+	struct found *found = arg;
+
+	if (testdev_is(pci) && pci->cdev[0] && pci->pri &&
+	    found->nr < MAX_DEVICES)
+		memcpy(found->bdf[found->nr++], pci->bdf, sizeof(pci->bdf));
+	return 0;
+}
+
+/* A device that VFIO has and that cannot do page requests. */
+static int find_without_pri(const struct iopf_pci *pci, void *arg)
+{
+	struct found *found = arg;
+
+	if (!pci->cdev[0] || pci->pri)
+		return 0;
+	memcpy(found->bdf[found->nr++], pci->bdf, sizeof(pci->bdf));
+	return 1;
+}
+
+static int bench_attach(struct bench *b)
+{
+	int ret;
+
+	ret = iopf_hwpt_alloc(b->ctx, iopf_dev_id(b->dev), b->ioas_id,
+			      b->queue, &b->hwpt_id);
+	if (ret)
+		return ret;
+	return iopf_dev_attach(b->dev, b->hwpt_id);
+}
+
+/* What is open when this fails goes away with the process. */
+static int bench_open(struct bench *b, struct iopf_ctx *ctx, const char *bdf,
+		      struct iopf_queue *queue)
+{
+	int ret;
+
+	memset(b, 0, sizeof(*b));
+	b->ctx = ctx;
+	b->queue = queue;
+	b->shared_queue = queue;
+	ret = iopf_dev_open(ctx, bdf, &b->dev);
+	if (!ret)
+		ret = iopf_ioas_alloc(ctx, &b->ioas_id);
+	if (!ret && !queue)
+		ret = iopf_queue_open(ctx, &b->queue);
+	if (!ret)
+		ret = bench_attach(b);
+	if (!ret)
+		ret = iopf_backing_anon(ctx, b->ioas_id, BASE, SPAN, IOPF_RW,
+					0, &b->backing);
+	if (!ret)
+		ret = testdev_open(b->dev, &b->td);
+	return ret;
+}
+
+static void bench_close(struct bench *b)
+{
+	testdev_close(&b->td);
+	iopf_dev_close(b->dev);
+	iopf_backing_close(b->backing);
+	if (b->hwpt_id)
+		iopf_destroy(b->ctx, b->hwpt_id);
+	if (!b->shared_queue)
+		iopf_queue_close(b->queue);
+	if (b->ioas_id)
+		iopf_destroy(b->ctx, b->ioas_id);
+	memset(b, 0, sizeof(*b));
+}
+
+/* Start a transfer or whatever the opcode is. */
+static int start(struct bench *b, unsigned int opcode, unsigned int flags,
+		 __u64 iova, __u32 length, unsigned int *slot)
+{
+	struct testdev_op op = {
+		.opcode = opcode,
+		.flags = flags,
+		.iova = iova,
+		.length = length,
+		.data = SEED,
+	};
+
+	return testdev_submit(&b->td, &op, slot);
+}
+
+/* A moment of rest for a loop that has nothing to sleep on. */
+static void rest(void)
+{
+	struct timespec ts = { .tv_nsec = 2000000 };
+
+	nanosleep(&ts, NULL);
+}
+
+/* Wait for the end of a descriptor; nobody serves meanwhile. */
+static int finish(struct bench *b, unsigned int slot, struct testdev_result *r)
+{
+	__u64 end = iopf_now() + LONG_MS * 1000000ULL;
+
+	while (!testdev_done(&b->td, slot, r)) {
+		if (iopf_now() > end)
+			return iopf_err(-ETIMEDOUT,
+					"descriptor %u does not end: status %#x, %u requests open",
+					slot,
+					testdev_reg(&b->td, IOPF_TD_REG_STATUS),
+					testdev_reg(&b->td, IOPF_TD_REG_PRI_OUTSTANDING));
+		rest();
+	}
+	return 0;
+}
+
+/* Wait until a register has a value. */
+static int wait_reg(struct bench *b, unsigned int reg, __u32 value)
+{
+	__u64 end = iopf_now() + LONG_MS * 1000000ULL;
+
+	while (testdev_reg(&b->td, reg) != value) {
+		if (iopf_now() > end)
+			return iopf_err(-ETIMEDOUT,
+					"register %#x stays %#x instead of %#x",
+					reg, testdev_reg(&b->td, reg), value);
+		rest();
+	}
+	return 0;
+}
+
+/* Only what is in the ABI may be in a record. */
+static int check_group(const struct iopf_group *g)
+{
+	const __u32 flags = IOMMU_PGFAULT_FLAGS_PASID_VALID |
+			    IOMMU_PGFAULT_FLAGS_LAST_PAGE;
+	const __u32 perms = IOMMU_PGFAULT_PERM_READ |
+			    IOMMU_PGFAULT_PERM_WRITE |
+			    IOMMU_PGFAULT_PERM_EXEC | IOMMU_PGFAULT_PERM_PRIV;
+	const struct iommu_hwpt_pgfault *rec;
+	unsigned int i;
+	bool last;
+
+	for (i = 0; i < g->nr; i++) {
+		rec = &g->rec[i];
+		last = rec->flags & IOMMU_PGFAULT_FLAGS_LAST_PAGE;
+		if (rec->flags & ~flags)
+			return iopf_err(-EPROTO, "flags %#x", rec->flags);
+		if (last != (i == g->nr - 1))
+			return iopf_err(-EPROTO, "last flag in record %u of %u",
+					i, g->nr);
+		if (rec->perm & ~perms)
+			return iopf_err(-EPROTO, "permissions %#x", rec->perm);
+		if (rec->__reserved || rec->length)
+			return iopf_err(-EPROTO, "reserved %#x, length %#x",
+					rec->__reserved, rec->length);
+		if (rec->cookie != g->cookie || rec->grpid != g->grpid ||
+		    rec->dev_id != g->dev_id)
+			return iopf_err(-EPROTO, "record %u is of another group",
+					i);
+		if (rec->addr & 0xfff)
+			return iopf_err(-EPROTO, "address %#llx", rec->addr);
+		if (!(rec->flags & IOMMU_PGFAULT_FLAGS_PASID_VALID) &&
+		    rec->pasid)
+			return iopf_err(-EPROTO, "PASID %u without its flag",
+					rec->pasid);
+	}
+	return 0;
+}
+
+/* Wait for a group and read it. */
+static int next_group(struct bench *b, struct iopf_group *g)
+{
+	int ret;
+
+	ret = iopf_queue_wait(b->queue, LONG_MS);
+	if (ret < 0)
+		return ret;
+	if (!ret)
+		return iopf_err(-ETIMEDOUT, "no page request came");
+	ret = iopf_queue_read(b->queue, g);
+	if (ret < 0)
+		return ret;
+	if (!ret)
+		return iopf_err(-EPROTO, "poll says readable, read finds nothing");
+	return check_group(g);
+}
+
+/* Answer a group, mapping its pages if there is a backing to serve from. */
+static int serve_group(struct bench *b, struct iopf_group *g)
+{
+	struct iopf_served served;
+	int ret;
+
+	ret = iopf_backing_serve(b->backing, g, &served);
+	if (ret)
+		fprintf(stderr, "# %s\n", iopf_error());
+	return iopf_queue_answer(b->queue, g->cookie, served.code);
+}
+
+/* Serve until a descriptor has ended. */
+static int serve(struct bench *b, unsigned int slot, struct testdev_result *r)
+{
+	__u64 end = iopf_now() + LONG_MS * 1000000ULL;
+	struct iopf_group g;
+	int ret;
+
+	while (!testdev_done(&b->td, slot, r)) {
+		ret = iopf_queue_wait(b->queue, 10);
+		if (ret < 0)
+			return ret;
+		ret = ret ? iopf_queue_read(b->queue, &g) : 0;
+		if (ret > 0) {
+			ret = check_group(&g);
+			if (!ret)
+				ret = serve_group(b, &g);
+			end = iopf_now() + LONG_MS * 1000000ULL;
+		}
+		if (ret < 0)
+			return ret;
+		if (iopf_now() > end)
+			return iopf_err(-ETIMEDOUT,
+					"descriptor %u does not end and asks for nothing",
+					slot);
+	}
+	return 0;
+}
+
+/* A transfer that has to work, and the data after it. */
+static int transfer(struct bench *b, unsigned int opcode, __u64 iova,
+		    __u32 length)
+{
+	void *mem = iopf_backing_ptr(b->backing, iova);
+	struct testdev_result r;
+	unsigned int slot;
+	int ret;
+
+	if (opcode == IOPF_TD_OP_COMPARE)
+		testdev_pattern(mem, length, SEED, 0);
+	ret = start(b, opcode, 0, iova, length, &slot);
+	if (!ret)
+		ret = serve(b, slot, &r);
+	if (ret)
+		return ret;
+	if (r.status != IOPF_TD_ST_OK || r.done != length)
+		return iopf_err(-EIO,
+				"%#llx: %s, error %d, %u of %u bytes, at %#llx",
+				iova, testdev_status(r.status), r.ret, r.done,
+				length, r.fail_addr);
+	if (testdev_pattern_check(mem, length, SEED, 0) != length)
+		return iopf_err(-EIO, "%#llx: the data are wrong", iova);
+	return 0;
+}
+
+/*
+ * The endpoint's log: one response for each group it asked for, none for
+ * anything else, and nothing open.
+ */
+static int check_answers(struct bench *b, int success, int invalid)
+{
+	struct testdev *td = &b->td;
+	__u32 asked = testdev_reg(td, IOPF_TD_REG_CNT_PR_LAST);
+	int ok = testdev_reg(td, IOPF_TD_REG_CNT_RSP_SUCCESS);
+	int bad = testdev_reg(td, IOPF_TD_REG_CNT_RSP_INVALID);
+	__u32 nr = testdev_responses(td);
+	struct testdev_response r;
+	__u32 i;
+	int ret;
+
+	if (testdev_reg(td, IOPF_TD_REG_PRI_OUTSTANDING) ||
+	    testdev_reg(td, IOPF_TD_REG_PRI_GROUPS))
+		return iopf_err(-EIO, "%u requests have no answer",
+				testdev_reg(td, IOPF_TD_REG_PRI_OUTSTANDING));
+	if (testdev_reg(td, IOPF_TD_REG_CNT_RSP_FAILURE))
+		return iopf_err(-EIO, "a Response Failure came");
+	if (testdev_reg(td, IOPF_TD_REG_CNT_RSP_UNMATCHED))
+		return iopf_err(-EIO, "%u answers to no request",
+				testdev_reg(td, IOPF_TD_REG_CNT_RSP_UNMATCHED));
+	if ((__u32)(ok + bad) != asked)
+		return iopf_err(-EIO, "%u groups, %d answers", asked, ok + bad);
+	if (success >= 0 && ok != success)
+		return iopf_err(-EIO, "%d times Success instead of %d", ok,
+				success);
+	if (invalid >= 0 && bad != invalid)
+		return iopf_err(-EIO, "%d times Invalid instead of %d", bad,
+				invalid);
+	for (i = nr > IOPF_TD_RSPLOG_ENTRIES ? nr - IOPF_TD_RSPLOG_ENTRIES : 0;
+	     i < nr; i++) {
+		ret = testdev_response(td, i, &r);
+		if (ret)
+			return ret;
+		if (r.flags & (IOPF_TD_RSP_F_UNMATCHED | IOPF_TD_RSP_F_LATE))
+			return iopf_err(-EIO, "response %u has flags %#x", i,
+					r.flags);
+	}
+	return 0;
+}
+
+FIXTURE(iopf)
+{
+	struct iopf_ctx *ctx;
+	struct found found;
+	struct bench b;
+};
+
+FIXTURE_SETUP(iopf)
+{
+	int ret;
+
+	page_size = sysconf(_SC_PAGESIZE);
+	iopf_pci_scan(find_endpoint, &self->found);
+	if (!self->found.nr)
+		SKIP(return, "no test endpoint 1234:11f0 with PRI on vfio-pci");
+	ASSERT_LIB(iopf_ctx_open(&self->ctx));
+	ret = bench_open(&self->b, self->ctx, self->found.bdf[0], NULL);
+	if (ret == -EOPNOTSUPP)
+		SKIP(return, "no fault queues on paging domains in this kernel");
+	ASSERT_LIB(ret);
+	ASSERT_NE(0, testdev_allocation(&self->b.td))
+		TH_LOG("page requests are off after the attach");
+}
+
+FIXTURE_TEARDOWN(iopf)
+{
+	/* Whatever the test did: nothing of it is left in the device. */
+	if (self->b.td.dev)
+		EXPECT_LIB(check_answers(&self->b, -1, -1));
+	bench_close(&self->b);
+	iopf_ctx_close(self->ctx);
+}
+
+TEST_IOPF(page_missing_write)
+{
+	struct bench *b = &self->b;
+	struct testdev_result r;
+	struct iopf_group g;
+	unsigned int slot;
+
+	ASSERT_LIB(start(b, IOPF_TD_OP_FILL, 0, BASE, 4096, &slot));
+	ASSERT_LIB(next_group(b, &g));
+	ASSERT_EQ(1, g.nr);
+	EXPECT_EQ(BASE, g.rec[0].addr);
+	EXPECT_EQ(IOPF_WRITE, g.rec[0].perm & IOPF_WRITE);
+	EXPECT_EQ(iopf_dev_id(b->dev), g.dev_id);
+	EXPECT_FALSE(g.pasid_valid);
+	EXPECT_GT(512, g.grpid);
+	/* The device waits as long as the answer does. */
+	EXPECT_FALSE(testdev_done(&b->td, slot, &r));
+	ASSERT_LIB(serve_group(b, &g));
+	ASSERT_LIB(finish(b, slot, &r));
+	EXPECT_EQ(IOPF_TD_ST_OK, r.status);
+	EXPECT_EQ(1, r.nr_pr);
+	EXPECT_EQ(4096, testdev_pattern_check(iopf_backing_ptr(b->backing, BASE),
+					      4096, SEED, 0));
+	EXPECT_LIB(check_answers(b, 1, 0));
+	/* Mapped now: no more requests. */
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_COMPARE, BASE, 4096));
+	EXPECT_LIB(check_answers(b, 1, 0));
+}
+
+TEST_IOPF(page_missing_read)
+{
+	struct bench *b = &self->b;
+
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_COMPARE, BASE, 4096));
+	EXPECT_LIB(check_answers(b, 1, 0));
+}
+
+/* Not at the start of a page, across a page boundary, and a single byte. */
+TEST_IOPF(odd_transfers)
+{
+	struct bench *b = &self->b;
+
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_FILL, BASE + 4093, 7));
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_FILL, BASE + 0x10fff, 1));
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_COMPARE, BASE + 0x20801, 12289));
+	EXPECT_LIB(check_answers(b, -1, 0));
+}
+
+TEST_IOPF(device_ram)
+{
+	static const __u32 out[4] = { 0x11111111, 0x22222222, 0x33333333, 4 };
+	struct bench *b = &self->b;
+	struct testdev_op op = {
+		.opcode = IOPF_TD_OP_WRITE,
+		.iova = BASE + 16,
+		.length = sizeof(out),
+		.ram = IOPF_TD_RAM_DATA,
+	};
+	struct testdev_result r;
+	unsigned int slot;
+	__u32 in[4] = { 0 };
+
+	ASSERT_LIB(iopf_region_copy_out(&b->td.ram, op.ram, out, sizeof(out)));
+	ASSERT_LIB(testdev_submit(&b->td, &op, &slot));
+	ASSERT_LIB(serve(b, slot, &r));
+	EXPECT_EQ(IOPF_TD_ST_OK, r.status);
+	EXPECT_EQ(0, memcmp(iopf_backing_ptr(b->backing, op.iova), out,
+			    sizeof(out)));
+
+	op.opcode = IOPF_TD_OP_READ;
+	op.ram += 0x1000;
+	op.iova = BASE + 0x100000;
+	memcpy(iopf_backing_ptr(b->backing, op.iova), out, sizeof(out));
+	ASSERT_LIB(testdev_submit(&b->td, &op, &slot));
+	ASSERT_LIB(serve(b, slot, &r));
+	EXPECT_EQ(IOPF_TD_ST_OK, r.status);
+	ASSERT_LIB(iopf_region_copy_in(&b->td.ram, op.ram, in, sizeof(in)));
+	EXPECT_EQ(0, memcmp(in, out, sizeof(out)));
+}
+
+TEST_IOPF(atomic)
+{
+	struct bench *b = &self->b;
+	struct testdev_op op = {
+		.opcode = IOPF_TD_OP_FETCH_ADD,
+		.iova = BASE + 0x40,
+		.length = 8,
+		.ram = IOPF_TD_RAM_DATA,
+		.data = 5,
+	};
+	__u64 *value = iopf_backing_ptr(b->backing, op.iova);
+	struct testdev_result r;
+	unsigned int slot;
+	__u64 old = 0;
+
+	*value = htole64(0x100000001ULL);
+	ASSERT_LIB(testdev_submit(&b->td, &op, &slot));
+	ASSERT_LIB(serve(b, slot, &r));
+	EXPECT_EQ(IOPF_TD_ST_OK, r.status);
+	EXPECT_EQ(0x100000006ULL, le64toh(*value));
+	ASSERT_LIB(iopf_region_copy_in(&b->td.ram, op.ram, &old, sizeof(old)));
+	EXPECT_EQ(0x100000001ULL, le64toh(old));
+}
+
+/* Every page once, in one group, with one answer and one map call. */
+static void group_pages(struct __test_metadata *_metadata, struct bench *b,
+			unsigned int pages, unsigned int opcode)
+{
+	void *mem = iopf_backing_ptr(b->backing, BASE);
+	__u32 length = pages * 4096;
+	bool seen[512] = { false };
+	struct iopf_served served;
+	struct testdev_result r;
+	struct iopf_group g;
+	unsigned int slot, i;
+
+	if (testdev_allocation(&b->td) < pages)
+		testdev_set(&b->td, IOPF_TD_REG_HOSTILE,
+			    IOPF_TD_HOSTILE_IGNORE_ALLOC);
+	if (opcode == IOPF_TD_OP_COMPARE)
+		testdev_pattern(mem, length, SEED, 0);
+	ASSERT_LIB(start(b, opcode, IOPF_TD_F_GROUP, BASE, length, &slot));
+	ASSERT_LIB(next_group(b, &g));
+	ASSERT_EQ(pages, g.nr);
+	for (i = 0; i < g.nr; i++) {
+		__u64 page = (g.rec[i].addr - BASE) / 4096;
+
+		ASSERT_GT(pages, page);
+		EXPECT_FALSE(seen[page]);
+		seen[page] = true;
+	}
+	ASSERT_LIB(iopf_backing_serve(b->backing, &g, &served));
+	EXPECT_EQ(1, served.runs);
+	EXPECT_EQ((length + page_size - 1) / page_size, served.pages);
+	ASSERT_LIB(iopf_queue_answer(b->queue, g.cookie, served.code));
+	ASSERT_LIB(finish(b, slot, &r));
+	EXPECT_EQ(IOPF_TD_ST_OK, r.status);
+	EXPECT_EQ(length, r.done);
+	EXPECT_EQ(length, testdev_pattern_check(mem, length, SEED, 0));
+	EXPECT_LIB(check_answers(b, 1, 0));
+}
+
+TEST_IOPF(group_write_2)
+{
+	group_pages(_metadata, &self->b, 2, IOPF_TD_OP_FILL);
+}
+
+TEST_IOPF(group_read_16)
+{
+	group_pages(_metadata, &self->b, 16, IOPF_TD_OP_COMPARE);
+}
+
+/* Just more records than fit in a page of memory. */
+TEST_IOPF(group_write_103)
+{
+	group_pages(_metadata, &self->b, 103, IOPF_TD_OP_FILL);
+}
+
+TEST_IOPF(group_write_512)
+{
+	group_pages(_metadata, &self->b, 512, IOPF_TD_OP_FILL);
+}
+
+TEST_IOPF(group_read_512)
+{
+	group_pages(_metadata, &self->b, 512, IOPF_TD_OP_COMPARE);
+}
+
+TEST_IOPF(many_transfers)
+{
+	struct bench *b = &self->b;
+	unsigned int slot[100], i;
+	struct testdev_result r;
+
+	/* Several in flight at a time, answered in the order they come. */
+	testdev_set(&b->td, IOPF_TD_REG_CONTEXTS, 16);
+	for (i = 0; i < ARRAY_SIZE(slot); i++)
+		ASSERT_LIB(start(b, IOPF_TD_OP_FILL, IOPF_TD_F_GROUP,
+				 BASE + i * 0x10000, 0x3000, &slot[i]));
+	for (i = 0; i < ARRAY_SIZE(slot); i++) {
+		ASSERT_LIB(serve(b, slot[i], &r));
+		ASSERT_EQ(IOPF_TD_ST_OK, r.status)
+			TH_LOG("%s", testdev_status(r.status));
+		ASSERT_EQ(0x3000,
+			  testdev_pattern_check(iopf_backing_ptr(b->backing,
+								 BASE + i * 0x10000),
+						0x3000, SEED, 0));
+	}
+	EXPECT_LIB(check_answers(b, -1, 0));
+}
+
+TEST_IOPF(batched_answers)
+{
+	struct iommu_hwpt_page_response resp[8];
+	struct bench *b = &self->b;
+	unsigned int slot[8], i;
+	struct testdev_result r;
+	struct iopf_served served;
+	struct iopf_group g;
+
+	testdev_set(&b->td, IOPF_TD_REG_CONTEXTS, ARRAY_SIZE(slot));
+	for (i = 0; i < ARRAY_SIZE(slot); i++)
+		ASSERT_LIB(start(b, IOPF_TD_OP_FILL, 0, BASE + i * 0x10000,
+				 4096, &slot[i]));
+	for (i = 0; i < ARRAY_SIZE(slot); i++) {
+		ASSERT_LIB(next_group(b, &g));
+		ASSERT_LIB(iopf_backing_serve(b->backing, &g, &served));
+		resp[i].cookie = g.cookie;
+		resp[i].code = served.code;
+	}
+	ASSERT_EQ(ARRAY_SIZE(resp),
+		  iopf_queue_answer_many(b->queue, resp, ARRAY_SIZE(resp)));
+	for (i = 0; i < ARRAY_SIZE(slot); i++) {
+		ASSERT_LIB(finish(b, slot[i], &r));
+		EXPECT_EQ(IOPF_TD_ST_OK, r.status);
+	}
+	EXPECT_LIB(check_answers(b, ARRAY_SIZE(slot), 0));
+}
+
+TEST_IOPF(readonly_write)
+{
+	struct bench *b = &self->b;
+	struct testdev_result r;
+	unsigned int slot;
+	__u8 *mem;
+
+	iopf_backing_close(b->backing);
+	b->backing = NULL;
+	ASSERT_LIB(iopf_backing_anon(self->ctx, b->ioas_id, BASE, SPAN,
+				     IOPF_READ, 0, &b->backing));
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_COMPARE, BASE, 4096));
+
+	/* Mapped for reading: the device has to ask again, and may not. */
+	mem = iopf_backing_ptr(b->backing, BASE);
+	memset(mem, 0x5a, 4096);
+	ASSERT_LIB(start(b, IOPF_TD_OP_FILL, 0, BASE, 4096, &slot));
+	ASSERT_LIB(serve(b, slot, &r));
+	EXPECT_EQ(IOPF_TD_ST_RSP_INVALID, r.status);
+	EXPECT_EQ(BASE, r.fail_addr);
+	EXPECT_EQ(0, r.done);
+	EXPECT_EQ(0x5a, mem[0]);
+	EXPECT_EQ(0x5a, mem[4095]);
+	EXPECT_LIB(check_answers(b, 1, 1));
+
+	/* What it may do still works. */
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_COMPARE, BASE, 4096));
+	EXPECT_LIB(check_answers(b, 1, 1));
+}
+
+TEST_IOPF(readonly_upgrade)
+{
+	struct bench *b = &self->b;
+	struct testdev_result r;
+	struct iopf_served served;
+	struct iopf_group g;
+	unsigned int slot;
+
+	iopf_backing_close(b->backing);
+	b->backing = NULL;
+	ASSERT_LIB(iopf_backing_anon(self->ctx, b->ioas_id, BASE, SPAN,
+				     IOPF_RW, IOPF_BACKING_EXACT, &b->backing));
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_COMPARE, BASE, 8192));
+	ASSERT_LIB(start(b, IOPF_TD_OP_FILL, 0, BASE, 4096, &slot));
+	ASSERT_LIB(next_group(b, &g));
+	ASSERT_LIB(iopf_backing_serve(b->backing, &g, &served));
+	EXPECT_EQ(IOMMUFD_PAGE_RESP_SUCCESS, served.code);
+	EXPECT_LE(1, served.upgraded);
+	ASSERT_LIB(iopf_queue_answer(b->queue, g.cookie, served.code));
+	ASSERT_LIB(serve(b, slot, &r));
+	EXPECT_EQ(IOPF_TD_ST_OK, r.status);
+	/* The page beside it kept its data and can be read. */
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_COMPARE, BASE, 8192));
+	EXPECT_LIB(check_answers(b, -1, 0));
+}
+
+/* Pages that are taken away come back, with nothing stale in the device. */
+TEST_IOPF(unmap_and_again)
+{
+	struct bench *b = &self->b;
+	struct testdev_result r;
+	struct iopf_group g;
+	unsigned int slot;
+
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_FILL, BASE, 4096));
+	ASSERT_LIB(iopf_backing_unmap(b->backing, BASE, 4096));
+	EXPECT_EQ(0, iopf_backing_mapped(b->backing));
+	memset(iopf_backing_ptr(b->backing, BASE), 0, 4096);
+	ASSERT_LIB(start(b, IOPF_TD_OP_FILL, 0, BASE, 4096, &slot));
+	/* A stale translation would write without asking. */
+	ASSERT_LIB(next_group(b, &g));
+	EXPECT_EQ(0, *(__u8 *)iopf_backing_ptr(b->backing, BASE + 1));
+	ASSERT_LIB(serve_group(b, &g));
+	ASSERT_LIB(finish(b, slot, &r));
+	EXPECT_EQ(IOPF_TD_ST_OK, r.status);
+	EXPECT_EQ(4096, testdev_pattern_check(iopf_backing_ptr(b->backing, BASE),
+					      4096, SEED, 0));
+	EXPECT_LIB(check_answers(b, 2, 0));
+}
+
+TEST_IOPF(invalid)
+{
+	struct bench *b = &self->b;
+	struct testdev_result r;
+	struct iopf_group g;
+	unsigned int slot;
+	__u8 *mem;
+
+	mem = iopf_backing_ptr(b->backing, BASE);
+	memset(mem, 0xa5, 4096);
+	ASSERT_LIB(start(b, IOPF_TD_OP_FILL, 0, BASE, 4096, &slot));
+	ASSERT_LIB(next_group(b, &g));
+	ASSERT_LIB(iopf_queue_answer(b->queue, g.cookie,
+				     IOMMUFD_PAGE_RESP_INVALID));
+	ASSERT_LIB(finish(b, slot, &r));
+	EXPECT_EQ(IOPF_TD_ST_RSP_INVALID, r.status);
+	EXPECT_EQ(BASE, r.fail_addr);
+	EXPECT_EQ(0, r.done);
+	EXPECT_EQ(0xa5, mem[0]);
+	EXPECT_LIB(check_answers(b, 0, 1));
+
+	/* INVALID is about this access, not about the interface. */
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_FILL, BASE, 4096));
+	EXPECT_LIB(check_answers(b, 1, 1));
+}
+
+/* The device asks, hears yes, and finds nothing: it gives up by itself. */
+TEST_IOPF(success_without_map)
+{
+	struct bench *b = &self->b;
+	__u32 rounds = testdev_reg(&b->td, IOPF_TD_REG_PRI_RETRY);
+	struct testdev_result r;
+	struct iopf_group g;
+	unsigned int slot;
+	__u32 i;
+
+	ASSERT_LIB(start(b, IOPF_TD_OP_FILL, 0, BASE, 4096, &slot));
+	for (i = 0; i < rounds; i++) {
+		ASSERT_LIB(next_group(b, &g));
+		ASSERT_LIB(iopf_queue_answer(b->queue, g.cookie,
+					     IOMMUFD_PAGE_RESP_SUCCESS));
+	}
+	ASSERT_LIB(finish(b, slot, &r));
+	EXPECT_EQ(IOPF_TD_ST_NO_RETRY, r.status);
+	EXPECT_LIB(check_answers(b, rounds, 0));
+}
+
+/* Three open groups: one that was read, two that were not. */
+static int open_groups(struct bench *b, unsigned int *slot, __u32 *cookie)
+{
+	struct iopf_group g;
+	int ret;
+
+	testdev_set(&b->td, IOPF_TD_REG_CONTEXTS, 8);
+	ret = start(b, IOPF_TD_OP_FILL, 0, BASE, 4096, &slot[0]);
+	if (!ret)
+		ret = next_group(b, &g);
+	if (ret)
+		return ret;
+	*cookie = g.cookie;
+	ret = start(b, IOPF_TD_OP_FILL, 0, BASE + 0x10000, 4096, &slot[1]);
+	if (!ret)
+		ret = start(b, IOPF_TD_OP_COMPARE, IOPF_TD_F_GROUP,
+			    BASE + 0x20000, 0x3000, &slot[2]);
+	if (!ret)
+		ret = wait_reg(b, IOPF_TD_REG_CNT_PR_LAST, 3);
+	if (ret)
+		return ret;
+	ret = iopf_queue_wait(b->queue, LONG_MS);
+	return ret == 1 ? 0 : iopf_err(-ETIMEDOUT, "no page request came");
+}
+
+/* All of them have to end with INVALID. */
+static int closed_groups(struct bench *b, const unsigned int *slot)
+{
+	struct testdev_result r;
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < 3; i++) {
+		ret = finish(b, slot[i], &r);
+		if (ret)
+			return ret;
+		if (r.status != IOPF_TD_ST_RSP_INVALID)
+			return iopf_err(-EIO, "open transfer %u ended with: %s",
+					i, testdev_status(r.status));
+	}
+	return check_answers(b, -1, 3);
+}
+
+TEST_IOPF(detach)
+{
+	struct bench *b = &self->b;
+	unsigned int slot[3];
+	struct iopf_group g;
+	__u32 cookie;
+
+	ASSERT_LIB(open_groups(b, slot, &cookie));
+	ASSERT_LIB(iopf_dev_detach(b->dev));
+	ASSERT_LIB(closed_groups(b, slot));
+	/* The kernel answered: there is nothing left to read or to answer. */
+	EXPECT_EQ(0, iopf_queue_read(b->queue, &g));
+	EXPECT_EQ(-EINVAL, iopf_queue_answer(b->queue, cookie,
+					     IOMMUFD_PAGE_RESP_SUCCESS));
+	ASSERT_LIB(iopf_dev_attach(b->dev, b->hwpt_id));
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_FILL, BASE, 0x4000));
+}
+
+TEST_IOPF(detach_attach_many)
+{
+	struct bench *b = &self->b;
+	struct testdev_result r;
+	unsigned int slot, i;
+
+	for (i = 0; i < 20; i++) {
+		ASSERT_LIB(start(b, IOPF_TD_OP_FILL, IOPF_TD_F_GROUP, BASE,
+				 0x4000, &slot));
+		/* No wait: the request may be anywhere on its way. */
+		ASSERT_LIB(iopf_dev_detach(b->dev));
+		ASSERT_LIB(finish(b, slot, &r));
+		EXPECT_NE(IOPF_TD_ST_OK, r.status);
+		ASSERT_LIB(iopf_dev_attach(b->dev, b->hwpt_id));
+	}
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_FILL, BASE, 0x4000));
+}
+
+TEST_IOPF(replace)
+{
+	struct bench *b = &self->b;
+	struct iopf_queue *old_queue = b->queue;
+	struct iopf_backing *old_backing = b->backing;
+	__u32 old_hwpt = b->hwpt_id, old_ioas = b->ioas_id;
+	unsigned int slot[3];
+	struct iopf_group g;
+	__u32 cookie;
+
+	ASSERT_LIB(open_groups(b, slot, &cookie));
+	ASSERT_LIB(iopf_ioas_alloc(self->ctx, &b->ioas_id));
+	ASSERT_LIB(iopf_queue_open(self->ctx, &b->queue));
+	ASSERT_LIB(iopf_backing_anon(self->ctx, b->ioas_id, BASE, SPAN, IOPF_RW,
+				     0, &b->backing));
+	ASSERT_LIB(bench_attach(b));
+	ASSERT_LIB(closed_groups(b, slot));
+	EXPECT_EQ(0, iopf_queue_read(old_queue, &g));
+	EXPECT_EQ(-EINVAL, iopf_queue_answer(old_queue, cookie,
+					     IOMMUFD_PAGE_RESP_SUCCESS));
+	/* Requests come to the new queue, pages from the new memory. */
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_FILL, BASE, 0x4000));
+	EXPECT_EQ(0, iopf_queue_wait(old_queue, 0));
+	/* Nothing holds the old objects any more. */
+	iopf_backing_close(old_backing);
+	EXPECT_LIB(iopf_destroy(self->ctx, old_hwpt));
+	iopf_queue_close(old_queue);
+	EXPECT_LIB(iopf_destroy(self->ctx, old_ioas));
+}
+
+TEST_IOPF(replace_same)
+{
+	struct bench *b = &self->b;
+	struct testdev_result r;
+	unsigned int slot[3], i;
+	__u32 cookie;
+
+	ASSERT_LIB(open_groups(b, slot, &cookie));
+	/* The same page table again changes nothing. */
+	ASSERT_LIB(iopf_dev_attach(b->dev, b->hwpt_id));
+	ASSERT_LIB(iopf_backing_map(b->backing, BASE, 4096, IOPF_RW));
+	testdev_pattern(iopf_backing_ptr(b->backing, BASE + 0x20000), 0x3000,
+			SEED, 0);
+	ASSERT_LIB(iopf_queue_answer(b->queue, cookie,
+				     IOMMUFD_PAGE_RESP_SUCCESS));
+	for (i = 0; i < 3; i++) {
+		ASSERT_LIB(serve(b, slot[i], &r));
+		EXPECT_EQ(IOPF_TD_ST_OK, r.status)
+			TH_LOG("%s", testdev_status(r.status));
+	}
+	EXPECT_LIB(check_answers(b, 3, 0));
+}
+
+/* To a page table without faults, and back. */
+TEST_IOPF(replace_without_queue)
+{
+	struct bench *b = &self->b;
+	struct testdev_result r;
+	unsigned int slot[3], one;
+	__u32 cookie, ioas_id;
+
+	ASSERT_LIB(iopf_ioas_alloc(self->ctx, &ioas_id));
+	ASSERT_LIB(open_groups(b, slot, &cookie));
+	ASSERT_LIB(iopf_dev_attach(b->dev, ioas_id));
+	ASSERT_LIB(closed_groups(b, slot));
+	/* Nobody serves there: the device has to hear or see that. */
+	ASSERT_LIB(start(b, IOPF_TD_OP_FILL, 0, BASE, 4096, &one));
+	ASSERT_LIB(finish(b, one, &r));
+	EXPECT_NE(IOPF_TD_ST_OK, r.status);
+	EXPECT_EQ(0, iopf_queue_wait(b->queue, 0));
+	ASSERT_LIB(iopf_dev_attach(b->dev, b->hwpt_id));
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_FILL, BASE, 0x4000));
+	EXPECT_LIB(iopf_destroy(self->ctx, ioas_id));
+}
+
+/* Moving between page tables does not leak anything that shows. */
+TEST_IOPF(replace_many)
+{
+	struct bench *b = &self->b;
+	struct testdev_result r;
+	__u32 hwpt[2];
+	unsigned int slot, i;
+
+	hwpt[0] = b->hwpt_id;
+	ASSERT_LIB(iopf_hwpt_alloc(self->ctx, iopf_dev_id(b->dev), b->ioas_id,
+				   b->queue, &hwpt[1]));
+	for (i = 1; i < 20; i++) {
+		ASSERT_LIB(start(b, IOPF_TD_OP_FILL, IOPF_TD_F_GROUP,
+				 BASE + i * 0x10000, 0x4000, &slot));
+		ASSERT_LIB(iopf_dev_attach(b->dev, hwpt[i % 2]));
+		ASSERT_LIB(serve(b, slot, &r));
+		if (r.status != IOPF_TD_ST_OK)
+			EXPECT_EQ(IOPF_TD_ST_RSP_INVALID, r.status)
+				TH_LOG("%s", testdev_status(r.status));
+	}
+	ASSERT_LIB(iopf_dev_attach(b->dev, hwpt[0]));
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_FILL, BASE, 0x4000));
+	EXPECT_LIB(iopf_destroy(self->ctx, hwpt[1]));
+}
+
+TEST_IOPF(close_fault_fd)
+{
+	struct bench *b = &self->b;
+	unsigned int slot[3], one;
+	struct testdev_result r;
+	__u32 cookie;
+
+	ASSERT_LIB(open_groups(b, slot, &cookie));
+	iopf_queue_close(b->queue);
+	b->queue = NULL;
+	b->shared_queue = true;
+	/* Nobody can answer any more, so the kernel does. */
+	ASSERT_LIB(closed_groups(b, slot));
+	/* And goes on with requests that come later. */
+	ASSERT_LIB(start(b, IOPF_TD_OP_FILL, 0, BASE, 4096, &one));
+	ASSERT_LIB(finish(b, one, &r));
+	EXPECT_EQ(IOPF_TD_ST_RSP_INVALID, r.status);
+	/* A new queue makes the device useful again. */
+	ASSERT_LIB(iopf_dev_detach(b->dev));
+	ASSERT_LIB(iopf_destroy(self->ctx, b->hwpt_id));
+	ASSERT_LIB(iopf_queue_open(self->ctx, &b->queue));
+	b->shared_queue = false;
+	ASSERT_LIB(bench_attach(b));
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_FILL, BASE, 0x4000));
+}
+
+/* In a child: requests on their way, read and unread, then wait for the end. */
+static void fault_and_wait(const char *bdf, int ready)
+{
+	struct iopf_ctx *ctx;
+	unsigned int slot[3];
+	struct bench b;
+	__u32 cookie;
+	char ok = 0;
+
+	if (!iopf_ctx_open(&ctx) && !bench_open(&b, ctx, bdf, NULL) &&
+	    !open_groups(&b, slot, &cookie))
+		ok = 1;
+	else
+		fprintf(stderr, "# child: %s\n", iopf_error());
+	if (write(ready, &ok, 1) == 1)
+		pause();
+	_exit(1);
+}
+
+TEST_IOPF(killed)
+{
+	struct pollfd pfd = { .events = POLLIN };
+	int fds[2], status, i;
+	char ok = 0;
+	pid_t pid;
+
+	/* The child needs the device for itself. */
+	bench_close(&self->b);
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(0, pipe(fds));
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid)
+			fault_and_wait(self->found.bdf[0], fds[1]);
+		close(fds[1]);
+		pfd.fd = fds[0];
+		ASSERT_EQ(1, poll(&pfd, 1, 4 * LONG_MS));
+		EXPECT_EQ(1, read(fds[0], &ok, 1));
+		EXPECT_EQ(1, ok);
+		close(fds[0]);
+		ASSERT_EQ(0, kill(pid, SIGKILL));
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		/* Nothing of the dead program is in the way. */
+		ASSERT_LIB(bench_open(&self->b, self->ctx, self->found.bdf[0],
+				      NULL));
+		ASSERT_LIB(transfer(&self->b, IOPF_TD_OP_FILL, BASE, 0x4000));
+		EXPECT_LIB(check_answers(&self->b, -1, 0));
+		bench_close(&self->b);
+	}
+}
+
+TEST_IOPF(short_read)
+{
+	struct iommu_hwpt_pgfault rec[4];
+	struct bench *b = &self->b;
+	int fd = iopf_queue_fd(b->queue);
+	struct testdev_result r;
+	unsigned int slot, i;
+
+	/* Nothing there: never blocks, never an error. */
+	EXPECT_EQ(0, read(fd, rec, sizeof(rec)));
+
+	ASSERT_LIB(start(b, IOPF_TD_OP_FILL, IOPF_TD_F_GROUP, BASE, 0x4000,
+			 &slot));
+	ASSERT_EQ(1, iopf_queue_wait(b->queue, LONG_MS));
+	EXPECT_EQ(-1, read(fd, rec, sizeof(rec[0]) - 1));
+	EXPECT_EQ(ESPIPE, errno);
+	EXPECT_EQ(-1, read(fd, rec, sizeof(rec[0]) + 8));
+	EXPECT_EQ(ESPIPE, errno);
+	/* A group comes whole or not at all. */
+	EXPECT_EQ(-1, read(fd, rec, sizeof(rec[0])));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(-1, read(fd, rec, 3 * sizeof(rec[0])));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(-1, syscall(SYS_read, fd, 8UL, sizeof(rec)));
+	EXPECT_EQ(EFAULT, errno);
+	/* After all that it is still there. */
+	ASSERT_EQ(sizeof(rec), read(fd, rec, sizeof(rec)));
+	for (i = 0; i < 4; i++)
+		EXPECT_EQ(rec[0].cookie, rec[i].cookie);
+	EXPECT_EQ(0, read(fd, rec, sizeof(rec)));
+	EXPECT_EQ(-1, lseek(fd, 0, SEEK_SET));
+
+	ASSERT_LIB(iopf_queue_answer(b->queue, rec[0].cookie,
+				     IOMMUFD_PAGE_RESP_INVALID));
+	ASSERT_LIB(finish(b, slot, &r));
+	EXPECT_EQ(IOPF_TD_ST_RSP_INVALID, r.status);
+}
+
+TEST_IOPF(poll)
+{
+	struct bench *b = &self->b;
+	struct pollfd pfd = {
+		.fd = iopf_queue_fd(b->queue),
+		.events = POLLIN | POLLOUT,
+	};
+	struct testdev_result r;
+	struct iopf_group g;
+	unsigned int slot;
+
+	ASSERT_EQ(1, poll(&pfd, 1, 0));
+	EXPECT_EQ(POLLOUT, pfd.revents);
+	ASSERT_LIB(start(b, IOPF_TD_OP_FILL, 0, BASE, 4096, &slot));
+	/* Sleeps until it can be read. */
+	pfd.events = POLLIN;
+	ASSERT_EQ(1, poll(&pfd, 1, LONG_MS));
+	EXPECT_EQ(POLLIN, pfd.revents);
+	ASSERT_LIB(next_group(b, &g));
+	EXPECT_EQ(0, poll(&pfd, 1, 0));
+	ASSERT_LIB(serve_group(b, &g));
+	ASSERT_LIB(finish(b, slot, &r));
+	EXPECT_EQ(0, poll(&pfd, 1, 0));
+}
+
+TEST_IOPF(wrong_cookie)
+{
+	struct iommu_hwpt_page_response resp[2];
+	struct bench *b = &self->b;
+	int fd = iopf_queue_fd(b->queue);
+	struct testdev_result r;
+	struct iopf_group g;
+	unsigned int slot;
+
+	/* No group is open at all. */
+	EXPECT_EQ(-EINVAL, iopf_queue_answer(b->queue, 1,
+					     IOMMUFD_PAGE_RESP_SUCCESS));
+	ASSERT_LIB(start(b, IOPF_TD_OP_FILL, 0, BASE, 4096, &slot));
+	ASSERT_LIB(next_group(b, &g));
+	EXPECT_EQ(-EINVAL, iopf_queue_answer(b->queue, g.cookie + 1,
+					     IOMMUFD_PAGE_RESP_SUCCESS));
+	EXPECT_EQ(-EINVAL, iopf_queue_answer(b->queue, ~0U,
+					     IOMMUFD_PAGE_RESP_SUCCESS));
+	EXPECT_EQ(-EINVAL, iopf_queue_answer(b->queue, g.cookie, 2));
+	EXPECT_EQ(-EINVAL, iopf_queue_answer(b->queue, g.cookie, ~0U));
+	resp[0].cookie = g.cookie;
+	resp[0].code = IOMMUFD_PAGE_RESP_SUCCESS;
+	resp[1].cookie = g.cookie + 1;
+	resp[1].code = IOMMUFD_PAGE_RESP_SUCCESS;
+	EXPECT_EQ(-1, write(fd, resp, sizeof(resp[0]) - 1));
+	EXPECT_EQ(ESPIPE, errno);
+	EXPECT_EQ(0, write(fd, resp, 0));
+	/* None of that answered the group. */
+	EXPECT_EQ(0, testdev_responses(&b->td));
+
+	ASSERT_LIB(iopf_backing_map(b->backing, BASE, 4096, IOPF_RW));
+	/* A good one before a bad one counts. */
+	EXPECT_EQ(1, iopf_queue_answer_many(b->queue, resp, 2));
+	ASSERT_LIB(finish(b, slot, &r));
+	EXPECT_EQ(IOPF_TD_ST_OK, r.status);
+	/* Once is enough. */
+	EXPECT_EQ(-EINVAL, iopf_queue_answer(b->queue, g.cookie,
+					     IOMMUFD_PAGE_RESP_SUCCESS));
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_FILL, BASE + 0x10000, 4096));
+	EXPECT_LIB(check_answers(b, 2, 0));
+}
+
+/* Answer all there is with INVALID until the storm is over. */
+static int calm_storm(struct bench *b, unsigned int *groups)
+{
+	__u64 end = iopf_now() + LONG_MS * 1000000ULL;
+	struct iopf_group g;
+	int ret;
+
+	for (;;) {
+		ret = iopf_queue_wait(b->queue, 10);
+		if (ret > 0)
+			ret = iopf_queue_read(b->queue, &g);
+		if (ret < 0)
+			return ret;
+		if (ret) {
+			ret = check_group(&g);
+			if (!ret)
+				ret = iopf_queue_answer(b->queue, g.cookie,
+							IOMMUFD_PAGE_RESP_INVALID);
+			if (ret)
+				return ret;
+			++*groups;
+			end = iopf_now() + LONG_MS * 1000000ULL;
+			continue;
+		}
+		if (!(testdev_reg(&b->td, IOPF_TD_REG_STATUS) &
+		      IOPF_TD_STATUS_STORM) &&
+		    !testdev_reg(&b->td, IOPF_TD_REG_PRI_OUTSTANDING))
+			return 0;
+		if (iopf_now() > end)
+			return iopf_err(-ETIMEDOUT,
+					"%u requests of the storm have no answer",
+					testdev_reg(&b->td, IOPF_TD_REG_PRI_OUTSTANDING));
+	}
+}
+
+static void storm(struct bench *b, unsigned int count, unsigned int group)
+{
+	struct testdev *td = &b->td;
+
+	testdev_set64(td, IOPF_TD_REG_STORM_ADDR, BASE);
+	testdev_set(td, IOPF_TD_REG_STORM_STRIDE, 4096);
+	testdev_set(td, IOPF_TD_REG_STORM_COUNT, count);
+	testdev_set(td, IOPF_TD_REG_STORM_GROUP, group);
+	testdev_set(td, IOPF_TD_REG_STORM_FLAGS,
+		    IOPF_TD_STORM_F_READ | IOPF_TD_STORM_F_WRITE);
+	testdev_set(td, IOPF_TD_REG_STORM_GO, 1);
+}
+
+/* Within what the kernel allowed the device. */
+TEST_IOPF(storm)
+{
+	struct bench *b = &self->b;
+	unsigned int groups = 0;
+
+	storm(b, 2000, 1);
+	ASSERT_LIB(calm_storm(b, &groups));
+	EXPECT_EQ(2000, testdev_reg(&b->td, IOPF_TD_REG_STORM_SENT) +
+			testdev_reg(&b->td, IOPF_TD_REG_STORM_FULL));
+	EXPECT_EQ(testdev_reg(&b->td, IOPF_TD_REG_STORM_GROUPS),
+		  testdev_reg(&b->td, IOPF_TD_REG_STORM_RESPONSES));
+	EXPECT_EQ(0, testdev_reg(&b->td, IOPF_TD_REG_STORM_OTHER));
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_FILL, BASE, 0x4000));
+}
+
+/*
+ * Far more than the queue of the IOMMU holds, from a device that ignores its
+ * limit. What was lost is for the device to ask again; what was taken has to
+ * be answered, and the queue has to work afterwards.
+ */
+TEST_IOPF(storm_overflow)
+{
+	struct bench *b = &self->b;
+	unsigned int groups = 0, full = 0, round;
+
+	testdev_set(&b->td, IOPF_TD_REG_HOSTILE, IOPF_TD_HOSTILE_IGNORE_ALLOC);
+	for (round = 0; round < 4; round++) {
+		storm(b, 16384, 32);
+		ASSERT_LIB(calm_storm(b, &groups));
+		full += testdev_reg(&b->td, IOPF_TD_REG_STORM_FULL);
+		EXPECT_EQ(16384,
+			  testdev_reg(&b->td, IOPF_TD_REG_STORM_SENT) +
+			  testdev_reg(&b->td, IOPF_TD_REG_STORM_FULL) +
+			  testdev_reg(&b->td, IOPF_TD_REG_STORM_DROPPED));
+		EXPECT_EQ(testdev_reg(&b->td, IOPF_TD_REG_STORM_GROUPS),
+			  testdev_reg(&b->td, IOPF_TD_REG_STORM_RESPONSES));
+		EXPECT_EQ(0, testdev_reg(&b->td, IOPF_TD_REG_STORM_OTHER));
+	}
+	TH_LOG("%u requests met a full queue, %u groups reached the program",
+	       full, groups);
+	testdev_set(&b->td, IOPF_TD_REG_HOSTILE, 0);
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_FILL, BASE, 0x4000));
+}
+
+/* A group that never ends is nobody's business, and in nobody's way. */
+TEST_IOPF(partial_group)
+{
+	struct bench *b = &self->b;
+	struct testdev_result r;
+	struct iopf_group g;
+	unsigned int slot;
+
+	ASSERT_LIB(start(b, IOPF_TD_OP_PAGE_REQUEST,
+			 IOPF_TD_F_READ | IOPF_TD_F_NOLAST | IOPF_TD_F_GROUP,
+			 BASE, 0x3000, &slot));
+	ASSERT_LIB(finish(b, slot, &r));
+	ASSERT_EQ(IOPF_TD_ST_OK, r.status);
+	/* The whole group behind it is the first that comes. */
+	ASSERT_LIB(start(b, IOPF_TD_OP_FILL, 0, BASE + 0x10000, 4096, &slot));
+	ASSERT_LIB(next_group(b, &g));
+	EXPECT_EQ(1, g.nr);
+	EXPECT_EQ(BASE + 0x10000, g.rec[0].addr);
+	ASSERT_LIB(serve_group(b, &g));
+	ASSERT_LIB(finish(b, slot, &r));
+	EXPECT_EQ(IOPF_TD_ST_OK, r.status);
+	EXPECT_EQ(1, testdev_responses(&b->td));
+	/* It does not outlive the attachment. */
+	ASSERT_LIB(iopf_dev_detach(b->dev));
+	ASSERT_LIB(iopf_dev_attach(b->dev, b->hwpt_id));
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_FILL, BASE, 0x4000));
+	EXPECT_EQ(0, iopf_queue_read(b->queue, &g));
+	ASSERT_LIB(testdev_start(&b->td));
+}
+
+/* A request that wants neither to read nor to write gets an answer, too. */
+TEST_IOPF(no_access_wanted)
+{
+	struct bench *b = &self->b;
+	struct testdev_result r;
+	unsigned int slot;
+
+	ASSERT_LIB(start(b, IOPF_TD_OP_PAGE_REQUEST, IOPF_TD_F_WAIT, BASE, 4096,
+			 &slot));
+	ASSERT_LIB(serve(b, slot, &r));
+	EXPECT_EQ(IOPF_TD_ST_RSP_INVALID, r.status)
+		TH_LOG("%s", testdev_status(r.status));
+	EXPECT_LIB(check_answers(b, 0, 1));
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_FILL, BASE, 4096));
+}
+
+TEST_IOPF(reset)
+{
+	struct bench *b = &self->b;
+	unsigned int slot[3], i;
+	struct iopf_group g;
+	__u32 cookie;
+	int ret;
+
+	for (i = 0; i < 3; i++) {
+		ASSERT_LIB(open_groups(b, slot, &cookie));
+		ASSERT_LIB(iopf_dev_reset(b->dev));
+		/*
+		 * The device has forgotten its requests. The kernel may have
+		 * answered for us or may wait for us; both have to be harmless.
+		 */
+		ret = iopf_queue_answer(b->queue, cookie,
+					IOMMUFD_PAGE_RESP_INVALID);
+		if (ret)
+			EXPECT_EQ(-EINVAL, ret);
+		while ((ret = iopf_queue_read(b->queue, &g)) > 0) {
+			ret = iopf_queue_answer(b->queue, g.cookie,
+						IOMMUFD_PAGE_RESP_INVALID);
+			if (ret)
+				EXPECT_EQ(-EINVAL, ret);
+		}
+		ASSERT_EQ(0, ret);
+		ASSERT_LIB(testdev_start(&b->td));
+		ASSERT_NE(0, testdev_allocation(&b->td))
+			TH_LOG("page requests are off after the reset");
+		ASSERT_LIB(transfer(b, IOPF_TD_OP_FILL, BASE + 0x40000, 0x4000));
+		ASSERT_LIB(iopf_backing_unmap(b->backing, BASE + 0x40000,
+					      0x4000));
+		ASSERT_LIB(testdev_start(&b->td));
+	}
+}
+
+TEST_IOPF(two_devices)
+{
+	struct bench *one = &self->b, two = { 0 }, *b;
+	unsigned int slot[2], nr[2] = { 0, 0 };
+	struct testdev_result r;
+	struct iopf_group g;
+	unsigned int i;
+
+	if (self->found.nr < 2)
+		SKIP(return, "takes two test endpoints");
+	ASSERT_LIB(bench_open(&two, self->ctx, self->found.bdf[1],
+			      one->queue));
+	ASSERT_NE(iopf_dev_id(one->dev), iopf_dev_id(two.dev));
+	/* The same address in both, in memory of its own. */
+	ASSERT_LIB(start(one, IOPF_TD_OP_FILL, IOPF_TD_F_GROUP, BASE, 0x4000,
+			 &slot[0]));
+	ASSERT_LIB(start(&two, IOPF_TD_OP_FILL, IOPF_TD_F_GROUP, BASE, 0x2000,
+			 &slot[1]));
+	for (i = 0; i < 2; i++) {
+		ASSERT_LIB(next_group(one, &g));
+		b = g.dev_id == iopf_dev_id(one->dev) ? one : &two;
+		ASSERT_EQ(iopf_dev_id(b->dev), g.dev_id);
+		nr[b == &two] += g.nr;
+		ASSERT_LIB(serve_group(b, &g));
+	}
+	EXPECT_EQ(4, nr[0]);
+	EXPECT_EQ(2, nr[1]);
+	ASSERT_LIB(finish(one, slot[0], &r));
+	EXPECT_EQ(IOPF_TD_ST_OK, r.status);
+	ASSERT_LIB(finish(&two, slot[1], &r));
+	EXPECT_EQ(IOPF_TD_ST_OK, r.status);
+	EXPECT_EQ(0x4000,
+		  testdev_pattern_check(iopf_backing_ptr(one->backing, BASE),
+					0x4000, SEED, 0));
+	EXPECT_EQ(0x2000,
+		  testdev_pattern_check(iopf_backing_ptr(two.backing, BASE),
+					0x2000, SEED, 0));
+	EXPECT_EQ(0, *(__u8 *)iopf_backing_ptr(two.backing, BASE + 0x2001));
+
+	/* The end of one leaves the requests of the other alone. */
+	ASSERT_LIB(start(one, IOPF_TD_OP_FILL, 0, BASE + 0x10000, 4096,
+			 &slot[0]));
+	ASSERT_LIB(start(&two, IOPF_TD_OP_FILL, 0, BASE + 0x10000, 4096,
+			 &slot[1]));
+	ASSERT_LIB(wait_reg(one, IOPF_TD_REG_PRI_GROUPS, 1));
+	ASSERT_LIB(wait_reg(&two, IOPF_TD_REG_PRI_GROUPS, 1));
+	ASSERT_LIB(iopf_dev_detach(two.dev));
+	ASSERT_LIB(finish(&two, slot[1], &r));
+	EXPECT_EQ(IOPF_TD_ST_RSP_INVALID, r.status);
+	ASSERT_LIB(serve(one, slot[0], &r));
+	EXPECT_EQ(IOPF_TD_ST_OK, r.status);
+	EXPECT_LIB(check_answers(&two, 1, 1));
+	bench_close(&two);
+	EXPECT_LIB(check_answers(one, 2, 0));
+}
+
+/* Addresses that no page table can hold. */
+TEST_IOPF(above_limit)
+{
+	struct bench *b = &self->b;
+	struct testdev_result r;
+	unsigned int slot;
+	__u64 last;
+
+	ASSERT_LIB(iopf_ioas_last(self->ctx, b->ioas_id, &last));
+	if (last == ~0ULL)
+		SKIP(return, "every 64-bit address can be mapped");
+	ASSERT_LIB(start(b, IOPF_TD_OP_FILL, 0, last + 1, 4096, &slot));
+	ASSERT_LIB(serve(b, slot, &r));
+	EXPECT_TRUE(r.status == IOPF_TD_ST_RSP_INVALID ||
+		    r.status == IOPF_TD_ST_TR_ERROR)
+		TH_LOG("%s", testdev_status(r.status));
+	EXPECT_EQ(0, r.done);
+	ASSERT_LIB(start(b, IOPF_TD_OP_PAGE_REQUEST,
+			 IOPF_TD_F_WRITE | IOPF_TD_F_WAIT,
+			 0xfffffffffffff000ULL, 4096, &slot));
+	ASSERT_LIB(serve(b, slot, &r));
+	EXPECT_EQ(IOPF_TD_ST_RSP_INVALID, r.status)
+		TH_LOG("%s", testdev_status(r.status));
+	EXPECT_LIB(check_answers(b, 0, -1));
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_FILL, BASE, 0x4000));
+}
+
+/* The highest addresses that can be mapped are as good as any. */
+TEST_IOPF(below_limit)
+{
+	struct bench *b = &self->b;
+	__u64 last, iova;
+
+	ASSERT_LIB(iopf_ioas_last(self->ctx, b->ioas_id, &last));
+	iova = (last & ~(page_size - 1)) + page_size - 0x10000;
+	iopf_backing_close(b->backing);
+	b->backing = NULL;
+	ASSERT_LIB(iopf_backing_anon(self->ctx, b->ioas_id, iova, 0x10000,
+				     IOPF_RW, 0, &b->backing));
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_FILL, iova, 0x4000));
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_COMPARE, iova + 0xc000, 0x4000));
+	EXPECT_LIB(check_answers(b, -1, 0));
+}
+
+TEST_IOPF(without_pri)
+{
+	struct found found = { 0 };
+	struct iopf_dev *dev;
+	__u32 hwpt_id, plain;
+	int ret;
+
+	iopf_pci_scan(find_without_pri, &found);
+	if (!found.nr)
+		SKIP(return, "takes a device without PRI on vfio-pci");
+	ASSERT_LIB(iopf_dev_open(self->ctx, found.bdf[0], &dev));
+	ret = iopf_hwpt_alloc(self->ctx, iopf_dev_id(dev), self->b.ioas_id,
+			      self->b.queue, &hwpt_id);
+	if (!ret) {
+		ret = iopf_dev_attach(dev, hwpt_id);
+		EXPECT_LIB(iopf_destroy(self->ctx, hwpt_id));
+	}
+	EXPECT_NE(0, ret)
+		TH_LOG("%s was attached although it has no PRI",
+		       found.bdf[0]);
+	/* Without faults it is as welcome as before. */
+	ASSERT_LIB(iopf_hwpt_alloc(self->ctx, iopf_dev_id(dev),
+				   self->b.ioas_id, NULL, &plain));
+	EXPECT_LIB(iopf_dev_attach(dev, plain));
+	EXPECT_LIB(iopf_dev_detach(dev));
+	EXPECT_LIB(iopf_destroy(self->ctx, plain));
+	iopf_dev_close(dev);
+	ASSERT_LIB(transfer(&self->b, IOPF_TD_OP_FILL, BASE, 4096));
+}
+
+static int write_file(const char *path, const char *text)
+{
+	int fd, ret = 0;
+
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+/* An eventfd that VFIO signals when it wants the device back. */
+static int request_event(struct iopf_dev *dev)
+{
+	char buf[sizeof(struct vfio_irq_set) + sizeof(int)] = { 0 };
+	struct vfio_irq_set *set = (void *)buf;
+	int fd = eventfd(0, EFD_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	set->argsz = sizeof(buf);
+	set->flags = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_EVENTFD;
+	set->index = VFIO_PCI_REQ_IRQ_INDEX;
+	set->count = 1;
+	memcpy(set->data, &fd, sizeof(fd));
+	if (!ioctl(iopf_dev_fd(dev), VFIO_DEVICE_SET_IRQS, set))
+		return fd;
+	close(fd);
+	return -errno;
+}
+
+TEST_IOPF(unbind)
+{
+	struct bench *b = &self->b;
+	struct pollfd pfd = { .events = POLLIN };
+	unsigned int slot[3];
+	struct iopf_pci pci;
+	struct iopf_group g;
+	int fds[2], status;
+	__u32 cookie;
+	char driver[96];
+	pid_t pid;
+
+	ASSERT_LIB(iopf_pci_read(self->found.bdf[0], &pci));
+	ASSERT_LIB(open_groups(b, slot, &cookie));
+	pfd.fd = request_event(b->dev);
+	ASSERT_LE(0, pfd.fd);
+	ASSERT_EQ(0, pipe(fds));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		/* The device must not stay open in here. */
+		dup2(fds[1], 3);
+		syscall(SYS_close_range, 4, ~0U, 0);
+		snprintf(driver, sizeof(driver),
+			 "/sys/bus/pci/drivers/%s/unbind", pci.driver);
+		_exit(write_file(driver, pci.bdf) ? 1 : 0);
+	}
+	close(fds[1]);
+	/* VFIO asks us to let go, and waits for it. */
+	ASSERT_EQ(1, poll(&pfd, 1, LONG_MS));
+	close(pfd.fd);
+	testdev_close(&b->td);
+	iopf_dev_close(b->dev);
+	b->dev = NULL;
+	/* The end of the pipe is the end of the child. */
+	pfd.fd = fds[0];
+	ASSERT_EQ(1, poll(&pfd, 1, 4 * LONG_MS));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	close(fds[0]);
+
+	/* Its requests went with it. */
+	EXPECT_EQ(0, iopf_queue_read(b->queue, &g));
+	EXPECT_EQ(-EINVAL, iopf_queue_answer(b->queue, cookie,
+					     IOMMUFD_PAGE_RESP_SUCCESS));
+	ASSERT_LIB(iopf_pci_read(pci.bdf, &pci));
+	EXPECT_STREQ("", pci.driver);
+
+	/* Everything again from the start. */
+	EXPECT_EQ(0, write_file("/sys/bus/pci/drivers/vfio-pci/bind",
+				pci.bdf));
+	bench_close(b);
+	ASSERT_LIB(bench_open(b, self->ctx, pci.bdf, NULL));
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_FILL, BASE, 0x4000));
+	EXPECT_LIB(check_answers(b, -1, 0));
+}
+
+/* The other way round: the queue outlives the iommufd and the device. */
+TEST_IOPF(fault_fd_last)
+{
+	struct bench *b = &self->b;
+	struct iommu_hwpt_pgfault rec;
+	struct pollfd pfd = { .events = POLLIN };
+	struct iommu_hwpt_page_response resp = { .cookie = 1 };
+	unsigned int slot[3];
+	__u32 cookie;
+	int fd;
+
+	ASSERT_LIB(open_groups(b, slot, &cookie));
+	fd = dup(iopf_queue_fd(b->queue));
+	ASSERT_LE(0, fd);
+	bench_close(b);
+	iopf_ctx_close(self->ctx);
+	pfd.fd = fd;
+	EXPECT_EQ(0, poll(&pfd, 1, 0));
+	EXPECT_EQ(0, read(fd, &rec, sizeof(rec)));
+	EXPECT_EQ(-1, write(fd, &resp, sizeof(resp)));
+	EXPECT_EQ(EINVAL, errno);
+	close(fd);
+	ASSERT_LIB(iopf_ctx_open(&self->ctx));
+	ASSERT_LIB(bench_open(b, self->ctx, self->found.bdf[0], NULL));
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_FILL, BASE, 0x4000));
+}
+
+/* Objects in use stay. */
+TEST_IOPF(destroy_busy)
+{
+	struct bench *b = &self->b;
+
+	EXPECT_EQ(-EBUSY, iopf_destroy(self->ctx, b->hwpt_id));
+	EXPECT_EQ(-EBUSY, iopf_destroy(self->ctx, iopf_queue_id(b->queue)));
+	EXPECT_EQ(-EBUSY, iopf_destroy(self->ctx, b->ioas_id));
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_FILL, BASE, 4096));
+}
+
+/* Device writes land in a file. */
+TEST_IOPF(file_memory)
+{
+	struct bench *b = &self->b;
+	char path[32];
+	__u8 buf[8192];
+	int fd;
+
+	fd = memfd_create("iopf", MFD_CLOEXEC);
+	if (fd < 0)
+		SKIP(return, "takes a kernel with memfd");
+	ASSERT_EQ(0, ftruncate(fd, sizeof(buf)));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (access(path, F_OK))
+		SKIP(return, "takes /proc");
+	iopf_backing_close(b->backing);
+	b->backing = NULL;
+	ASSERT_LIB(iopf_backing_file(self->ctx, b->ioas_id, path, BASE, 0,
+				     IOPF_RW, 0, &b->backing));
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_FILL, BASE, sizeof(buf)));
+	ASSERT_EQ(sizeof(buf), pread(fd, buf, sizeof(buf), 0));
+	EXPECT_EQ(sizeof(buf),
+		  testdev_pattern_check(buf, sizeof(buf), SEED, 0));
+	close(fd);
+}
+
+TEST_IOPF(interrupt)
+{
+	struct bench *b = &self->b;
+	struct pollfd pfd = { .fd = b->td.irq[0], .events = POLLIN };
+	struct testdev_result r;
+	unsigned int slot;
+	__u64 count = 0;
+
+	ASSERT_LIB(iopf_backing_map(b->backing, BASE, 4096, IOPF_RW));
+	ASSERT_LIB(start(b, IOPF_TD_OP_FILL, IOPF_TD_F_IRQ, BASE, 4096, &slot));
+	ASSERT_EQ(1, poll(&pfd, 1, LONG_MS));
+	EXPECT_EQ(sizeof(count), read(pfd.fd, &count, sizeof(count)));
+	EXPECT_LE(1, count);
+	ASSERT_LIB(finish(b, slot, &r));
+	EXPECT_EQ(IOPF_TD_ST_OK, r.status);
+}
+
+TEST_IOPF(stop_marker)
+{
+	struct bench *b = &self->b;
+	struct testdev_op op = {
+		.opcode = IOPF_TD_OP_STOP_MARKER,
+		.flags = IOPF_TD_F_PASID,
+		.pasid = 1,
+	};
+	struct testdev_result r;
+	struct iopf_group g;
+	unsigned int slot;
+
+	if (!(testdev_reg(&b->td, IOPF_TD_REG_LIVE) & IOPF_TD_LIVE_PASID))
+		SKIP(return, "the kernel has not enabled PASID in the device");
+	ASSERT_LIB(testdev_submit(&b->td, &op, &slot));
+	ASSERT_LIB(finish(b, slot, &r));
+	ASSERT_EQ(IOPF_TD_ST_OK, r.status)
+		TH_LOG("%s", testdev_status(r.status));
+	EXPECT_EQ(1, testdev_reg(&b->td, IOPF_TD_REG_CNT_STOP_MARKER));
+	/* The marker is no request: what comes behind it comes first. */
+	ASSERT_LIB(start(b, IOPF_TD_OP_FILL, 0, BASE, 4096, &slot));
+	ASSERT_LIB(next_group(b, &g));
+	EXPECT_EQ(BASE, g.rec[0].addr);
+	EXPECT_FALSE(g.pasid_valid);
+	ASSERT_LIB(serve_group(b, &g));
+	ASSERT_LIB(finish(b, slot, &r));
+	EXPECT_EQ(IOPF_TD_ST_OK, r.status);
+	EXPECT_EQ(1, testdev_responses(&b->td));
+}
+
+/* Nothing is attached to this PASID: refused, and not shown to the program. */
+TEST_IOPF(pasid_without_owner)
+{
+	struct bench *b = &self->b;
+	struct testdev_op op = {
+		.opcode = IOPF_TD_OP_PAGE_REQUEST,
+		.flags = IOPF_TD_F_PASID | IOPF_TD_F_WRITE | IOPF_TD_F_WAIT,
+		.pasid = 5,
+		.iova = BASE,
+		.length = 4096,
+	};
+	struct testdev_result r;
+	struct iopf_group g;
+	unsigned int slot;
+
+	if (!(testdev_reg(&b->td, IOPF_TD_REG_LIVE) & IOPF_TD_LIVE_PASID))
+		SKIP(return, "the kernel has not enabled PASID in the device");
+	ASSERT_LIB(testdev_submit(&b->td, &op, &slot));
+	ASSERT_LIB(finish(b, slot, &r));
+	/* By the kernel, or by an IOMMU that has no entry for the PASID. */
+	EXPECT_TRUE(r.status == IOPF_TD_ST_RSP_INVALID ||
+		    r.status == IOPF_TD_ST_PR_ERROR)
+		TH_LOG("%s", testdev_status(r.status));
+	EXPECT_EQ(0, iopf_queue_read(b->queue, &g));
+	EXPECT_LIB(check_answers(b, 0, -1));
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_FILL, BASE, 4096));
+}
+
+/* What a program has to be able to find out about its device. */
+TEST_IOPF(information)
+{
+	struct bench *b = &self->b;
+	struct iopf_hw_info info;
+	struct iopf_pci pci;
+
+	ASSERT_LIB(iopf_dev_hw_info(b->dev, &info));
+	ASSERT_LIB(iopf_pci_read(self->found.bdf[0], &pci));
+	EXPECT_NE(0, pci.ats);
+	EXPECT_NE(0, pci.ats_ctrl);
+	EXPECT_EQ(1, pci.pri_ctrl & 1);
+	EXPECT_EQ(testdev_allocation(&b->td), pci.pri_alloc);
+	/* ATS and PRI are shown by VFIO, and cannot be written through it. */
+	EXPECT_EQ(pci.pri, iopf_dev_ext_cap(b->dev, 0x13));
+	ASSERT_LIB(iopf_dev_config_write(b->dev, pci.pri + 4, "\0\0", 2));
+	ASSERT_LIB(iopf_pci_read(self->found.bdf[0], &pci));
+	EXPECT_EQ(1, pci.pri_ctrl & 1);
+	/* Off again without an attachment. */
+	ASSERT_LIB(iopf_dev_detach(b->dev));
+	ASSERT_LIB(iopf_pci_read(self->found.bdf[0], &pci));
+	EXPECT_EQ(0, pci.pri_ctrl & 1);
+}
+
+TEST_HARNESS_MAIN
