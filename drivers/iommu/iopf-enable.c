@@ -110,6 +110,7 @@ static bool iopf_shares_pri(struct device *dev)
  *
  * If @domain handles page faults, turn them on for @dev. The faults of a device
  * that cannot be served would wait for ever, so this is when it is refused.
+ * This concerns all devices of a group, since they share the domain.
  *
  * On success the caller must call iopf_attach_finish() in any case.
  *
@@ -124,6 +125,10 @@ int iopf_attach_prepare(struct device *dev, struct iommu_domain *domain)
 	int ret;
 
 	if (!domain->iopf_handler || dev->iommu->iopf_attached)
+		return 0;
+
+	/* May be in the group of the device below, but has no DMA of its own. */
+	if (dev_is_pci(dev) && pci_is_bridge(to_pci_dev(dev)))
 		return 0;
 
 	if (iopf_shares_pri(dev))

@@ -211,8 +211,8 @@ static int populate(struct iopf_backing *b, __u64 page, __u64 nr)
 	if (!madvise(b->mem + page * b->page_size, nr * b->page_size, advice))
 		return 0;
 	err = errno;
-	/* Kernels before 5.14; the map call does it as well. */
-	if (err == EINVAL)
+	/* Before Linux 5.14 or without madvise(); the map call does it, too. */
+	if (err == EINVAL || err == ENOSYS)
 		return 0;
 	return iopf_err(-err, "cannot read in the memory for IOVA %#llx: %s",
 			 b->iova + page * b->page_size, strerror(err));

@@ -139,6 +139,26 @@ free_dev:
 	return ret;
 }
 
+int iopf_dev_from_fd(struct iopf_ctx *ctx, int fd, struct iopf_dev **dev)
+{
+	struct iopf_dev *d;
+	int ret;
+
+	d = calloc(1, sizeof(*d));
+	if (!d)
+		return iopf_err(-ENOMEM, "out of memory");
+	d->ctx = ctx;
+	d->fd = fd;
+	snprintf(d->bdf, sizeof(d->bdf), "the device");
+	ret = find_config(d);
+	if (ret) {
+		free(d);
+		return ret;
+	}
+	*dev = d;
+	return 0;
+}
+
 void iopf_dev_close(struct iopf_dev *dev)
 {
 	if (!dev)
@@ -226,6 +246,10 @@ int iopf_dev_hw_info(struct iopf_dev *dev, struct iopf_hw_info *info)
 	int err;
 
 	memset(info, 0, sizeof(*info));
+	if (!dev->ctx || !dev->id)
+		return iopf_err(-ENODEV,
+				"%s came without its iommufd, which knows its IOMMU",
+				dev->bdf);
 	if (ioctl(dev->ctx->fd, IOMMU_GET_HW_INFO, &cmd)) {
 		err = errno;
 		return iopf_err(-err, "cannot ask about the IOMMU of %s: %s",

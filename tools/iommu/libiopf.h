@@ -504,10 +504,24 @@ int iopf_dev_open(struct iopf_ctx *ctx, const char *bdf,
 		  struct iopf_dev **dev);
 
 /**
+ * iopf_dev_from_fd - take over a VFIO device that someone else opened
+ * @ctx: context it is bound to, or NULL if that is not at hand; then
+ *	 iopf_dev_id() is 0 and iopf_dev_hw_info() fails
+ * @fd: open VFIO file that is bound to an iommufd. The device takes it over
+ *	when the call succeeds.
+ * @dev: set to the new device, to be given to iopf_dev_close()
+ *
+ * For the command of "iopf serve" and for descriptors that came over a socket.
+ *
+ * Return: 0 or a negative errno, -EINVAL if the file is not bound.
+ */
+int iopf_dev_from_fd(struct iopf_ctx *ctx, int fd, struct iopf_dev **dev);
+
+/**
  * iopf_dev_close - detach, unbind and close a device
  * @dev: device or NULL
  *
- * The kernel resets the device.
+ * The kernel resets the device, unless its file is open elsewhere, too.
  */
 void iopf_dev_close(struct iopf_dev *dev);
 
@@ -523,7 +537,8 @@ __u32 iopf_dev_id(const struct iopf_dev *dev);
  * iopf_dev_bdf - full PCI address of a device
  * @dev: device
  *
- * Return: a string that lives as long as @dev.
+ * Return: a string that lives as long as @dev; "the device" if it came as a
+ * descriptor.
  */
 const char *iopf_dev_bdf(const struct iopf_dev *dev);
 

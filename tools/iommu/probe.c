@@ -547,7 +547,7 @@ destroy_ioas:
 	return ret;
 }
 
-static int try_device(const char *bdf)
+static int try_device(const char *bdf, struct iopf_hw_info *info)
 {
 	struct iopf_ctx *ctx;
 	struct iopf_dev *dev;
@@ -558,7 +558,9 @@ static int try_device(const char *bdf)
 		return ret;
 	ret = iopf_dev_open(ctx, bdf, &dev);
 	if (!ret) {
-		ret = try_attach(ctx, dev);
+		ret = iopf_dev_hw_info(dev, info);
+		if (!ret)
+			ret = try_attach(ctx, dev);
 		iopf_dev_close(dev);
 	}
 	iopf_ctx_close(ctx);
@@ -568,6 +570,7 @@ static int try_device(const char *bdf)
 /* Returns true if the trial was made and went well. */
 static bool probe_trial(struct probe *p)
 {
+	struct iopf_hw_info info;
 	bool borrowed = false;
 	int ret = 0;
 
@@ -580,12 +583,13 @@ static bool probe_trial(struct probe *p)
 		borrowed = true;
 	}
 	if (!ret)
-		ret = try_device(p->pci.bdf);
+		ret = try_device(p->pci.bdf, &info);
 	if (ret)
 		show(p, LINK_NO, "trial", "%s", iopf_error());
 	else
 		show(p, LINK_OK, "trial",
-		     "a page table with a fault queue was attached");
+		     "a page table with a fault queue was attached (%u bits of PASID)",
+		     info.pasid_bits);
 	if (borrowed)
 		give_back(&p->pci);
 	return !ret;

@@ -6,7 +6,7 @@
  * defines IOPF_OLD_UAPI when it does not (or when there is no such file). The
  * part of the ABI that the library uses is then defined here. Layouts and
  * numbers are those of Linux 6.11 and later, so the program that comes out is
- * the same.
+ * the same. Programs that use the library with such headers define it, too.
  *
  * Copyright (C) 2026 The linux-iopf authors
  */
@@ -106,6 +106,11 @@ struct iommu_hw_info {
 	__u8 out_max_pasid_log2;
 	__u8 __reserved[3];
 	__aligned_u64 out_capabilities;
+};
+
+enum iommu_hw_info_type {
+	IOMMU_HW_INFO_TYPE_NONE = 0,
+	IOMMU_HW_INFO_TYPE_INTEL_VTD = 1,
 };
 
 enum iommu_hwpt_pgfault_flags {

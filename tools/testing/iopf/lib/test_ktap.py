@@ -83,6 +83,12 @@ class Bad(unittest.TestCase):
     def test_inner_plan_of_a_failed_test(self) -> None:
         self.assertEqual(self.errors("1..1\n    1..2\n    ok 1 a\nnot ok 1 b # signal\n"), [])
 
+    def test_kunit_parameters(self) -> None:
+        text = ("1..1\n# iopf: start 1 {} x\n    1..1\n        ok 1 p\n        ok 2 q\n"
+                "    ok 1 t\nok 1 a\n")
+        self.assertEqual(self.errors(text.format("kunit")), [])
+        self.assertEqual(self.errors(text.format("test")), ["t: 2 results without a plan"])
+
     def test_two_plans(self) -> None:
         self.assertTrue(self.errors("1..1\n1..1\nok 1 a\n"))
 

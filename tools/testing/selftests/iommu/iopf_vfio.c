@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -998,6 +999,188 @@ TEST_IOPF(killed)
 	}
 }
 
+/* Send or receive a file and a number over a socket. */
+static int send_file(int socket, int fd, unsigned int number)
+{
+	char control[CMSG_SPACE(sizeof(fd))] = { 0 };
+	struct iovec iov = { .iov_base = &number, .iov_len = sizeof(number) };
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(sizeof(fd));
+	memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
+	return sendmsg(socket, &msg, 0) == sizeof(number) ? 0 : -errno;
+}
+
+static int receive_file(int socket, unsigned int *number)
+{
+	int fd = -1;
+	char control[CMSG_SPACE(sizeof(fd))] = { 0 };
+	struct iovec iov = { .iov_base = number, .iov_len = sizeof(*number) };
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *cmsg;
+
+	if (recvmsg(socket, &msg, MSG_CMSG_CLOEXEC) != sizeof(*number))
+		return -EIO;
+	cmsg = CMSG_FIRSTHDR(&msg);
+	if (!cmsg || cmsg->cmsg_type != SCM_RIGHTS)
+		return -EIO;
+	memcpy(&fd, CMSG_DATA(cmsg), sizeof(fd));
+	return fd;
+}
+
+/*
+ * The program that serves dies, and the device lives on in another one: its
+ * requests must not wait for ever.
+ */
+TEST_IOPF(orphaned)
+{
+	struct bench *b = &self->b;
+	unsigned int slot[3], first = 0;
+	struct testdev_result r;
+	int sockets[2], status, fd;
+	struct iopf_ctx *ctx;
+	__u32 cookie;
+	pid_t pid;
+
+	bench_close(b);
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
+				sockets));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		close(sockets[0]);
+		if (!iopf_ctx_open(&ctx) &&
+		    !bench_open(b, ctx, self->found.bdf[0], NULL) &&
+		    !open_groups(b, slot, &cookie) &&
+		    !send_file(sockets[1], iopf_dev_fd(b->dev), slot[0]))
+			pause();
+		fprintf(stderr, "# child: %s\n", iopf_error());
+		_exit(1);
+	}
+	close(sockets[1]);
+	fd = receive_file(sockets[0], &first);
+	ASSERT_LE(0, fd);
+	close(sockets[0]);
+	ASSERT_LIB(iopf_dev_from_fd(NULL, fd, &b->dev));
+	ASSERT_LIB(iopf_dev_region(b->dev, IOPF_TD_BAR_REGS, &b->td.regs));
+	ASSERT_LIB(iopf_dev_region(b->dev, IOPF_TD_BAR_RAM, &b->td.ram));
+	EXPECT_FALSE(testdev_done(&b->td, first, &r));
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	slot[0] = first;
+	slot[1] = first + 1;
+	slot[2] = first + 2;
+	ASSERT_LIB(closed_groups(b, slot));
+	/* Later requests are refused as well. */
+	ASSERT_LIB(start(b, IOPF_TD_OP_PAGE_REQUEST,
+			 IOPF_TD_F_WRITE | IOPF_TD_F_WAIT, BASE, 4096,
+			 &slot[0]));
+	ASSERT_LIB(finish(b, slot[0], &r));
+	EXPECT_EQ(IOPF_TD_ST_RSP_INVALID, r.status);
+	iopf_region_close(&b->td.ram);
+	iopf_region_close(&b->td.regs);
+	bench_close(b);
+	ASSERT_LIB(bench_open(b, self->ctx, self->found.bdf[0], NULL));
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_FILL, BASE, 0x4000));
+}
+
+/* A second descriptor of a queue keeps it alive. */
+TEST_IOPF(close_one_of_two)
+{
+	struct bench *b = &self->b;
+	struct iommu_hwpt_page_response resp = {
+		.code = IOMMUFD_PAGE_RESP_INVALID,
+	};
+	struct iommu_hwpt_pgfault rec;
+	unsigned int slot[3], one;
+	struct testdev_result r;
+	__u32 cookie;
+	int fd;
+
+	ASSERT_LIB(open_groups(b, slot, &cookie));
+	fd = dup(iopf_queue_fd(b->queue));
+	ASSERT_LE(0, fd);
+	iopf_queue_close(b->queue);
+	b->queue = NULL;
+	b->shared_queue = true;
+	EXPECT_EQ(0, testdev_responses(&b->td));
+	/* The cookie that the first one got is good for the second. */
+	resp.cookie = cookie;
+	ASSERT_EQ(sizeof(resp), write(fd, &resp, sizeof(resp)));
+	ASSERT_LIB(finish(b, slot[0], &r));
+	EXPECT_EQ(IOPF_TD_ST_RSP_INVALID, r.status);
+	ASSERT_EQ(sizeof(rec), read(fd, &rec, sizeof(rec)));
+	/* A cookie given out, a group unread, and then none to read it. */
+	close(fd);
+	ASSERT_LIB(finish(b, slot[1], &r));
+	EXPECT_EQ(IOPF_TD_ST_RSP_INVALID, r.status);
+	ASSERT_LIB(finish(b, slot[2], &r));
+	EXPECT_EQ(IOPF_TD_ST_RSP_INVALID, r.status);
+	EXPECT_LIB(check_answers(b, 0, 3));
+	ASSERT_LIB(start(b, IOPF_TD_OP_FILL, 0, BASE, 4096, &one));
+	ASSERT_LIB(finish(b, one, &r));
+	EXPECT_EQ(IOPF_TD_ST_RSP_INVALID, r.status);
+}
+
+/* Answers from a program against answers from a detach: one of them wins. */
+TEST_IOPF(answer_against_detach)
+{
+	struct iommu_hwpt_page_response resp = { .cookie = 1 };
+	struct bench *b = &self->b;
+	struct iopf_group g[3];
+	struct testdev_result r;
+	unsigned int slot[3];
+	unsigned int i, round;
+	int status;
+	pid_t pid;
+
+	testdev_set(&b->td, IOPF_TD_REG_CONTEXTS, 3);
+	/* Whatever is open, something answers it at any moment. */
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		for (;; resp.cookie = resp.cookie % 3 + 1)
+			if (write(iopf_queue_fd(b->queue), &resp,
+				  sizeof(resp)) < 0 && errno != EINVAL)
+				_exit(1);
+	}
+	for (round = 0; round < 30; round++) {
+		for (i = 0; i < 3; i++)
+			ASSERT_LIB(start(b, IOPF_TD_OP_PAGE_REQUEST,
+					 IOPF_TD_F_WRITE | IOPF_TD_F_WAIT,
+					 BASE + i * 0x10000, 4096, &slot[i]));
+		for (i = 0; i < 3; i++)
+			ASSERT_LIB(next_group(b, &g[i]));
+		ASSERT_LIB(iopf_dev_detach(b->dev));
+		for (i = 0; i < 3; i++) {
+			ASSERT_LIB(finish(b, slot[i], &r));
+			EXPECT_TRUE(r.status == IOPF_TD_ST_OK ||
+				    r.status == IOPF_TD_ST_RSP_INVALID)
+				TH_LOG("%s", testdev_status(r.status));
+		}
+		ASSERT_LIB(check_answers(b, -1, -1));
+		ASSERT_LIB(iopf_dev_attach(b->dev, b->hwpt_id));
+	}
+	EXPECT_EQ(90, testdev_responses(&b->td));
+	EXPECT_EQ(0, waitpid(pid, &status, WNOHANG));
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_FILL, BASE, 0x4000));
+}
+
 TEST_IOPF(short_read)
 {
 	struct iommu_hwpt_pgfault rec[4];
@@ -1196,6 +1379,32 @@ TEST_IOPF(storm_overflow)
 	ASSERT_LIB(transfer(b, IOPF_TD_OP_FILL, BASE, 0x4000));
 }
 
+/* The end of an attachment in the middle of a storm answers all of it. */
+TEST_IOPF(storm_detach)
+{
+	struct bench *b = &self->b;
+	unsigned int round;
+	struct iopf_group g;
+
+	testdev_set(&b->td, IOPF_TD_REG_HOSTILE, IOPF_TD_HOSTILE_IGNORE_ALLOC);
+	for (round = 0; round < 4; round++) {
+		storm(b, 8192, 16);
+		ASSERT_LIB(next_group(b, &g));
+		if (round % 2)
+			ASSERT_LIB(iopf_dev_attach(b->dev, b->ioas_id));
+		else
+			ASSERT_LIB(iopf_dev_detach(b->dev));
+		testdev_set(&b->td, IOPF_TD_REG_COMMAND, IOPF_TD_CMD_ABORT);
+		ASSERT_LIB(wait_reg(b, IOPF_TD_REG_PRI_OUTSTANDING, 0));
+		EXPECT_EQ(-EINVAL,
+			  iopf_queue_answer(b->queue, g.cookie,
+					    IOMMUFD_PAGE_RESP_SUCCESS));
+		ASSERT_LIB(iopf_dev_attach(b->dev, b->hwpt_id));
+	}
+	ASSERT_LIB(testdev_start(&b->td));
+	ASSERT_LIB(transfer(b, IOPF_TD_OP_FILL, BASE, 0x4000));
+}
+
 /* A group that never ends is nobody's business, and in nobody's way. */
 TEST_IOPF(partial_group)
 {
@@ -1332,6 +1541,23 @@ TEST_IOPF(two_devices)
 	EXPECT_LIB(check_answers(&two, 1, 1));
 	bench_close(&two);
 	EXPECT_LIB(check_answers(one, 2, 0));
+}
+
+/* Every endpoint there is. */
+TEST_IOPF(all_devices)
+{
+	struct bench b = { 0 };
+	unsigned int i;
+
+	for (i = 1; i < self->found.nr; i++) {
+		ASSERT_LIB(bench_open(&b, self->ctx, self->found.bdf[i], NULL));
+		ASSERT_LIB(transfer(&b, IOPF_TD_OP_FILL, BASE, 0x10000));
+		ASSERT_LIB(transfer(&b, IOPF_TD_OP_COMPARE, BASE + 0x100000,
+				    0x10000));
+		EXPECT_LIB(check_answers(&b, -1, 0));
+		bench_close(&b);
+	}
+	ASSERT_LIB(transfer(&self->b, IOPF_TD_OP_FILL, BASE, 0x10000));
 }
 
 /* Addresses that no page table can hold. */
@@ -1646,6 +1872,11 @@ TEST_IOPF(information)
 
 	ASSERT_LIB(iopf_dev_hw_info(b->dev, &info));
 	ASSERT_LIB(iopf_pci_read(self->found.bdf[0], &pci));
+	/* Register values of the IOMMU, if its driver gives any. */
+	EXPECT_EQ(info.type == IOMMU_HW_INFO_TYPE_NONE, !info.raw_len);
+	/* PASID is there when the device has it on, and no wider than that. */
+	EXPECT_EQ(pci.pasid_ctrl & 1, info.pasid_bits != 0);
+	EXPECT_GE(pci.pasid_cap >> 8 & 0x1f, info.pasid_bits);
 	EXPECT_NE(0, pci.ats);
 	EXPECT_NE(0, pci.ats_ctrl);
 	EXPECT_EQ(1, pci.pri_ctrl & 1);

@@ -257,7 +257,7 @@
 #define IOPF_TD_REG_CNT_RSP_SUCCESS     0x120
 #define IOPF_TD_REG_CNT_RSP_INVALID     0x124
 #define IOPF_TD_REG_CNT_RSP_FAILURE     0x128
-/* groups closed by a refusal of their last request; not in RSP_SUCCESS */
+/* groups closed by a refusal of their last request; not in the others */
 #define IOPF_TD_REG_CNT_RSP_AUTO        0x12c
 /* of those received: no such group */
 #define IOPF_TD_REG_CNT_RSP_UNMATCHED   0x130
@@ -297,7 +297,8 @@
 /* 32: signed, last negative errno (Linux numbers) or 0 */
 #define IOPF_TD_DESC_RET                36
 #define IOPF_TD_DESC_FAIL_ADDR          40      /* 64: where it failed */
-#define IOPF_TD_DESC_DONE               48      /* 32: bytes done */
+/* 32: bytes done; TRANSLATE: bytes of results */
+#define IOPF_TD_DESC_DONE               48
 /* 16: translation requests, saturating */
 #define IOPF_TD_DESC_NR_TR              52
 /* 16: page requests accepted, saturating */
@@ -375,7 +376,8 @@
 #define IOPF_TD_ST_BAD_DESC             2       /* malformed descriptor */
 /* no IOMMU (-ENODEV), or untranslated with PASID */
 #define IOPF_TD_ST_UNSUPPORTED          3
-#define IOPF_TD_ST_REFUSED              4       /* not enabled (-EPERM) */
+/* not bus master, or not enabled in the device (-EPERM) */
+#define IOPF_TD_ST_REFUSED              4
 /* no permission, and no page request allowed */
 #define IOPF_TD_ST_NO_ACCESS            5
 #define IOPF_TD_ST_TR_ERROR             6       /* UR or CA */
@@ -423,7 +425,7 @@
 #define   IOPF_TD_RSP_CODE_INVALID      0x1
 #define   IOPF_TD_RSP_CODE_FAILURE      0xf
 #define IOPF_TD_RSP_FLAGS               5       /* 8 */
-/* device's own: the last request met a full queue */
+/* no message came: the IOMMU refused the last request, that is the answer */
 #define   IOPF_TD_RSP_F_AUTO            0x01
 #define   IOPF_TD_RSP_F_LATE            0x02    /* group was given up before */
 #define   IOPF_TD_RSP_F_UNMATCHED       0x04    /* no such group: UPRGI */

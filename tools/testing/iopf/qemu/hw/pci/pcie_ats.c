@@ -1,0 +1,316 @@
+/*
+ * ATS, PASID and page request interface (PRI) capabilities of a PCIe function
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/range.h"
+#include "hw/pci/pci_device.h"
+
+/* PASID and PRI capability of a VF are those of its PF */
+static const PCIDevice *pcie_shared_cap_owner(const PCIDevice *dev)
+{
+    return pci_is_vf(dev) ? dev->exp.sriov_vf.pf : dev;
+}
+
+static bool pcie_test_cap_word(const PCIDevice *dev, uint16_t cap,
+                               uint16_t offset, uint16_t mask)
+{
+    return cap && (pci_get_word(dev->config + cap + offset) & mask) == mask;
+}
+
+bool pcie_ats_enabled(const PCIDevice *dev)
+{
+    return pcie_test_cap_word(dev, dev->exp.ats_cap, PCI_ATS_CTRL,
+                              PCI_ATS_CTRL_ENABLE);
+}
+
+hwaddr pcie_ats_get_stu(const PCIDevice *dev)
+{
+    const PCIDevice *owner = pcie_shared_cap_owner(dev);
+    uint16_t ctrl = 0;
+
+    if (owner->exp.ats_cap) {
+        ctrl = pci_get_word(owner->config + owner->exp.ats_cap + PCI_ATS_CTRL);
+    }
+    return 1ULL << (PCI_ATS_MIN_STU + (ctrl & PCI_ATS_CTRL_STU_MASK));
+}
+
+void pcie_ats_set_global_invalidate(PCIDevice *dev)
+{
+    assert(dev->exp.ats_cap);
+    pci_word_test_and_set_mask(dev->config + dev->exp.ats_cap + PCI_ATS_CAP,
+                               PCI_ATS_CAP_GLOBAL_INV);
+}
+
+void pcie_pasid_init(PCIDevice *dev, uint16_t offset, uint8_t pasid_width,
+                     bool exec_perm, bool priv_mod)
+{
+    uint16_t ctrl_mask = PCI_PASID_CTRL_ENABLE;
+    uint16_t cap;
+
+    assert(pasid_width <= PCI_EXT_CAP_PASID_MAX_WIDTH);
+    assert(!pci_is_vf(dev));
+
+    pcie_add_capability(dev, PCI_EXT_CAP_ID_PASID, PCI_PASID_VER, offset,
+                        PCI_EXT_CAP_PASID_SIZEOF);
+    dev->exp.pasid_cap = offset;
+
+    cap = pasid_width << PCI_PASID_CAP_WIDTH_SHIFT;
+    if (exec_perm) {
+        cap |= PCI_PASID_CAP_EXEC;
+        ctrl_mask |= PCI_PASID_CTRL_EXEC;
+    }
+    if (priv_mod) {
+        cap |= PCI_PASID_CAP_PRIV;
+        ctrl_mask |= PCI_PASID_CTRL_PRIV;
+    }
+    pci_set_word(dev->config + offset + PCI_PASID_CAP, cap);
+    pci_set_word(dev->wmask + offset + PCI_PASID_CTRL, ctrl_mask);
+    /* Locked at times, yet free to differ in a migration stream */
+    pci_set_word(dev->cmask + offset + PCI_PASID_CTRL, 0);
+}
+
+static bool pcie_pasid_test_ctrl(const PCIDevice *dev, uint16_t bits)
+{
+    const PCIDevice *owner = pcie_shared_cap_owner(dev);
+
+    return pcie_test_cap_word(owner, owner->exp.pasid_cap, PCI_PASID_CTRL,
+                              PCI_PASID_CTRL_ENABLE | bits);
+}
+
+bool pcie_pasid_enabled(const PCIDevice *dev)
+{
+    return pcie_pasid_test_ctrl(dev, 0);
+}
+
+bool pcie_pasid_exec_enabled(const PCIDevice *dev)
+{
+    return pcie_pasid_test_ctrl(dev, PCI_PASID_CTRL_EXEC);
+}
+
+bool pcie_pasid_priv_enabled(const PCIDevice *dev)
+{
+    return pcie_pasid_test_ctrl(dev, PCI_PASID_CTRL_PRIV);
+}
+
+void pcie_pri_init(PCIDevice *dev, uint16_t offset, uint32_t outstanding_pr_cap,
+                   bool prg_response_pasid_req)
+{
+    uint16_t status = PCI_PRI_STATUS_STOPPED;
+
+    assert(!pci_is_vf(dev));
+
+    pcie_add_capability(dev, PCI_EXT_CAP_ID_PRI, PCI_PRI_VER, offset,
+                        PCI_EXT_CAP_PRI_SIZEOF);
+    dev->exp.pri_cap = offset;
+
+    if (prg_response_pasid_req) {
+        status |= PCI_PRI_STATUS_PASID;
+    }
+    pci_set_word(dev->config + offset + PCI_PRI_STATUS, status);
+    pci_set_long(dev->config + offset + PCI_PRI_MAX_REQ, outstanding_pr_cap);
+
+    pci_set_word(dev->wmask + offset + PCI_PRI_CTRL,
+                 PCI_PRI_CTRL_ENABLE | PCI_PRI_CTRL_RESET);
+    pci_set_word(dev->w1cmask + offset + PCI_PRI_STATUS,
+                 PCI_PRI_STATUS_RF | PCI_PRI_STATUS_UPRGI);
+    pci_set_long(dev->wmask + offset + PCI_PRI_ALLOC_REQ, UINT32_MAX);
+
+    /* These live: free to differ in a migration stream */
+    pci_set_word(dev->cmask + offset + PCI_PRI_STATUS, PCI_PRI_STATUS_PASID);
+    pci_set_long(dev->cmask + offset + PCI_PRI_ALLOC_REQ, 0);
+}
+
+bool pcie_pri_enabled(const PCIDevice *dev)
+{
+    const PCIDevice *owner = pcie_shared_cap_owner(dev);
+
+    return pcie_test_cap_word(owner, owner->exp.pri_cap, PCI_PRI_CTRL,
+                              PCI_PRI_CTRL_ENABLE);
+}
+
+uint32_t pcie_pri_get_req_alloc(const PCIDevice *dev)
+{
+    const PCIDevice *owner = pcie_shared_cap_owner(dev);
+
+    if (!pcie_pri_enabled(owner)) {
+        return 0;
+    }
+    return pci_get_long(owner->config + owner->exp.pri_cap +
+                        PCI_PRI_ALLOC_REQ);
+}
+
+bool pcie_pri_response_pasid_required(const PCIDevice *dev)
+{
+    const PCIDevice *owner = pcie_shared_cap_owner(dev);
+
+    return pcie_test_cap_word(owner, owner->exp.pri_cap, PCI_PRI_STATUS,
+                              PCI_PRI_STATUS_PASID);
+}
+
+uint32_t pcie_pri_get_credits(const PCIDevice *dev)
+{
+    const PCIDevice *owner = pcie_shared_cap_owner(dev);
+    const PCIEPRIState *pri = &owner->exp.pri;
+    uint32_t limit;
+
+    if (!pcie_pri_enabled(owner) || pri->halted) {
+        return 0;
+    }
+    limit = MIN(pcie_pri_get_req_alloc(owner),
+                pci_get_long(owner->config + owner->exp.pri_cap +
+                             PCI_PRI_MAX_REQ));
+    return limit > pri->outstanding ? limit - pri->outstanding : 0;
+}
+
+/* Stopped: nothing is outstanding and nothing new will be sent */
+static void pcie_pri_update_stopped(PCIDevice *owner)
+{
+    uint8_t *status = owner->config + owner->exp.pri_cap + PCI_PRI_STATUS;
+
+    if (!pcie_pri_enabled(owner) && !owner->exp.pri.outstanding) {
+        pci_word_test_and_set_mask(status, PCI_PRI_STATUS_STOPPED);
+    } else {
+        pci_word_test_and_clear_mask(status, PCI_PRI_STATUS_STOPPED);
+    }
+}
+
+void pcie_pri_request_sent(PCIDevice *dev)
+{
+    PCIDevice *owner = (PCIDevice *)pcie_shared_cap_owner(dev);
+
+    assert(owner->exp.pri_cap);
+    owner->exp.pri.outstanding++;
+    pcie_pri_update_stopped(owner);
+}
+
+void pcie_pri_request_done(PCIDevice *dev, uint32_t n)
+{
+    PCIDevice *owner = (PCIDevice *)pcie_shared_cap_owner(dev);
+    PCIEPRIState *pri = &owner->exp.pri;
+
+    assert(owner->exp.pri_cap);
+    pri->outstanding -= MIN(n, pri->outstanding);
+    pcie_pri_update_stopped(owner);
+}
+
+void pcie_pri_response_failure(PCIDevice *dev)
+{
+    PCIDevice *owner = (PCIDevice *)pcie_shared_cap_owner(dev);
+
+    assert(owner->exp.pri_cap);
+    pci_word_test_and_set_mask(owner->config + owner->exp.pri_cap +
+                               PCI_PRI_STATUS, PCI_PRI_STATUS_RF);
+    owner->exp.pri.halted = true;
+    owner->exp.pri.outstanding = 0;
+    pcie_pri_update_stopped(owner);
+}
+
+void pcie_pri_unexpected_prgi(PCIDevice *dev)
+{
+    PCIDevice *owner = (PCIDevice *)pcie_shared_cap_owner(dev);
+
+    assert(owner->exp.pri_cap);
+    pci_word_test_and_set_mask(owner->config + owner->exp.pri_cap +
+                               PCI_PRI_STATUS, PCI_PRI_STATUS_UPRGI);
+}
+
+void pcie_pri_set_forget_handler(PCIDevice *dev,
+                                 void (*forget)(PCIDevice *dev))
+{
+    dev->exp.pri.forget = forget;
+}
+
+/* What software must not change while something is enabled is read only then */
+static void pcie_ats_pasid_pri_update_locks(PCIDevice *dev)
+{
+    PCIExpressDevice *exp = &dev->exp;
+    uint16_t ctrl;
+
+    if (exp->ats_cap) {
+        ctrl = PCI_ATS_CTRL_ENABLE;
+        if (!pcie_ats_enabled(dev)) {
+            ctrl |= PCI_ATS_CTRL_STU_MASK;
+        }
+        pci_set_word(dev->wmask + exp->ats_cap + PCI_ATS_CTRL, ctrl);
+    }
+    if (exp->pasid_cap) {
+        ctrl = 0;
+        if (!pcie_ats_enabled(dev)) {
+            /* EXEC and PRIV have the same place in capability and control */
+            ctrl = pci_get_word(dev->config + exp->pasid_cap + PCI_PASID_CAP);
+            ctrl &= PCI_PASID_CTRL_EXEC | PCI_PASID_CTRL_PRIV;
+            ctrl |= PCI_PASID_CTRL_ENABLE;
+        }
+        pci_set_word(dev->wmask + exp->pasid_cap + PCI_PASID_CTRL, ctrl);
+    }
+    if (exp->pri_cap) {
+        pci_set_long(dev->wmask + exp->pri_cap + PCI_PRI_ALLOC_REQ,
+                     pcie_pri_enabled(dev) ? 0 : UINT32_MAX);
+    }
+}
+
+static void pcie_pri_handle_ctrl_write(PCIDevice *dev)
+{
+    PCIEPRIState *pri = &dev->exp.pri;
+    bool enabled = pcie_pri_enabled(dev);
+    uint16_t reset;
+
+    reset = pci_word_test_and_clear_mask(dev->config + dev->exp.pri_cap +
+                                         PCI_PRI_CTRL, PCI_PRI_CTRL_RESET);
+    if (reset && !enabled) {
+        pri->outstanding = 0;
+        pri->halted = false;
+        if (pri->forget) {
+            pri->forget(dev);
+        }
+    }
+    if (enabled && !pri->enabled) {
+        pri->halted = false;
+    }
+    pri->enabled = enabled;
+    pcie_pri_update_stopped(dev);
+}
+
+void pcie_ats_pasid_pri_write_config(PCIDevice *dev, uint32_t addr,
+                                     uint32_t len)
+{
+    PCIExpressDevice *exp = &dev->exp;
+
+    if (!exp->ats_cap && !exp->pasid_cap && !exp->pri_cap) {
+        return;
+    }
+    if (exp->pri_cap &&
+        ranges_overlap(addr, len, exp->pri_cap + PCI_PRI_CTRL, 2)) {
+        pcie_pri_handle_ctrl_write(dev);
+    }
+    pcie_ats_pasid_pri_update_locks(dev);
+}
+
+void pcie_ats_pasid_pri_reset(PCIDevice *dev)
+{
+    PCIExpressDevice *exp = &dev->exp;
+
+    if (exp->ats_cap) {
+        pci_set_word(dev->config + exp->ats_cap + PCI_ATS_CTRL, 0);
+    }
+    if (exp->pasid_cap) {
+        pci_set_word(dev->config + exp->pasid_cap + PCI_PASID_CTRL, 0);
+    }
+    if (exp->pri_cap) {
+        exp->pri.outstanding = 0;
+        exp->pri.halted = false;
+        exp->pri.enabled = false;
+        pci_set_word(dev->config + exp->pri_cap + PCI_PRI_CTRL, 0);
+        pci_word_test_and_clear_mask(dev->config + exp->pri_cap +
+                                     PCI_PRI_STATUS,
+                                     PCI_PRI_STATUS_RF | PCI_PRI_STATUS_UPRGI);
+        pci_set_long(dev->config + exp->pri_cap + PCI_PRI_ALLOC_REQ, 0);
+        pcie_pri_update_stopped(dev);
+    }
+    pcie_ats_pasid_pri_update_locks(dev);
+}

@@ -1,0 +1,259 @@
+/*
+ * Translation requests (ATS) and page requests (PRI) of PCI device models
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * How a device model uses an IOMMU that is in the machine:
+ *
+ * - Once software has enabled ATS, register an invalidation notifier for
+ *   requests without PASID (pci_iommu_register_iotlb_notifier()), and one for
+ *   each PASID before the first translation request with it.
+ * - Ask for translations with pci_ats_request_translation() and keep them in a
+ *   cache (an ATC) until they are invalidated, ATS is disabled or the device is
+ *   reset.
+ * - An entry without the permission asked for may be requested as a page with
+ *   pci_pri_request_page(); the response comes in through the notifier
+ *   registered by pci_pri_register_notifier(), after which the translation is
+ *   asked for again.
+ *
+ * A PASID is PCI_NO_PASID (hw/pci/pci_bus.h) or a number of at most 20 bits.
+ * All functions need the BQL.
+ */
+
+#ifndef QEMU_PCI_ATS_H
+#define QEMU_PCI_ATS_H
+
+#include "exec/memory.h"
+
+/* Width of the page request group index, 9 bits */
+#define PCI_PRI_PRGI_MASK 0x1ff
+
+/**
+ * pci_is_master: Test whether a device may issue requests on the bus
+ *
+ * @dev: the device
+ *
+ * Returns: true while Bus Master Enable is set and the device has power.
+ */
+bool pci_is_master(const PCIDevice *dev);
+
+/**
+ * pci_iommu_get_iotlb_info: Get the properties of an IOMMU that the cache of a
+ * device depends on
+ *
+ * @dev: the device
+ * @addr_width: where to store the number of address bits that the IOMMU
+ *     translates
+ * @min_page_size: where to store the size in bytes of its smallest page
+ *
+ * Returns: 0, or -ENODEV if the device has no IOMMU that answers translation
+ * requests.
+ */
+int pci_iommu_get_iotlb_info(PCIDevice *dev, uint8_t *addr_width,
+                             uint32_t *min_page_size);
+
+/**
+ * pci_iommu_init_iotlb_notifier: Initialize a notifier for invalidations of
+ * the device's cache
+ *
+ * @dev: the device
+ * @n: the notifier; can be registered for one PASID at a time
+ * @fn: called for each invalidation.  The entry says which range (@iova and
+ *     @addr_mask, whose size need not be a power of two) and which PASID.  All
+ *     cached entries that overlap have to be gone on return.  It must not
+ *     register or unregister notifiers.
+ * @opaque: value of the @opaque field of the notifier
+ *
+ * Returns: 0, or -ENODEV if the device has no IOMMU that answers translation
+ * requests.
+ */
+int pci_iommu_init_iotlb_notifier(PCIDevice *dev, IOMMUNotifier *n,
+                                  IOMMUNotify fn, void *opaque);
+
+/**
+ * pci_iommu_register_iotlb_notifier: Start to receive invalidations
+ *
+ * @dev: the device
+ * @pasid: PCI_NO_PASID for entries of requests without PASID; else the PASID
+ *     whose entries the notifier is about.  An invalidation without PASID
+ *     reaches the notifiers of every PASID of the device.
+ * @n: the notifier
+ *
+ * A PASID that the IOMMU does not have is no error here: requests with it fail.
+ *
+ * Returns: 0; -EPERM if a PASID is given and PASID is not enabled in the
+ * device; -EINVAL if the PASID has more than 20 bits; -ENODEV if there is no
+ * IOMMU that answers translation requests; other negative errno values if the
+ * IOMMU is not set up for that (a machine option).
+ */
+int pci_iommu_register_iotlb_notifier(PCIDevice *dev, uint32_t pasid,
+                                      IOMMUNotifier *n);
+
+/**
+ * pci_iommu_unregister_iotlb_notifier: Stop to receive invalidations
+ *
+ * @dev: the device
+ * @pasid: the value given at registration
+ * @n: the notifier, which must be registered
+ *
+ * Works whatever is enabled in the device, so that it can be used after
+ * software has disabled ATS or PASID.
+ *
+ * Returns: 0 or -ENODEV
+ */
+int pci_iommu_unregister_iotlb_notifier(PCIDevice *dev, uint32_t pasid,
+                                        IOMMUNotifier *n);
+
+/**
+ * pci_ats_request_translation: Translate a range
+ *
+ * @dev: the device
+ * @pasid: PCI_NO_PASID or the PASID of the request
+ * @priv_req: make a privileged request; needs a PASID
+ * @exec_req: ask for execute permission; needs a PASID
+ * @addr: first address; need not be aligned
+ * @length: number of bytes, at least one
+ * @no_write: promise not to write, so the IOMMU neither grants write
+ *     permission nor sets dirty bits
+ * @result: where to store the answers
+ * @result_length: number of elements of @result
+ * @err_count: where to store the number of answers that lack something of what
+ *     was asked for: read, write unless @no_write, execute if @exec_req.  May
+ *     be NULL.
+ *
+ * The answers describe consecutive ranges, the first one holds @addr and the
+ * last one holds the end of the range.  @iova and @addr_mask of each are valid
+ * even if it has no permissions (IOMMU_NONE), which is what a page that is not
+ * present looks like.  The IOMMU may grant more than was asked for, except that
+ * IOMMU_WO is never granted to a request with @no_write.  An answer with
+ * IOMMU_UNTRANSLATED_ONLY has no usable address.
+ *
+ * Accesses with a translated address go to @target_as of the answer, or,
+ * checked by the IOMMU, to the bus master address space of the device with
+ * MemTxAttrs.address_type set to PCI_AT_TRANSLATED.
+ *
+ * Returns: the number of answers, or a negative errno value:
+ *
+ * -EPERM: the device is not bus master, ATS is not enabled, or PASID or the
+ *   execute or privileged permission is not enabled;
+ * -EINVAL: the range is empty or wraps, the PASID has more than 20 bits, or
+ *   @exec_req or @priv_req without PASID;
+ * -ENODEV: there is no IOMMU that answers translation requests;
+ * -ENOSPC: @result_length is 0;
+ * -ENOMEM: the range has more pages than @result_length;
+ * -EACCES: the IOMMU refuses requests of this device or PASID (completion with
+ *   status Unsupported Request);
+ * -EIO: the IOMMU could not read its tables (status Completer Abort).
+ */
+ssize_t pci_ats_request_translation(PCIDevice *dev, uint32_t pasid,
+                                    bool priv_req, bool exec_req,
+                                    hwaddr addr, size_t length,
+                                    bool no_write, IOMMUTLBEntry *result,
+                                    size_t result_length,
+                                    uint32_t *err_count);
+
+/**
+ * pci_pri_register_notifier: Start to receive page request responses
+ *
+ * @dev: the device
+ * @pasid: PCI_NO_PASID for responses without PASID, else the PASID.  Responses
+ *     to requests with PASID carry none if the device has PRG Response PASID
+ *     Required clear and software relies on that.
+ * @notifier: its @notify is called for each response, also for one that no
+ *     request was sent for.  Replaces an earlier notifier for that PASID.
+ *
+ * Returns: 0, or -EPERM, -EINVAL and -ENODEV as in
+ * pci_iommu_register_iotlb_notifier().
+ */
+int pci_pri_register_notifier(PCIDevice *dev, uint32_t pasid,
+                              IOMMUPRINotifier *notifier);
+
+/**
+ * pci_pri_unregister_notifier: Stop to receive page request responses
+ *
+ * @dev: the device
+ * @pasid: the value given at registration
+ *
+ * Responses for that PASID are dropped from now on.
+ */
+void pci_pri_unregister_notifier(PCIDevice *dev, uint32_t pasid);
+
+/**
+ * pci_pri_request_page: Send a page request
+ *
+ * @dev: the device
+ * @pasid: PCI_NO_PASID or the PASID of the request
+ * @priv_req: make a privileged request; needs a PASID
+ * @exec_req: ask for execute permission; needs a PASID and @is_read
+ * @addr: address of the page; the low 12 bits are ignored
+ * @lpig: last request of its group: asks for the response
+ * @prgi: page request group index, PCI_PRI_PRGI_MASK
+ * @is_read: ask for read permission
+ * @is_write: ask for write permission
+ *
+ * @lpig with a PASID and neither @is_read nor @is_write is a stop marker, which
+ * has no response.  Credits are the business of the caller, see
+ * pcie_pri_get_credits().
+ *
+ * On success a response follows for each group whose last request was sent.
+ * The notifier may be called before the function returns.  On failure the
+ * request is gone and the notifier is not called for it.
+ *
+ * Returns: 0 or a negative errno value:
+ *
+ * -EPERM: the device is not bus master, PRI is not enabled, PASID or the
+ *   execute or privileged permission is not enabled, or software disabled page
+ *   requests for the device in the IOMMU (answered by the IOMMU with Invalid
+ *   Request if @lpig);
+ * -EINVAL: the PASID has more than 20 bits, @prgi more than 9, @exec_req
+ *   without @is_read, or @exec_req or @priv_req without PASID;
+ * -ENODEV: there is no IOMMU that takes page requests;
+ * -EACCES: the IOMMU has no valid tables or no queue for this device or PASID
+ *   (answered with Invalid Request if @lpig);
+ * -ENOSPC: the queue of the IOMMU is full or was full and software did not
+ *   clear that yet.  The IOMMU answers the group of a last request with
+ *   Success, the device may try again later; other requests are lost;
+ * -EIO: the IOMMU could not write its queue.
+ */
+int pci_pri_request_page(PCIDevice *dev, uint32_t pasid, bool priv_req,
+                         bool exec_req, hwaddr addr, bool lpig,
+                         uint16_t prgi, bool is_read, bool is_write);
+
+/**
+ * typedef PCIATSTranslateFn: translate one address, for
+ * pci_ats_translate_range()
+ *
+ * @opaque: what pci_ats_translate_range() was given
+ * @addr: the address
+ * @entry: where to store the answer.  @iova, @addr_mask and @perm have to be
+ *     set, the range has to hold @addr.
+ *
+ * Returns: 0 or a negative errno value that ends the whole request
+ */
+typedef int (*PCIATSTranslateFn)(void *opaque, hwaddr addr,
+                                 IOMMUTLBEntry *entry);
+
+/**
+ * pci_ats_translate_range: Split a translation request into entries
+ *
+ * For the implementation of PCIIOMMUOps.ats_request_translation in an IOMMU.
+ *
+ * @fn: translates one address
+ * @opaque: for @fn
+ * @want: permissions whose lack counts as an error
+ * @addr: first address
+ * @length: number of bytes, at least one
+ * @result: where to store the answers
+ * @result_length: number of elements of @result
+ * @err_count: where to store the number of answers without @want; may be NULL
+ *
+ * Returns: as pci_ats_request_translation()
+ */
+ssize_t pci_ats_translate_range(PCIATSTranslateFn fn, void *opaque,
+                                IOMMUAccessFlags want, hwaddr addr,
+                                size_t length, IOMMUTLBEntry *result,
+                                size_t result_length, uint32_t *err_count);
+
+#endif /* QEMU_PCI_ATS_H */
