@@ -25,14 +25,14 @@ QEMU_SUITE = "trixie"
 def version(repo, name):
     """`Linux 6.12.117` or `QEMU 10.0.13`, read from the tree itself."""
     if name == "qemu":
-        return "QEMU " + run(["git", "-C", repo, "show", "base:VERSION"]).strip()
-    makefile = run(["git", "-C", repo, "show", "base:Makefile"])
+        return "QEMU " + run(["git", "-C", repo, "show", "refs/tags/base:VERSION"]).strip()
+    makefile = run(["git", "-C", repo, "show", "refs/tags/base:Makefile"])
     part = {m[1]: m[2] for m in re.finditer(r"^(\w+) = ?(.*)$", makefile[:400], re.M)}
     return "Linux {VERSION}.{PATCHLEVEL}.{SUBLEVEL}{EXTRAVERSION}".format(**part)
 
 
 def tree_id(repo):
-    return run(["git", "-C", repo, "rev-parse", "base^{tree}"]).strip()
+    return run(["git", "-C", repo, "rev-parse", "refs/tags/base^{tree}"]).strip()
 
 
 def snapshot(source, repo):
@@ -60,7 +60,7 @@ def snapshot(source, repo):
                     f"GIT_{who}_DATE": BUILD_IDENT[2]})
     commit = run(["git", "-C", repo, "commit-tree", tree, "-m", "base"], env=env).strip()
     run(["git", "-C", repo, "update-ref", "refs/tags/base", commit])
-    run(["git", "-C", repo, "update-ref", "refs/heads/base", commit])
+    run(["git", "-C", repo, "update-ref", "refs/heads/pristine", commit])
 
 
 def user_tree(name, directory):

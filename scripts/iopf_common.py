@@ -75,6 +75,15 @@ class Series:
                 names.append(line)
         return names
 
+    def file(self, name, version):
+        """The patch file for a base: of the variants `before-X` with X newer
+        than the base the oldest, else the patch itself."""
+        number = version_number(version)
+        fitting = [p for p in self.dir.glob(f"before-*/{name}")
+                   if version_number(p.parent.name) > number]
+        return min(fitting, key=lambda p: version_number(p.parent.name),
+                   default=self.dir / name)
+
     def whole_files(self):
         """Tree paths of the whole files that stand in this repository."""
         back = {v: k for k, v in self.rename.items()}
@@ -93,13 +102,18 @@ class Series:
         """A digest of all that the series puts on its base."""
         digest = hashlib.sha256()
         for name in self.order():
-            patch = Patch.read(self, name)
-            digest.update((self.dir / name).read_bytes() + b"\0")
+            patch = Patch.read(self, self.dir / name)
+            for file in [self.dir / name, *sorted(self.dir.glob(f"before-*/{name}"))]:
+                digest.update(file.parent.name.encode() + b"\0" + file.read_bytes() + b"\0")
             for path in patch.adds:
                 digest.update(path.encode() + b"\0")
                 digest.update(bytes([is_exec(self.here(path))]))
                 digest.update(self.here(path).read_bytes() + b"\0")
         return digest.hexdigest()
+
+
+def version_number(text):
+    return [int(n) for n in re.findall(r"\d+", text)]
 
 
 def ignored(rel):
@@ -118,8 +132,8 @@ class Patch:
         self.subject, self.body, self.adds, self.diff = subject, body, adds, diff
 
     @classmethod
-    def read(cls, series, name):
-        text = (series.dir / name).read_text()
+    def read(cls, series, file):
+        name, text = file.relative_to(series.dir), file.read_text()
         if not text.startswith("Subject: "):
             raise Failure(f"{name}: the first line must be 'Subject: ...'")
         head, sep, diff = text.partition("\n---\n")

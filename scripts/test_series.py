@@ -69,7 +69,8 @@ class SeriesTool(unittest.TestCase):
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
             getattr(tool, f"cmd_{name}")(self.series, type("Opts", (), {
-                "tree": None, "output": None, "anonymous": True, **opts}))
+                "tree": None, "output": None, "anonymous": True, "variant": None,
+                **opts}))
         return out.getvalue()
 
     def refused(self, name, *words):
@@ -144,6 +145,23 @@ class SeriesTool(unittest.TestCase):
         (self.series.tree / "drivers/new.c").write_text("int edited;\n")
         self.refused("apply", "not exported")
         self.assertEqual((self.series.tree / "drivers/new.c").read_text(), "int edited;\n")
+
+    def test_variant_for_older_bases(self):
+        file = self.source / "Makefile"
+        file.write_text(file.read_text().replace("EXTRAVERSION =", "EXTRAVERSION = -old"))
+        self.refused("apply", "01-a.patch", "Makefile")
+        (self.root / "series/before-6.12.1000").mkdir()
+        self.write("before-6.12.1000/01-a.patch",
+                   HOOK.replace("EXTRAVERSION =", "EXTRAVERSION = -old"),
+                   ["drivers/Kconfig.new", "drivers/new.c"])
+        (self.root / "series/before-6.12.999").mkdir()
+        self.write("before-6.12.999/01-a.patch", HOOK.replace("999", "1"))
+        self.assertIn("export back unchanged", self.call("check"))
+        self.call("apply")
+        (self.root / "series/before-6.12.1000/01-a.patch").unlink()
+        self.call("export", variant="6.12.1000")
+        self.assertTrue((self.root / "series/before-6.12.1000/01-a.patch").exists())
+        self.assertIn("export back unchanged", self.call("check"))
 
     def test_mails(self):
         (self.root / "series/cover").write_text("All of it\n\nWhy.\n")

@@ -200,22 +200,13 @@ static bool page_mapped(const struct iopf_backing *b, __u64 page)
 
 /*
  * Bring the pages in before the map call, which holds locks of the address
- * space: a slow file then only delays its own requests.
+ * space: a slow file then only delays its own requests. If that fails, the map
+ * call does it or says why not.
  */
-static int populate(struct iopf_backing *b, __u64 page, __u64 nr)
+static void populate(struct iopf_backing *b, __u64 page, __u64 nr)
 {
-	int advice = b->populate_write ? MADV_POPULATE_WRITE :
-					 MADV_POPULATE_READ;
-	int err;
-
-	if (!madvise(b->mem + page * b->page_size, nr * b->page_size, advice))
-		return 0;
-	err = errno;
-	/* Before Linux 5.14 or without madvise(); the map call does it, too. */
-	if (err == EINVAL || err == ENOSYS)
-		return 0;
-	return iopf_err(-err, "cannot read in the memory for IOVA %#llx: %s",
-			 b->iova + page * b->page_size, strerror(err));
+	madvise(b->mem + page * b->page_size, nr * b->page_size,
+		b->populate_write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
 }
 
 static int map_pages(struct iopf_backing *b, __u64 page, __u64 nr,
@@ -226,9 +217,7 @@ static int map_pages(struct iopf_backing *b, __u64 page, __u64 nr,
 	/* Not every IOMMU can map write-only. */
 	if (prot & IOPF_WRITE)
 		prot |= b->prot & IOPF_READ;
-	ret = populate(b, page, nr);
-	if (ret)
-		return ret;
+	populate(b, page, nr);
 	ret = iopf_ioas_map(b->ctx, b->ioas_id, b->mem + page * b->page_size,
 			    nr * b->page_size, b->iova + page * b->page_size,
 			    prot);

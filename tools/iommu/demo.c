@@ -141,10 +141,10 @@ static int find_testdev(const struct iopf_pci *pci, void *arg)
 
 	if (!testdev_is(pci))
 		return 0;
-	/* The best so far: one that can be opened. */
-	if (!found->bdf[0] || pci->cdev[0])
+	/* The best is one that can be opened and that has PRI. */
+	if (!found->bdf[0] || (pci->cdev[0] && pci->pri))
 		*found = *pci;
-	return pci->cdev[0] != 0;
+	return pci->cdev[0] && pci->pri;
 }
 
 static int choose_device(struct demo *d)

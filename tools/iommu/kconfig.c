@@ -102,21 +102,22 @@ static bool try_file(char *(*reader)(const char *path), const char *dir,
 	return found;
 }
 
+void kconfig_free(void)
+{
+	free(config);
+	config = NULL;
+	cmdline[0] = 0;
+}
+
 void kconfig_load(const char *release)
 {
+	kconfig_free();
 	iopf_read_file(cmdline, sizeof(cmdline), "/proc/cmdline");
 	if (try_file(read_compressed, "/proc/config.gz", "", "") ||
 	    try_file(read_plain, "/boot/config-", release, "") ||
 	    try_file(read_plain, "/lib/modules/", release, "/config") ||
 	    try_file(read_plain, "/lib/modules/", release, "/build/.config"))
 		return;
-}
-
-void kconfig_free(void)
-{
-	free(config);
-	config = NULL;
-	cmdline[0] = 0;
 }
 
 bool kconfig_known(void)

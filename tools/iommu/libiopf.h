@@ -276,6 +276,19 @@ int iopf_queue_wait(struct iopf_queue *queue, int timeout_ms);
 int iopf_queue_read(struct iopf_queue *queue, struct iopf_group *group);
 
 /**
+ * iopf_queue_drop - forget groups of a device that were not handed out yet
+ * @queue: queue
+ * @dev_id: device
+ *
+ * The queue may hold groups that the kernel delivered together with one that
+ * iopf_queue_read() returned. After the device was detached, moved to another
+ * HWPT or reset they are answered and their cookies belong to others soon, as
+ * do those of groups that were handed out: neither may be answered any more.
+ * Call this then, before the next read.
+ */
+void iopf_queue_drop(struct iopf_queue *queue, __u32 dev_id);
+
+/**
  * iopf_queue_answer - answer one group
  * @queue: queue the group came from
  * @cookie: cookie of the group
@@ -556,7 +569,7 @@ int iopf_dev_fd(const struct iopf_dev *dev);
  * @pt_id: HWPT; or IOAS, then the kernel picks or makes a HWPT without faults
  *
  * When the device leaves a HWPT with a fault queue, the requests of the device
- * that are still open there are answered INVALID.
+ * that are still open there are answered INVALID. See iopf_queue_drop().
  *
  * Return: 0, -ENODEV, -EINVAL or -EOPNOTSUPP when the device or its IOMMU
  * cannot take page requests and the HWPT has a fault queue, or another
@@ -568,6 +581,8 @@ int iopf_dev_attach(struct iopf_dev *dev, __u32 pt_id);
  * iopf_dev_detach - block all DMA of a device
  * @dev: device
  *
+ * Its open requests are answered INVALID. See iopf_queue_drop().
+ *
  * Return: 0 or a negative errno.
  */
 int iopf_dev_detach(struct iopf_dev *dev);
@@ -575,6 +590,8 @@ int iopf_dev_detach(struct iopf_dev *dev);
 /**
  * iopf_dev_reset - function reset
  * @dev: device
+ *
+ * The device forgets its open requests. See iopf_queue_drop().
  *
  * Return: 0, -ENOTTY or -EINVAL when the device has no reset, or another
  * negative errno.
@@ -793,7 +810,7 @@ struct iopf_pci {
 };
 
 /**
- * iopf_set_root - look at the /sys, /proc, /dev and /boot of another folder
+ * iopf_set_root - look at the /sys, /proc and so on in another folder
  * @root: path prefix without a slash at the end, "" for the running system;
  *	  the string has to stay valid
  *

@@ -122,6 +122,16 @@ static void add_option(char *text, size_t size, const char *name)
 	snprintf(text + len, size - len, " CONFIG_%s", name);
 }
 
+static void kernel_release(char *buf, size_t size)
+{
+	struct utsname uts;
+
+	if (iopf_read_file(buf, size, "/proc/sys/kernel/osrelease") > 0)
+		return;
+	uname(&uts);
+	snprintf(buf, size, "%s", uts.release);
+}
+
 static void probe_kernel(struct probe *p)
 {
 	static const char * const want[] = {
@@ -129,13 +139,13 @@ static void probe_kernel(struct probe *p)
 	};
 	const char *vendor = vendor_option(p->vendor);
 	char missing[128] = "";
-	struct utsname uts;
+	char release[80];
 	unsigned int i;
 
-	uname(&uts);
+	kernel_release(release, sizeof(release));
 	if (!kconfig_known()) {
 		show(p, LINK_UNKNOWN, "kernel",
-		     "%s, its configuration is not visible", uts.release);
+		     "%s, its configuration is not visible", release);
 		return;
 	}
 	for (i = 0; i < ARRAY_SIZE(want); i++)
@@ -144,12 +154,12 @@ static void probe_kernel(struct probe *p)
 	if (vendor && kconfig_option(vendor) == 'n')
 		add_option(missing, sizeof(missing), vendor);
 	if (missing[0]) {
-		show(p, LINK_NO, "kernel", "%s without%s", uts.release,
+		show(p, LINK_NO, "kernel", "%s without%s", release,
 		     missing);
 		cure("use a kernel with these options");
 		return;
 	}
-	show(p, LINK_OK, "kernel", "%s with the options it takes", uts.release);
+	show(p, LINK_OK, "kernel", "%s with the options it takes", release);
 }
 
 static void probe_iommufd(struct probe *p)
@@ -673,7 +683,7 @@ static int probe_list(void)
 int cmd_probe(int argc, char **argv)
 {
 	struct probe p = { 0 };
-	struct utsname uts;
+	char release[80];
 	int opt, ret;
 
 	while ((opt = cli_getopt(argc, argv, "hV", options)) != -1) {
@@ -705,8 +715,8 @@ int cmd_probe(int argc, char **argv)
 		return cli_error("one device at a time");
 	if (iopf_pci_read(argv[optind], &p.pci))
 		return cli_lib_error();
-	uname(&uts);
-	kconfig_load(uts.release);
+	kernel_release(release, sizeof(release));
+	kconfig_load(release);
 	ret = probe_one(&p);
 	kconfig_free();
 	return ret;

@@ -210,6 +210,17 @@ int iopf_queue_read(struct iopf_queue *queue, struct iopf_group *group)
 			 rec->cookie);
 }
 
+void iopf_queue_drop(struct iopf_queue *queue, __u32 dev_id)
+{
+	unsigned int i, out = queue->next;
+
+	/* All records of a group name the same device. */
+	for (i = queue->next; i < queue->nr; i++)
+		if (queue->rec[i].dev_id != dev_id)
+			queue->rec[out++] = queue->rec[i];
+	queue->nr = out;
+}
+
 int iopf_queue_answer_many(struct iopf_queue *queue,
 			   const struct iommu_hwpt_page_response *resp,
 			   unsigned int nr)

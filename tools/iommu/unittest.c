@@ -422,6 +422,23 @@ static void test_queue(void)
 	CHECK(!iopf_queue_answer(q, 2, IOMMUFD_PAGE_RESP_INVALID));
 	CHECK(read(fault_fds[1], &resp, sizeof(resp)) == sizeof(resp));
 	CHECK(resp.cookie == 2 && resp.code == IOMMUFD_PAGE_RESP_INVALID);
+	/* Groups of a device that is gone, among those of another. */
+	n = 0;
+	put_record(&n, 1, true);
+	put_record(&n, 2, true);
+	put_record(&n, 3, false);
+	put_record(&n, 3, true);
+	put_record(&n, 4, true);
+	records[0].dev_id = 8;
+	records[1].dev_id = 9;
+	records[2].dev_id = 8;
+	records[3].dev_id = 8;
+	records[4].dev_id = 9;
+	CHECK(write(fault_fds[1], records, n * sizeof(records[0])) > 0);
+	CHECK(iopf_queue_read(q, &g) == 1 && g.cookie == 1);
+	iopf_queue_drop(q, 9);
+	CHECK(iopf_queue_read(q, &g) == 1 && g.nr == 2 && g.cookie == 3);
+	CHECK(iopf_queue_wait(q, 0) == 0);
 	/* Groups that do not end, or run into each other. */
 	n = 0;
 	put_record(&n, 4, false);

@@ -61,7 +61,7 @@ enum intel_prq_verdict {
  * The counters wrap.
  */
 struct intel_prq_progress {
-	spinlock_t lock;
+	spinlock_t lock;	/* All but wait */
 	wait_queue_head_t wait;
 	unsigned long fetched;
 	unsigned long handled;

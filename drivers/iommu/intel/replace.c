@@ -60,10 +60,6 @@ static void write_first_half(struct pasid_entry *pte, u64 lo, u64 hi)
 #endif
 }
 
-/*
- * Point the entry to @domain. Dirty tracking of @domain is switched under its
- * lock, so it cannot be missed once the device is on the list of @domain.
- */
 static int set_second_stage(struct dmar_domain *domain,
 			    struct device_domain_info *info, u16 *old_did)
 {
@@ -72,8 +68,6 @@ static int set_second_stage(struct dmar_domain *domain,
 	struct pasid_entry *pte;
 	struct dma_pte *pgd = domain->pgd;
 	int agaw;
-
-	lockdep_assert_held(&domain->lock);
 
 	agaw = iommu_skip_agaw(domain, iommu, &pgd);
 	if (agaw < 0)
@@ -135,6 +129,7 @@ int intel_replace_second_stage(struct dmar_domain *domain, struct device *dev)
 	struct device_domain_info *info = dev_iommu_priv_get(dev);
 	struct intel_iommu *iommu = info->iommu;
 	struct dmar_domain *old = info->domain;
+	bool dirty_tracking;
 	unsigned long flags;
 	u16 old_did;
 	int ret;
@@ -149,9 +144,7 @@ int intel_replace_second_stage(struct dmar_domain *domain, struct device *dev)
 		goto detach_iommu;
 
 	move_device(info, old, domain);
-	spin_lock_irqsave(&domain->lock, flags);
 	ret = set_second_stage(domain, info, &old_did);
-	spin_unlock_irqrestore(&domain->lock, flags);
 	if (ret)
 		goto move_back;
 
@@ -165,6 +158,16 @@ int intel_replace_second_stage(struct dmar_domain *domain, struct device *dev)
 
 	cache_tag_unassign_domain(old, dev, IOMMU_NO_PASID);
 	domain_detach_iommu(old, iommu);
+
+	/*
+	 * Dirty tracking may have been switched for all devices of the domain
+	 * after it was looked at and before the entry was written.
+	 */
+	spin_lock_irqsave(&domain->lock, flags);
+	dirty_tracking = domain->dirty_tracking;
+	spin_unlock_irqrestore(&domain->lock, flags);
+	intel_pasid_setup_dirty_tracking(iommu, dev, IOMMU_NO_PASID,
+					 dirty_tracking);
 	return 0;
 
 move_back:

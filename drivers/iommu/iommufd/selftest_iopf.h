@@ -20,7 +20,7 @@
  * @answer: the last answers, the one with number n at n modulo size
  */
 struct mock_iopf_log {
-	spinlock_t lock;
+	spinlock_t lock;	/* The whole log */
 	u32 total;
 	struct {
 		u32 grpid;

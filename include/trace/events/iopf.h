@@ -35,101 +35,81 @@
 
 /* A page request was decoded and reported by the IOMMU driver. */
 TRACE_EVENT(iopf_report,
-	TP_PROTO(struct device *dev,
-		 const struct iommu_fault_page_request *prm),
-	TP_ARGS(dev, prm),
-
-	TP_STRUCT__entry(
-		__string(device, dev_name(dev))
-		__field(u64, addr)
-		__field(u32, pasid)
-		__field(u32, grpid)
-		__field(u32, perm)
-		__field(u32, flags)
-	),
-	TP_fast_assign(
-		__assign_str(device);
-		__entry->addr = prm->addr;
-		__entry->pasid = prm->pasid;
-		__entry->grpid = prm->grpid;
-		__entry->perm = prm->perm;
-		__entry->flags = prm->flags;
-	),
-	TP_printk("%s addr=0x%llx pasid=0x%x group=%u perm=%s flags=%s",
-		  __get_str(device), __entry->addr, __entry->pasid,
-		  __entry->grpid, iopf_show_perm(__entry->perm),
-		  iopf_show_flags(__entry->flags))
+	    TP_PROTO(struct device *dev,
+		     const struct iommu_fault_page_request *prm),
+	    TP_ARGS(dev, prm),
+	    TP_STRUCT__entry(__string(device, dev_name(dev))
+			     __field(u64, addr)
+			     __field(u32, pasid)
+			     __field(u32, grpid)
+			     __field(u32, perm)
+			     __field(u32, flags)),
+	    TP_fast_assign(__assign_str(device);
+			   __entry->addr = prm->addr;
+			   __entry->pasid = prm->pasid;
+			   __entry->grpid = prm->grpid;
+			   __entry->perm = prm->perm;
+			   __entry->flags = prm->flags;),
+	    TP_printk("%s addr=0x%llx pasid=0x%x group=%u perm=%s flags=%s",
+		      __get_str(device), __entry->addr, __entry->pasid,
+		      __entry->grpid, iopf_show_perm(__entry->perm),
+		      iopf_show_flags(__entry->flags))
 );
 
 /* A group is complete and goes to the handler of the attached domain. */
 TRACE_EVENT(iopf_deliver,
-	TP_PROTO(struct device *dev,
-		 const struct iommu_fault_page_request *prm, size_t count),
-	TP_ARGS(dev, prm, count),
-
-	TP_STRUCT__entry(
-		__string(device, dev_name(dev))
-		__field(u32, pasid)
-		__field(u32, grpid)
-		__field(u32, flags)
-		__field(size_t, count)
-	),
-	TP_fast_assign(
-		__assign_str(device);
-		__entry->pasid = prm->pasid;
-		__entry->grpid = prm->grpid;
-		__entry->flags = prm->flags;
-		__entry->count = count;
-	),
-	TP_printk("%s pasid=0x%x group=%u requests=%zu flags=%s",
-		  __get_str(device), __entry->pasid, __entry->grpid,
-		  __entry->count, iopf_show_flags(__entry->flags))
+	    TP_PROTO(struct device *dev,
+		     const struct iommu_fault_page_request *prm, size_t count),
+	    TP_ARGS(dev, prm, count),
+	    TP_STRUCT__entry(__string(device, dev_name(dev))
+			     __field(u32, pasid)
+			     __field(u32, grpid)
+			     __field(u32, flags)
+			     __field(size_t, count)),
+	    TP_fast_assign(__assign_str(device);
+			   __entry->pasid = prm->pasid;
+			   __entry->grpid = prm->grpid;
+			   __entry->flags = prm->flags;
+			   __entry->count = count;),
+	    TP_printk("%s pasid=0x%x group=%u requests=%zu flags=%s",
+		      __get_str(device), __entry->pasid, __entry->grpid,
+		      __entry->count, iopf_show_flags(__entry->flags))
 );
 
 /* A group, or a last request that never became one (orphan), is answered. */
 TRACE_EVENT(iopf_respond,
-	TP_PROTO(struct device *dev,
-		 const struct iommu_fault_page_request *prm, u32 code,
-		 bool orphan),
-	TP_ARGS(dev, prm, code, orphan),
-
-	TP_STRUCT__entry(
-		__string(device, dev_name(dev))
-		__field(u32, pasid)
-		__field(u32, grpid)
-		__field(u32, code)
-		__field(bool, orphan)
-	),
-	TP_fast_assign(
-		__assign_str(device);
-		__entry->pasid = prm->pasid;
-		__entry->grpid = prm->grpid;
-		__entry->code = code;
-		__entry->orphan = orphan;
-	),
-	TP_printk("%s pasid=0x%x group=%u code=%s%s",
-		  __get_str(device), __entry->pasid, __entry->grpid,
-		  iopf_show_code(__entry->code),
-		  __entry->orphan ? " orphan" : "")
+	    TP_PROTO(struct device *dev,
+		     const struct iommu_fault_page_request *prm, u32 code,
+		     bool orphan),
+	    TP_ARGS(dev, prm, code, orphan),
+	    TP_STRUCT__entry(__string(device, dev_name(dev))
+			     __field(u32, pasid)
+			     __field(u32, grpid)
+			     __field(u32, code)
+			     __field(bool, orphan)),
+	    TP_fast_assign(__assign_str(device);
+			   __entry->pasid = prm->pasid;
+			   __entry->grpid = prm->grpid;
+			   __entry->code = code;
+			   __entry->orphan = orphan;),
+	    TP_printk("%s pasid=0x%x group=%u code=%s%s",
+		      __get_str(device), __entry->pasid, __entry->grpid,
+		      iopf_show_code(__entry->code),
+		      __entry->orphan ? " orphan" : "")
 );
 
 /* Requests were dropped before the last one of their group came. */
 TRACE_EVENT(iopf_discard,
-	TP_PROTO(struct device *dev, u32 pasid, unsigned int count),
-	TP_ARGS(dev, pasid, count),
-
-	TP_STRUCT__entry(
-		__string(device, dev_name(dev))
-		__field(u32, pasid)
-		__field(unsigned int, count)
-	),
-	TP_fast_assign(
-		__assign_str(device);
-		__entry->pasid = pasid;
-		__entry->count = count;
-	),
-	TP_printk("%s pasid=0x%x requests=%u", __get_str(device),
-		  __entry->pasid, __entry->count)
+	    TP_PROTO(struct device *dev, u32 pasid, unsigned int count),
+	    TP_ARGS(dev, pasid, count),
+	    TP_STRUCT__entry(__string(device, dev_name(dev))
+			     __field(u32, pasid)
+			     __field(unsigned int, count)),
+	    TP_fast_assign(__assign_str(device);
+			   __entry->pasid = pasid;
+			   __entry->count = count;),
+	    TP_printk("%s pasid=0x%x requests=%u", __get_str(device),
+		      __entry->pasid, __entry->count)
 );
 
 #endif /* _TRACE_IOPF_H */

@@ -221,8 +221,8 @@ enum outcome run_taint(struct step *step, char *why)
 	err = read_file("/proc/sys/kernel/tainted", value, sizeof(value));
 	if (err)
 		return fail(why, "cannot read: %s", strerror(-err));
-	taint = strtoul(value, NULL, 10);
-	if (taint & ~TAINT_TEST)
+	taint = strtoul(value, NULL, 10) & ~TAINT_TEST;
+	if (taint)
 		return fail(why, "kernel is tainted: %#lx", taint);
 	return PASS;
 }

@@ -47,8 +47,8 @@ class Lane:
     skips: dict[str, str] = field(default_factory=dict)
     splats: dict[str, str] = field(default_factory=dict)
     noise: dict[str, str] = field(default_factory=dict)
-    expect: Optional[str] = None
-    match: str = ""
+    # kind and pattern of each failure that must be found; None: an ordinary lane
+    expect: Optional[list[tuple[str, str]]] = None
 
 
 def _parse(path: str) -> configparser.ConfigParser:
@@ -120,6 +120,7 @@ def load(name: str) -> Lane:
         if parser.has_section(section):
             setattr(made, section, dict(parser[section]))
     if parser.has_section("expect"):
-        made.expect = parser["expect"].get("reason", "")
-        made.match = parser["expect"].get("match", "")
+        lines = _lines(parser["expect"].get("failures", ""))
+        made.expect = [(kind, pattern.strip()) for kind, _, pattern
+                       in (line.partition(" ") for line in lines)]
     return made

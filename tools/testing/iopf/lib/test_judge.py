@@ -8,7 +8,7 @@ import unittest
 from typing import Optional
 
 import lanefile
-from judge import count, judge
+from judge import KINDS, count, judge
 from ktap import Report
 from lanefile import TestbedError
 from machine import Machine
@@ -100,7 +100,10 @@ class Lanes(unittest.TestCase):
     def test_selfcheck_lanes_say_what_they_expect(self) -> None:
         for name in lanefile.selfcheck_names():
             lane = lanefile.load(name)
-            self.assertTrue(lane.expect == "none" or lane.expect and lane.match, name)
+            self.assertIsNotNone(lane.expect, name)
+            for kind, pattern in lane.expect or []:
+                self.assertIn(kind, KINDS + ("testbed",))
+                self.assertTrue(pattern, name)
 
     def test_reasons(self) -> None:
         for name in lanefile.names() + lanefile.selfcheck_names():

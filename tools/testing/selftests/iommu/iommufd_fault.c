@@ -25,9 +25,6 @@
 #define PCI_SUCCESS 0
 #define PCI_INVALID 1
 
-/* volatile, or the compiler would rightly complain */
-static void *volatile bad_address = (void *)8;
-
 #define RW (IOMMU_PGFAULT_PERM_READ | IOMMU_PGFAULT_PERM_WRITE)
 
 static int fault_send(int fd, __u32 dev_id, __u32 flags, __u32 pasid,
@@ -85,10 +82,26 @@ static bool fault_readable(int fault_fd)
 	return pfd.revents & POLLIN;
 }
 
+/* An address that cannot be read or written */
+static void *bad_address(void)
+{
+	void *map = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
+			 -1, 0);
+
+	if (map == MAP_FAILED)
+		abort();
+	return map;
+}
+
 /* One request that is a group of its own */
+static int fault_send_one(int fd, __u32 dev_id, __u32 grpid)
+{
+	return fault_send(fd, dev_id, MOCK_IOPF_LAST, 0, grpid,
+			  grpid * 0x1000ULL);
+}
+
 #define test_send(grpid) \
-	ASSERT_EQ(0, fault_send(self->fd, self->idev_id, MOCK_IOPF_LAST, 0, \
-				grpid, (grpid) * 0x1000ULL))
+	ASSERT_EQ(0, fault_send_one(self->fd, self->idev_id, grpid))
 #define test_send_part(grpid, addr) \
 	ASSERT_EQ(0, fault_send(self->fd, self->idev_id, 0, 0, grpid, addr))
 
@@ -113,8 +126,8 @@ static bool fault_readable(int fault_fd)
 /* Read one group of @_n messages that is alone in the queue */
 #define test_read(_fault_fd, _msg, _n)                                      \
 	({                                                                  \
-		ASSERT_EQ((ssize_t)((_n) * MSG),                            \
-			  read(_fault_fd, _msg, (_n) * MSG));               \
+		size_t _len = (_n) * MSG;                                   \
+		ASSERT_EQ((ssize_t)_len, read(_fault_fd, _msg, _len));      \
 	})
 
 FIXTURE(fault)
@@ -437,7 +450,7 @@ TEST_F(fault, respond_errors)
 	EXPECT_ERRNO(ESPIPE, write(self->fault_fd, resp, RESP - 1));
 	EXPECT_ERRNO(ESPIPE, write(self->fault_fd, resp, RESP + 1));
 	EXPECT_EQ(0, write(self->fault_fd, resp, 0));
-	EXPECT_ERRNO(EFAULT, write(self->fault_fd, bad_address, RESP));
+	EXPECT_ERRNO(EFAULT, write(self->fault_fd, bad_address(), RESP));
 	EXPECT_ERRNO(ESPIPE, pwrite(self->fault_fd, resp, RESP, 0));
 	expect_answers(0);
 
@@ -474,7 +487,7 @@ TEST_F(fault, read_errors)
 	EXPECT_ERRNO(ESPIPE, lseek(self->fault_fd, 0, SEEK_SET));
 	EXPECT_ERRNO(EINVAL, read(self->fault_fd, msg, 0));
 	EXPECT_ERRNO(EINVAL, read(self->fault_fd, msg, MSG));
-	EXPECT_ERRNO(EFAULT, read(self->fault_fd, bad_address, 2 * MSG));
+	EXPECT_ERRNO(EFAULT, read(self->fault_fd, bad_address(), 2 * MSG));
 	EXPECT_ERRNO(ENOTTY, ioctl(self->fault_fd, IOMMU_DESTROY, msg));
 	EXPECT_TRUE(fault_readable(self->fault_fd));
 

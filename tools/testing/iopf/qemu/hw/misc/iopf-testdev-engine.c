@@ -1069,6 +1069,28 @@ static void iopf_ctx_stop_marker(IOPFTestDev *s, IOPFContext *ctx)
     }
 }
 
+/* Nothing of a PASID that is stopped may come after its stop marker */
+static void iopf_ctx_stop_pasid(IOPFTestDev *s, IOPFContext *self)
+{
+    int i;
+
+    if (s->storm.active && (s->storm.flags & IOPF_TD_STORM_F_PASID) &&
+        s->storm.pasid == self->pasid) {
+        iopf_storm_end(s);
+    }
+    iopf_groups_abandon(s, false, self->pasid);
+    for (i = 0; i < IOPF_TD_CONTEXTS_MAX; i++) {
+        IOPFContext *ctx = &s->contexts[i];
+
+        if (ctx != self && ctx->state != IOPF_CTX_FREE &&
+            ctx->state != IOPF_CTX_END && ctx->pasid == self->pasid) {
+            iopf_ctx_fail(ctx, IOPF_TD_ST_ABORTED, ctx->ret,
+                          iopf_ctx_addr(ctx));
+        }
+    }
+    iopf_drop_range(s, self->pasid, 0, HWADDR_MAX);
+}
+
 static unsigned iopf_step_simple(IOPFTestDev *s, IOPFContext *ctx)
 {
     switch (ctx->opcode) {
@@ -1089,8 +1111,7 @@ static unsigned iopf_step_simple(IOPFTestDev *s, IOPFContext *ctx)
         }
         break;
     case IOPF_TD_OP_STOP_PASID:
-        iopf_groups_abandon(s, false, ctx->pasid);
-        iopf_drop_range(s, ctx->pasid, 0, HWADDR_MAX);
+        iopf_ctx_stop_pasid(s, ctx);
         iopf_ctx_stop_marker(s, ctx);
         return 1;
     case IOPF_TD_OP_STOP_MARKER:

@@ -1878,23 +1878,37 @@ static void test_stop_pasid(void)
 {
     Test *t = test_start_iommu();
     Desc d = with_pasid(fill(0, 1, 1), 6);
+    Desc e = with_pasid(fill(1, 1, 1), 6);
+    Desc f = with_pasid(fill(2, 1, 1), 7);
     Desc marker = { .op = IOPF_TD_OP_STOP_MARKER, .flags = IOPF_TD_F_PASID,
                     .pasid = 6 };
     uint16_t prgi;
-    uint64_t addr;
+    uint64_t addr, other[2];
 
     check(t, &marker, IOPF_TD_ST_OK);
     check_request(t, 0, 6, false, false, true, NULL);
     g_assert_cmpuint(reg_read(t, IOPF_TD_REG_PRI_OUTSTANDING), ==, 0);
     g_assert_cmpuint(reg_read(t, IOPF_TD_REG_CNT_STOP_MARKER), ==, 1);
 
-    reg_write(t, IOPF_TD_REG_CONTEXTS, 2);
+    /* One waits for an answer, one has not sent its request yet */
+    reg_write(t, IOPF_TD_REG_CONTEXTS, 4);
     addr = start(t, &d);
     check_request(t, IOVA, 6, true, true, true, &prgi);
+    reg_write(t, IOPF_TD_REG_PRI_CTRL, IOPF_TD_PRI_CTRL_ASK |
+              IOPF_TD_PRI_CTRL_HOLD);
+    other[0] = start(t, &e);
+    other[1] = start(t, &f);
+    wait_status(t, IOPF_TD_STATUS_HELD);
     marker.op = IOPF_TD_OP_STOP_PASID;
     check(t, &marker, IOPF_TD_ST_OK);
     check_request(t, 0, 6, false, false, true, NULL);
     g_assert_cmpuint(finish(t, addr), ==, IOPF_TD_ST_ABORTED);
+    g_assert_cmpuint(finish(t, other[0]), ==, IOPF_TD_ST_ABORTED);
+    /* Others are not concerned */
+    reg_write(t, IOPF_TD_REG_PRI_CTRL, IOPF_TD_PRI_CTRL_ASK);
+    check_request(t, IOVA + 2 * PAGE, 7, true, true, true, NULL);
+    check_no_request(t);
+    g_assert_cmpuint(desc_status(t, other[1]), ==, IOPF_TD_ST_NONE);
     /* The answer is swallowed */
     respond(t, 6, 0, prgi);
     check_response(t, 0, IOPF_TD_RSP_F_LATE, prgi, 6, 1);
@@ -2054,15 +2068,27 @@ static void test_many_pasids(void)
 {
     Test *t = test_start_iommu();
     uint32_t pasid;
+    uint16_t prgi;
+    uint64_t addr;
     Desc d;
+
+    /* The first one is not done yet, so it cannot be given up */
+    reg_write(t, IOPF_TD_REG_CONTEXTS, 2);
+    d = with_pasid(fill(8, 1, 88), 200);
+    addr = start(t, &d);
+    check_request(t, IOVA + 8 * PAGE, 200, true, true, true, &prgi);
 
     map_all(t, 0, 2);
     for (pasid = 1; pasid <= IOPF_TD_PASIDS_MAX + 10; pasid++) {
         d = with_pasid(fill(0, 2, pasid), pasid);
         check(t, &d, IOPF_TD_ST_OK);
     }
+    map(t, 8, PTE_RW);
+    respond(t, 200, 0, prgi);
+    g_assert_cmpuint(finish(t, addr), ==, IOPF_TD_ST_OK);
+    check_pattern(t, DATA + 8 * PAGE, 88, PAGE);
     g_assert_cmpuint(reg_read(t, IOPF_TD_REG_ATC_COUNT), ==,
-                     2 * IOPF_TD_PASIDS_MAX);
+                     2 * (IOPF_TD_PASIDS_MAX - 1) + 1);
     /* An invalidation without PASID reaches them all */
     invalidate(t, 1);
     g_assert_cmpuint(reg_read(t, IOPF_TD_REG_ATC_COUNT), ==,
@@ -2209,6 +2235,34 @@ static void test_unplug(void)
 }
 
 /*
+ * The device switches off its own slot, by a DMA to the root port: it is gone
+ * when the access returns, in the middle of its own work.
+ */
+static void test_unplug_itself(void)
+{
+    Test *t = test_start_bdf(MACHINE
+                             "-global ICH9-LPC.acpi-pci-hotplug-with-bridge-"
+                             "support=off "
+                             "-device pcie-root-port,id=rp1,addr=6.0 "
+                             "-device iopf-testdev,id=td1,bus=rp1", 1 << 8);
+    Desc d = { .op = IOPF_TD_OP_FILL, .length = 2,
+               .data = PCI_EXP_SLTCTL_PCC | PCI_EXP_SLTCTL_PWR_IND_OFF,
+               .flags = IOPF_TD_F_IRQ };
+
+    t->bdf = 6 << 3;
+    d.iova = cfg_addr(t, find_cap(t, PCI_CAP_ID_EXP) + PCI_EXP_SLTCTL);
+    g_assert_cmphex(qtest_readw(t->qts, d.iova) & PCI_EXP_SLTCTL_PCC, ==, 0);
+    t->bdf = 1 << 8;
+
+    reg_write(t, IOPF_TD_REG_IRQ_ENABLE, IOPF_TD_IRQ_ALL);
+    start(t, &d);
+    qtest_qmp_eventwait(t->qts, "DEVICE_DELETED");
+    g_assert_cmphex(cfg_readl(t, PCI_VENDOR_ID), ==, 0xffffffff);
+    qtest_clock_step(t->qts, 1000000);
+    test_end(t);
+}
+
+/*
  * Anything anywhere: the device has to survive, and to work after a reset
  */
 static void fuzz_register(Test *t, GRand *rand)
@@ -2292,7 +2346,7 @@ static void test_fuzz(void)
     uint64_t addr;
     int i;
 
-    for (i = 0; i < 10000; i++) {
+    for (i = 0; i < (g_test_slow() ? 200000 : 10000); i++) {
         switch (g_rand_int_range(rand, 0, 20)) {
         case 0 ... 7:
             fuzz_register(t, rand);
@@ -2375,6 +2429,7 @@ int main(int argc, char **argv)
     qtest_add_func("/iopf-testdev/system-reset", test_system_reset);
     qtest_add_func("/iopf-testdev/bus-master-off", test_bus_master_off);
     qtest_add_func("/iopf-testdev/unplug", test_unplug);
+    qtest_add_func("/iopf-testdev/unplug-itself", test_unplug_itself);
     qtest_add_func("/iopf-testdev/fuzz", test_fuzz);
     return g_test_run();
 }
