@@ -538,13 +538,12 @@ static void test_sync_waits_for_handler(struct kunit *test)
 	report(t, 2, 0, 0, 0x1000);
 	KUNIT_ASSERT_EQ(test, t->nr_groups, 1);
 
-	INIT_WORK_ONSTACK(&t->work, test_sync_work);
+	INIT_WORK(&t->work, test_sync_work);
 	schedule_work(&t->work);
 	iopf_dev_sync(&t->dev, IOMMU_NO_PASID, &t->handle);
 	KUNIT_EXPECT_TRUE(test, t->work_done);
 	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial, 0);
 	flush_work(&t->work);
-	destroy_work_on_stack(&t->work);
 }
 
 /* Must return, which is all there is to test. */

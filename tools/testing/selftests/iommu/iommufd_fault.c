@@ -130,6 +130,9 @@ static int fault_send_one(int fd, __u32 dev_id, __u32 grpid)
 		ASSERT_EQ((ssize_t)_len, read(_fault_fd, _msg, _len));      \
 	})
 
+/* Emulated machines that are busy with other things take their time. */
+#define TEST_FAULT(_name) TEST_F_TIMEOUT(fault, _name, 600)
+
 FIXTURE(fault)
 {
 	int fd;
@@ -162,7 +165,7 @@ FIXTURE_TEARDOWN(fault)
 	EXPECT_EQ(0, close(self->fd));
 }
 
-TEST_F(fault, alloc)
+TEST_FAULT(alloc)
 {
 	struct iommu_hwpt_alloc cmd = {
 		.size = sizeof(cmd),
@@ -209,7 +212,7 @@ TEST_F(fault, alloc)
 	EXPECT_ERRNO(ENOENT, ioctl(self->fd, IOMMU_HWPT_ALLOC, &cmd));
 }
 
-TEST_F(fault, queue_alloc)
+TEST_FAULT(queue_alloc)
 {
 	struct iommu_fault_alloc cmd = {
 		.size = sizeof(cmd),
@@ -229,7 +232,7 @@ TEST_F(fault, queue_alloc)
 	test_ioctl_destroy(self->fault_id);
 }
 
-TEST_F(fault, single)
+TEST_FAULT(single)
 {
 	struct iommu_hwpt_pgfault msg;
 
@@ -267,7 +270,7 @@ TEST_F(fault, single)
 }
 
 /* PASID 0 is the RID. Flags for the kernel's own use must not be seen. */
-TEST_F(fault, flags)
+TEST_FAULT(flags)
 {
 	struct iommu_hwpt_pgfault msg;
 
@@ -281,7 +284,7 @@ TEST_F(fault, flags)
 	expect_answers(1);
 }
 
-TEST_F(fault, big_group)
+TEST_FAULT(big_group)
 {
 	static struct iommu_hwpt_pgfault msg[512];
 	unsigned int i;
@@ -309,7 +312,7 @@ TEST_F(fault, big_group)
 	expect_answer(0, 3, PCI_SUCCESS);
 }
 
-TEST_F(fault, interleaved_groups)
+TEST_FAULT(interleaved_groups)
 {
 	struct iommu_hwpt_pgfault msg[8];
 
@@ -353,7 +356,7 @@ TEST_F(fault, interleaved_groups)
 }
 
 /* A device may use an index again before it got its answer. */
-TEST_F(fault, duplicate_index)
+TEST_FAULT(duplicate_index)
 {
 	struct iommu_hwpt_pgfault msg[2];
 
@@ -372,7 +375,7 @@ TEST_F(fault, duplicate_index)
 	expect_answer(1, 5, PCI_SUCCESS);
 }
 
-TEST_F(fault, malformed)
+TEST_FAULT(malformed)
 {
 	struct iommu_hwpt_pgfault msg[4];
 
@@ -402,7 +405,7 @@ TEST_F(fault, malformed)
 }
 
 /* A device that never ends its groups gets no more than so much memory. */
-TEST_F(fault, endless_groups)
+TEST_FAULT(endless_groups)
 {
 	static struct iommu_hwpt_pgfault msg[4096];
 	unsigned int i;
@@ -427,7 +430,7 @@ TEST_F(fault, endless_groups)
 	expect_answers(2);
 }
 
-TEST_F(fault, respond_errors)
+TEST_FAULT(respond_errors)
 {
 	struct iommu_hwpt_page_response resp[3] = {};
 	struct iommu_hwpt_pgfault msg[2];
@@ -471,7 +474,7 @@ TEST_F(fault, respond_errors)
 	expect_answer(1, 1, PCI_INVALID);
 }
 
-TEST_F(fault, read_errors)
+TEST_FAULT(read_errors)
 {
 	struct iommu_hwpt_pgfault msg[4];
 
@@ -512,7 +515,7 @@ TEST_F(fault, read_errors)
 }
 
 /* A user page that cannot be written, in the middle of what fits */
-TEST_F(fault, read_bad_page)
+TEST_FAULT(read_bad_page)
 {
 	size_t page = sysconf(_SC_PAGESIZE);
 	struct iommu_hwpt_pgfault msg[2];
@@ -538,7 +541,7 @@ TEST_F(fault, read_bad_page)
 }
 
 /* Nobody handles faults, and they are off: still one answer each */
-TEST_F(fault, no_queue)
+TEST_FAULT(no_queue)
 {
 	struct iommu_hwpt_pgfault msg;
 
@@ -551,7 +554,7 @@ TEST_F(fault, no_queue)
 	EXPECT_EQ(0, read(self->fault_fd, &msg, MSG));
 }
 
-TEST_F(fault, replace_by_fault)
+TEST_FAULT(replace_by_fault)
 {
 	struct iommu_hwpt_pgfault msg[4];
 	__u32 hwpt_id, fault_id;
@@ -600,7 +603,7 @@ TEST_F(fault, replace_by_fault)
 }
 
 /* Off with the last HWPT that wants faults, on again with the next */
-TEST_F(fault, replace_by_plain)
+TEST_FAULT(replace_by_plain)
 {
 	struct iommu_hwpt_pgfault msg[2];
 
@@ -623,7 +626,7 @@ TEST_F(fault, replace_by_plain)
 	expect_answer(2, 3, PCI_SUCCESS);
 }
 
-TEST_F(fault, detach)
+TEST_FAULT(detach)
 {
 	struct iommu_hwpt_pgfault msg[2];
 
@@ -639,7 +642,7 @@ TEST_F(fault, detach)
 	test_ioctl_destroy(self->hwpt_id);
 }
 
-TEST_F(fault, close)
+TEST_FAULT(close)
 {
 	struct iommu_hwpt_pgfault msg;
 
@@ -669,7 +672,7 @@ TEST_F(fault, close)
 }
 
 /* The file outlives the process's other references to iommufd. */
-TEST_F(fault, close_iommufd_first)
+TEST_FAULT(close_iommufd_first)
 {
 	struct iommu_hwpt_pgfault msg;
 
@@ -683,7 +686,7 @@ TEST_F(fault, close_iommufd_first)
 	ASSERT_NE(-1, self->fd);
 }
 
-TEST_F(fault, attach_refused)
+TEST_FAULT(attach_refused)
 {
 	static const __u32 flags[] = {
 		MOCK_FLAGS_DEVICE_NO_IOPF,
@@ -713,7 +716,7 @@ TEST_F(fault, attach_refused)
 }
 
 /* First attach to a HWPT with a fault queue, without a detour */
-TEST_F(fault, first_attach)
+TEST_FAULT(first_attach)
 {
 	struct iommu_hwpt_pgfault msg;
 	__u32 stdev_id, idev_id;
@@ -731,7 +734,7 @@ TEST_F(fault, first_attach)
 }
 
 /* Two devices on one queue, one of which goes */
-TEST_F(fault, two_devices)
+TEST_FAULT(two_devices)
 {
 	struct iommu_hwpt_pgfault msg[4];
 	__u32 stdev_id, idev_id;
@@ -767,7 +770,7 @@ TEST_F(fault, two_devices)
  * One process sends, one answers, one moves the device from HWPT to HWPT, all
  * at full speed. At the end every group has been answered once.
  */
-TEST_F(fault, race)
+TEST_FAULT(race)
 {
 	const unsigned int count = 3000;
 	__u32 hwpt_id, fault_id;
