@@ -98,17 +98,23 @@ class Series:
                 found.append(back.get(rel, rel))
         return found
 
-    def key(self):
-        """A digest of all that the series puts on its base."""
+    def key(self, version, without=()):
+        """A digest of what the series puts on a base, messages left out.
+
+        Paths that start with one of `without` do not count: a manual page
+        is no reason to build a kernel.
+        """
         digest = hashlib.sha256()
         for name in self.order():
-            patch = Patch.read(self, self.dir / name)
-            for file in [self.dir / name, *sorted(self.dir.glob(f"before-*/{name}"))]:
-                digest.update(file.parent.name.encode() + b"\0" + file.read_bytes() + b"\0")
+            patch = Patch.read(self, self.file(name, version))
+            for part in re.split(r"^(?=diff --git )", patch.diff, flags=re.M):
+                path = re.match(r"diff --git a/(\S+)", part)
+                if path and not path[1].startswith(tuple(without)):
+                    digest.update(part.encode() + b"\0")
             for path in patch.adds:
-                digest.update(path.encode() + b"\0")
-                digest.update(bytes([is_exec(self.here(path))]))
-                digest.update(self.here(path).read_bytes() + b"\0")
+                if not path.startswith(tuple(without)):
+                    digest.update(path.encode() + bytes([is_exec(self.here(path))]))
+                    digest.update(self.here(path).read_bytes() + b"\0")
         return digest.hexdigest()
 
 

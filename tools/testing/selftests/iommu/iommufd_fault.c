@@ -85,9 +85,11 @@ static bool fault_readable(int fault_fd)
 /* An address that cannot be read or written */
 static void *bad_address(void)
 {
-	void *map = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
-			 -1, 0);
+	void *map;
 
+	PAGE_SIZE = sysconf(_SC_PAGESIZE);
+	map = mmap(NULL, PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		   0);
 	if (map == MAP_FAILED)
 		abort();
 	return map;
