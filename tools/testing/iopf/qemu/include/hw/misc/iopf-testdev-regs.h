@@ -1,9 +1,8 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * PCIe I/O page fault test endpoint: programming interface
  *
  * Copyright (C) 2026 The linux-iopf authors
- *
- * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Plain definitions only, so that the device model, qtests and guest programs
  * share one file. All multi-byte values are little endian. Access kinds:
