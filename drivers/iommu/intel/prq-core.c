@@ -122,6 +122,8 @@ void intel_prq_encode_response(struct qi_desc *desc, u16 rid,
  * @rid: requester ID of the device
  * @pasid: the PASID, IOMMU_NO_PASID for requests without PASID,
  *         IOPF_ANY_PASID for all requests of the device
+ *
+ * Return: true if the descriptor is such a request.
  */
 bool intel_prq_match(u64 qw0, u16 rid, u32 pasid)
 {

@@ -30,6 +30,8 @@ static bool is_second_stage(struct dmar_domain *domain)
  * @dev: the device
  *
  * Context: the group mutex is held.
+ *
+ * Return: true if intel_replace_second_stage() may be called.
  */
 bool intel_can_replace_second_stage(struct dmar_domain *domain,
 				    struct device *dev)
