@@ -62,7 +62,7 @@ static void option_error(char **argv, int before, const struct option *longs)
 }
 
 int cli_getopt(int argc, char **argv, const char *shorts,
-	       const struct option *longs)
+	       const struct option *longs, const char *usage)
 {
 	int before, ret;
 
@@ -77,7 +77,13 @@ int cli_getopt(int argc, char **argv, const char *shorts,
 		option_error(argv, before, longs);
 		return '?';
 	}
-	return ret;
+	if (ret == 'h')
+		fputs(usage, stdout);
+	else if (ret == 'V')
+		puts("iopf " IOPF_VERSION);
+	else
+		return ret;
+	return 0;
 }
 
 static bool parse(const char *text, __u64 *value, char **end)

@@ -29,11 +29,12 @@ __printf(1, 2) int cli_error(const char *fmt, ...);
 int cli_lib_error(void);
 
 /*
- * getopt_long() with errors in our form: returns the option, -1 at the end, or
- * '?' after an error was printed.
+ * getopt_long() with errors in our form, and -h and -V as all subcommands have
+ * them: returns the option, -1 at the end, 0 after @usage or the version was
+ * printed, or '?' after an error was.
  */
 int cli_getopt(int argc, char **argv, const char *shorts,
-	       const struct option *longs);
+	       const struct option *longs, const char *usage);
 
 /*
  * A number with an optional K, M, G or T. Prints an error that names @option

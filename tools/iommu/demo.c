@@ -77,7 +77,7 @@ static int parse_args(int argc, char **argv, struct demo *d)
 	d->size = 1 << 20;
 	d->groups = 16;
 	d->iova = 1ULL << 32;
-	while ((opt = cli_getopt(argc, argv, "vhV", options)) != -1) {
+	while ((opt = cli_getopt(argc, argv, "vhV", options, usage)) != -1) {
 		switch (opt) {
 		case OPT_SIZE:
 			if (!cli_size("--size", optarg, &d->size))
@@ -98,14 +98,8 @@ static int parse_args(int argc, char **argv, struct demo *d)
 		case 'v':
 			d->verbose = true;
 			break;
-		case 'h':
-			fputs(usage, stdout);
-			return CLI_OK;
-		case 'V':
-			puts("iopf " IOPF_VERSION);
-			return CLI_OK;
 		default:
-			return CLI_ERROR;
+			return opt ? CLI_ERROR : CLI_OK;
 		}
 	}
 	if (optind + 1 < argc)

@@ -686,7 +686,7 @@ int cmd_probe(int argc, char **argv)
 	char release[80];
 	int opt, ret;
 
-	while ((opt = cli_getopt(argc, argv, "hV", options)) != -1) {
+	while ((opt = cli_getopt(argc, argv, "hV", options, usage)) != -1) {
 		switch (opt) {
 		case OPT_TRY:
 			p.try = true;
@@ -697,14 +697,8 @@ int cmd_probe(int argc, char **argv)
 		case OPT_ROOT:
 			iopf_set_root(optarg);
 			break;
-		case 'h':
-			fputs(usage, stdout);
-			return CLI_OK;
-		case 'V':
-			puts("iopf " IOPF_VERSION);
-			return CLI_OK;
 		default:
-			return CLI_ERROR;
+			return opt ? CLI_ERROR : CLI_OK;
 		}
 	}
 	if (p.try && (p.no_try || iopf_root()[0]))

@@ -82,7 +82,7 @@ static int parse_args(int argc, char **argv, struct args *a)
 
 	a->iova = 1ULL << 32;
 	a->prot = IOPF_RW;
-	while ((opt = cli_getopt(argc, argv, "+qhV", options)) != -1) {
+	while ((opt = cli_getopt(argc, argv, "+qhV", options, usage)) != -1) {
 		switch (opt) {
 		case OPT_IOVA:
 			if (!cli_size("--iova", optarg, &a->iova))
@@ -119,14 +119,8 @@ static int parse_args(int argc, char **argv, struct args *a)
 		case 'q':
 			a->quiet = true;
 			break;
-		case 'h':
-			fputs(usage, stdout);
-			return CLI_OK;
-		case 'V':
-			puts("iopf " IOPF_VERSION);
-			return CLI_OK;
 		default:
-			return CLI_ERROR;
+			return opt ? CLI_ERROR : CLI_OK;
 		}
 	}
 	if (a->file && anon)
