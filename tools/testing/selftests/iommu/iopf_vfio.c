@@ -12,6 +12,7 @@
  */
 #include <endian.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
@@ -24,62 +25,12 @@
 
 #include "../kselftest_harness.h"
 
-#include "libiopf.h"
-#include "testdev.h"
+#include "iopf_bench.h"
 
-/* Longer than anything takes, even with all debugging on in an emulator. */
-#define LONG_MS		30000
 #define TEST_SECONDS	300
-
-#define BASE		0x100000000ULL
-#define SPAN		(8 << 20)
-#define SEED		0x600d0000
-#define MAX_DEVICES	8
-
-/* A library call that has to work. */
-#define ASSERT_LIB(call) do { \
-	int __ret = (call); \
-	\
-	ASSERT_EQ(0, __ret) \
-		TH_LOG("%s", iopf_error()); \
-} while (0)
-#define EXPECT_LIB(call) do { \
-	int __ret = (call); \
-	\
-	EXPECT_EQ(0, __ret) \
-		TH_LOG("%s", iopf_error()); \
-} while (0)
-
 #define TEST_IOPF(name) TEST_F_TIMEOUT(iopf, name, TEST_SECONDS)
 
-struct found {
-	unsigned int nr;
-	char bdf[MAX_DEVICES][16];
-};
-
-/* One endpoint with its address space, page table and memory. */
-struct bench {
-	struct iopf_ctx *ctx;
-	struct iopf_dev *dev;
-	struct iopf_queue *queue;
-	struct iopf_backing *backing;
-	struct testdev td;
-	__u32 ioas_id;
-	__u32 hwpt_id;
-	bool shared_queue;
-};
-
 static __u64 page_size;
-
-static int find_endpoint(const struct iopf_pci *pci, void *arg)
-{
-	struct found *found = arg;
-
-	if (testdev_is(pci) && pci->cdev[0] && pci->pri &&
-	    found->nr < MAX_DEVICES)
-		memcpy(found->bdf[found->nr++], pci->bdf, sizeof(pci->bdf));
-	return 0;
-}
 
 /* A device that VFIO has and that cannot do page requests. */
 static int find_without_pri(const struct iopf_pci *pci, void *arg)
@@ -90,278 +41,6 @@ static int find_without_pri(const struct iopf_pci *pci, void *arg)
 		return 0;
 	memcpy(found->bdf[found->nr++], pci->bdf, sizeof(pci->bdf));
 	return 1;
-}
-
-static int bench_attach(struct bench *b)
-{
-	int ret;
-
-	ret = iopf_hwpt_alloc(b->ctx, iopf_dev_id(b->dev), b->ioas_id,
-			      b->queue, &b->hwpt_id);
-	if (ret)
-		return ret;
-	return iopf_dev_attach(b->dev, b->hwpt_id);
-}
-
-/* What is open when this fails goes away with the process. */
-static int bench_open(struct bench *b, struct iopf_ctx *ctx, const char *bdf,
-		      struct iopf_queue *queue)
-{
-	int ret;
-
-	memset(b, 0, sizeof(*b));
-	b->ctx = ctx;
-	b->queue = queue;
-	b->shared_queue = queue;
-	ret = iopf_dev_open(ctx, bdf, &b->dev);
-	if (!ret)
-		ret = iopf_ioas_alloc(ctx, &b->ioas_id);
-	if (!ret && !queue)
-		ret = iopf_queue_open(ctx, &b->queue);
-	if (!ret)
-		ret = bench_attach(b);
-	if (!ret)
-		ret = iopf_backing_anon(ctx, b->ioas_id, BASE, SPAN, IOPF_RW,
-					0, &b->backing);
-	if (!ret)
-		ret = testdev_open(b->dev, &b->td);
-	return ret;
-}
-
-static void bench_close(struct bench *b)
-{
-	testdev_close(&b->td);
-	iopf_dev_close(b->dev);
-	iopf_backing_close(b->backing);
-	if (b->hwpt_id)
-		iopf_destroy(b->ctx, b->hwpt_id);
-	if (!b->shared_queue)
-		iopf_queue_close(b->queue);
-	if (b->ioas_id)
-		iopf_destroy(b->ctx, b->ioas_id);
-	memset(b, 0, sizeof(*b));
-}
-
-/* Start a transfer or whatever the opcode is. */
-static int start(struct bench *b, unsigned int opcode, unsigned int flags,
-		 __u64 iova, __u32 length, unsigned int *slot)
-{
-	struct testdev_op op = {
-		.opcode = opcode,
-		.flags = flags,
-		.iova = iova,
-		.length = length,
-		.data = SEED,
-	};
-
-	return testdev_submit(&b->td, &op, slot);
-}
-
-/* A moment of rest for a loop that has nothing to sleep on. */
-static void rest(void)
-{
-	struct timespec ts = { .tv_nsec = 2000000 };
-
-	nanosleep(&ts, NULL);
-}
-
-/* Wait for the end of a descriptor; nobody serves meanwhile. */
-static int finish(struct bench *b, unsigned int slot, struct testdev_result *r)
-{
-	__u64 end = iopf_now() + LONG_MS * 1000000ULL;
-
-	while (!testdev_done(&b->td, slot, r)) {
-		if (iopf_now() > end)
-			return iopf_err(-ETIMEDOUT,
-					"descriptor %u does not end: status %#x, %u requests open",
-					slot,
-					testdev_reg(&b->td, IOPF_TD_REG_STATUS),
-					testdev_reg(&b->td, IOPF_TD_REG_PRI_OUTSTANDING));
-		rest();
-	}
-	return 0;
-}
-
-/* Wait until a register has a value. */
-static int wait_reg(struct bench *b, unsigned int reg, __u32 value)
-{
-	__u64 end = iopf_now() + LONG_MS * 1000000ULL;
-
-	while (testdev_reg(&b->td, reg) != value) {
-		if (iopf_now() > end)
-			return iopf_err(-ETIMEDOUT,
-					"register %#x stays %#x instead of %#x",
-					reg, testdev_reg(&b->td, reg), value);
-		rest();
-	}
-	return 0;
-}
-
-/* Only what is in the ABI may be in a record. */
-static int check_group(const struct iopf_group *g)
-{
-	const __u32 flags = IOMMU_PGFAULT_FLAGS_PASID_VALID |
-			    IOMMU_PGFAULT_FLAGS_LAST_PAGE;
-	const __u32 perms = IOMMU_PGFAULT_PERM_READ |
-			    IOMMU_PGFAULT_PERM_WRITE |
-			    IOMMU_PGFAULT_PERM_EXEC | IOMMU_PGFAULT_PERM_PRIV;
-	const struct iommu_hwpt_pgfault *rec;
-	unsigned int i;
-	bool last;
-
-	for (i = 0; i < g->nr; i++) {
-		rec = &g->rec[i];
-		last = rec->flags & IOMMU_PGFAULT_FLAGS_LAST_PAGE;
-		if (rec->flags & ~flags)
-			return iopf_err(-EPROTO, "flags %#x", rec->flags);
-		if (last != (i == g->nr - 1))
-			return iopf_err(-EPROTO, "last flag in record %u of %u",
-					i, g->nr);
-		if (rec->perm & ~perms)
-			return iopf_err(-EPROTO, "permissions %#x", rec->perm);
-		if (rec->__reserved || rec->length)
-			return iopf_err(-EPROTO, "reserved %#x, length %#x",
-					rec->__reserved, rec->length);
-		if (rec->cookie != g->cookie || rec->grpid != g->grpid ||
-		    rec->dev_id != g->dev_id)
-			return iopf_err(-EPROTO, "record %u is of another group",
-					i);
-		if (rec->addr & 0xfff)
-			return iopf_err(-EPROTO, "address %#llx", rec->addr);
-		if (!(rec->flags & IOMMU_PGFAULT_FLAGS_PASID_VALID) &&
-		    rec->pasid)
-			return iopf_err(-EPROTO, "PASID %u without its flag",
-					rec->pasid);
-	}
-	return 0;
-}
-
-/* Wait for a group and read it. */
-static int next_group(struct bench *b, struct iopf_group *g)
-{
-	int ret;
-
-	ret = iopf_queue_wait(b->queue, LONG_MS);
-	if (ret < 0)
-		return ret;
-	if (!ret)
-		return iopf_err(-ETIMEDOUT, "no page request came");
-	ret = iopf_queue_read(b->queue, g);
-	if (ret < 0)
-		return ret;
-	if (!ret)
-		return iopf_err(-EPROTO, "poll says readable, read finds nothing");
-	return check_group(g);
-}
-
-/* Answer a group, mapping its pages if there is a backing to serve from. */
-static int serve_group(struct bench *b, struct iopf_group *g)
-{
-	struct iopf_served served;
-	int ret;
-
-	ret = iopf_backing_serve(b->backing, g, &served);
-	if (ret)
-		fprintf(stderr, "# %s\n", iopf_error());
-	return iopf_queue_answer(b->queue, g->cookie, served.code);
-}
-
-/* Serve until a descriptor has ended. */
-static int serve(struct bench *b, unsigned int slot, struct testdev_result *r)
-{
-	__u64 end = iopf_now() + LONG_MS * 1000000ULL;
-	struct iopf_group g;
-	int ret;
-
-	while (!testdev_done(&b->td, slot, r)) {
-		ret = iopf_queue_wait(b->queue, 10);
-		if (ret < 0)
-			return ret;
-		ret = ret ? iopf_queue_read(b->queue, &g) : 0;
-		if (ret > 0) {
-			ret = check_group(&g);
-			if (!ret)
-				ret = serve_group(b, &g);
-			end = iopf_now() + LONG_MS * 1000000ULL;
-		}
-		if (ret < 0)
-			return ret;
-		if (iopf_now() > end)
-			return iopf_err(-ETIMEDOUT,
-					"descriptor %u does not end and asks for nothing",
-					slot);
-	}
-	return 0;
-}
-
-/* A transfer that has to work, and the data after it. */
-static int transfer(struct bench *b, unsigned int opcode, __u64 iova,
-		    __u32 length)
-{
-	void *mem = iopf_backing_ptr(b->backing, iova);
-	struct testdev_result r;
-	unsigned int slot;
-	int ret;
-
-	if (opcode == IOPF_TD_OP_COMPARE)
-		testdev_pattern(mem, length, SEED, 0);
-	ret = start(b, opcode, 0, iova, length, &slot);
-	if (!ret)
-		ret = serve(b, slot, &r);
-	if (ret)
-		return ret;
-	if (r.status != IOPF_TD_ST_OK || r.done != length)
-		return iopf_err(-EIO,
-				"%#llx: %s, error %d, %u of %u bytes, at %#llx",
-				iova, testdev_status(r.status), r.ret, r.done,
-				length, r.fail_addr);
-	if (testdev_pattern_check(mem, length, SEED, 0) != length)
-		return iopf_err(-EIO, "%#llx: the data are wrong", iova);
-	return 0;
-}
-
-/*
- * The endpoint's log: one response for each group it asked for, none for
- * anything else, and nothing open.
- */
-static int check_answers(struct bench *b, int success, int invalid)
-{
-	struct testdev *td = &b->td;
-	__u32 asked = testdev_reg(td, IOPF_TD_REG_CNT_PR_LAST);
-	int ok = testdev_reg(td, IOPF_TD_REG_CNT_RSP_SUCCESS);
-	int bad = testdev_reg(td, IOPF_TD_REG_CNT_RSP_INVALID);
-	__u32 nr = testdev_responses(td);
-	struct testdev_response r;
-	__u32 i;
-	int ret;
-
-	if (testdev_reg(td, IOPF_TD_REG_PRI_OUTSTANDING) ||
-	    testdev_reg(td, IOPF_TD_REG_PRI_GROUPS))
-		return iopf_err(-EIO, "%u requests have no answer",
-				testdev_reg(td, IOPF_TD_REG_PRI_OUTSTANDING));
-	if (testdev_reg(td, IOPF_TD_REG_CNT_RSP_FAILURE))
-		return iopf_err(-EIO, "a Response Failure came");
-	if (testdev_reg(td, IOPF_TD_REG_CNT_RSP_UNMATCHED))
-		return iopf_err(-EIO, "%u answers to no request",
-				testdev_reg(td, IOPF_TD_REG_CNT_RSP_UNMATCHED));
-	if ((__u32)(ok + bad) != asked)
-		return iopf_err(-EIO, "%u groups, %d answers", asked, ok + bad);
-	if (success >= 0 && ok != success)
-		return iopf_err(-EIO, "%d times Success instead of %d", ok,
-				success);
-	if (invalid >= 0 && bad != invalid)
-		return iopf_err(-EIO, "%d times Invalid instead of %d", bad,
-				invalid);
-	for (i = nr > IOPF_TD_RSPLOG_ENTRIES ? nr - IOPF_TD_RSPLOG_ENTRIES : 0;
-	     i < nr; i++) {
-		ret = testdev_response(td, i, &r);
-		if (ret)
-			return ret;
-		if (r.flags & (IOPF_TD_RSP_F_UNMATCHED | IOPF_TD_RSP_F_LATE))
-			return iopf_err(-EIO, "response %u has flags %#x", i,
-					r.flags);
-	}
-	return 0;
 }
 
 FIXTURE(iopf)
@@ -1645,6 +1324,19 @@ TEST_IOPF(below_limit)
 	EXPECT_LIB(check_answers(b, -1, 0));
 }
 
+static int write_file(const char *path, const char *text)
+{
+	int fd, ret = 0;
+
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
 TEST_IOPF(without_pri)
 {
 	struct found found = { 0 };
@@ -1675,17 +1367,71 @@ TEST_IOPF(without_pri)
 	ASSERT_LIB(transfer(&self->b, IOPF_TD_OP_FILL, BASE, 4096));
 }
 
-static int write_file(const char *path, const char *text)
+static void pci_path(char *path, size_t size, const char *bdf, const char *name)
 {
-	int fd, ret = 0;
+	snprintf(path, size, "/sys/bus/pci/devices/%s/%s", bdf, name);
+}
 
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		ret = -errno;
-	close(fd);
-	return ret;
+/* Make a virtual function, which vfio-pci takes as it took the physical one. */
+static int make_vf(const char *pf, char *vf, size_t size)
+{
+	char path[128], link[128];
+	ssize_t len;
+	int ret;
+
+	ret = write_file("/sys/module/vfio_pci/parameters/enable_sriov", "Y");
+	pci_path(path, sizeof(path), pf, "sriov_numvfs");
+	if (!ret)
+		ret = write_file(path, "1");
+	if (ret)
+		return iopf_err(ret, "no VF of %s: %s", pf, strerror(-ret));
+	pci_path(path, sizeof(path), pf, "virtfn0");
+	len = readlink(path, link, sizeof(link) - 1);
+	if (len < 0)
+		return iopf_err(-errno, "%s: %s", path, strerror(errno));
+	link[len] = 0;
+	snprintf(vf, size, "%s", basename(link));
+	return 0;
+}
+
+static int find_pf(const struct iopf_pci *pci, void *arg)
+{
+	struct found *found = arg;
+	char path[128];
+
+	pci_path(path, sizeof(path), pci->bdf, "sriov_numvfs");
+	if (!pci->cdev[0] || !testdev_is(pci) || access(path, W_OK))
+		return 0;
+	memcpy(found->bdf[found->nr++], pci->bdf, sizeof(pci->bdf));
+	return 1;
+}
+
+/*
+ * A virtual function uses the page request interface of its physical function,
+ * which may be somebody else's: no faults for it, all else as ever.
+ */
+TEST_IOPF(virtual_function)
+{
+	struct found found = { 0 };
+	struct iopf_dev *dev;
+	char path[128], vf[16];
+	__u32 hwpt_id;
+
+	iopf_pci_scan(find_pf, &found);
+	if (!found.nr)
+		SKIP(return, "takes an endpoint with virtual functions");
+	ASSERT_LIB(make_vf(found.bdf[0], vf, sizeof(vf)));
+	ASSERT_LIB(iopf_dev_open(self->ctx, vf, &dev));
+	ASSERT_LIB(iopf_hwpt_alloc(self->ctx, iopf_dev_id(dev), self->b.ioas_id,
+				   self->b.queue, &hwpt_id));
+	EXPECT_EQ(-EINVAL, iopf_dev_attach(dev, hwpt_id));
+	EXPECT_LIB(iopf_destroy(self->ctx, hwpt_id));
+	EXPECT_LIB(iopf_dev_attach(dev, self->b.ioas_id));
+	EXPECT_LIB(iopf_dev_detach(dev));
+	iopf_dev_close(dev);
+	pci_path(path, sizeof(path), found.bdf[0], "sriov_numvfs");
+	EXPECT_EQ(0, write_file(path, "0"));
+	ASSERT_LIB(transfer(&self->b, IOPF_TD_OP_FILL, BASE, 4096));
 }
 
 /* An eventfd that VFIO signals when it wants the device back. */

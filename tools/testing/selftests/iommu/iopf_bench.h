@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A test endpoint on VFIO, with what a test does with it again and again.
+ *
+ * Functions that return int return 0 or a negative errno, with iopf_error()
+ * saying what is wrong; ASSERT_LIB() shows that. None depends on timing: a
+ * wait ends with its event, or fails after a long time.
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ */
+#ifndef IOPF_BENCH_H
+#define IOPF_BENCH_H
+
+#include "libiopf.h"
+#include "testdev.h"
+
+/* Longer than anything takes, even with all debugging on in an emulator. */
+#define LONG_MS		30000
+
+#define BASE		0x100000000ULL
+#define SPAN		(8 << 20)
+#define SEED		0x600d0000
+#define MAX_DEVICES	8
+
+/* A library call that has to work. */
+#define ASSERT_LIB(call) do { \
+	int __ret = (call); \
+	\
+	ASSERT_EQ(0, __ret) \
+		TH_LOG("%s", iopf_error()); \
+} while (0)
+#define EXPECT_LIB(call) do { \
+	int __ret = (call); \
+	\
+	EXPECT_EQ(0, __ret) \
+		TH_LOG("%s", iopf_error()); \
+} while (0)
+
+/* What a scan for devices has found. */
+struct found {
+	unsigned int nr;
+	char bdf[MAX_DEVICES][16];
+};
+
+/* One endpoint with its address space, page table and memory. */
+struct bench {
+	struct iopf_ctx *ctx;
+	struct iopf_dev *dev;
+	struct iopf_queue *queue;
+	struct iopf_backing *backing;
+	struct testdev td;
+	__u32 ioas_id;
+	__u32 hwpt_id;
+	bool shared_queue;
+};
+
+/* For iopf_pci_scan(): all test endpoints on VFIO that have PRI. */
+int find_endpoint(const struct iopf_pci *pci, void *arg);
+
+/* A page table with the fault queue, attached. */
+int bench_attach(struct bench *b);
+
+/*
+ * Everything in struct bench, with a queue of its own if @queue is NULL. What
+ * is open when this fails goes away with the process.
+ */
+int bench_open(struct bench *b, struct iopf_ctx *ctx, const char *bdf,
+	       struct iopf_queue *queue);
+void bench_close(struct bench *b);
+
+/* Start a transfer or whatever the opcode is. */
+int start(struct bench *b, unsigned int opcode, unsigned int flags,
+	  __u64 iova, __u32 length, unsigned int *slot);
+
+/* Wait for the end of a descriptor; nobody serves meanwhile. */
+int finish(struct bench *b, unsigned int slot, struct testdev_result *r);
+
+/* Serve until a descriptor has ended. */
+int serve(struct bench *b, unsigned int slot, struct testdev_result *r);
+
+/* A transfer that has to work, and the data after it. */
+int transfer(struct bench *b, unsigned int opcode, __u64 iova, __u32 length);
+
+/* A moment of rest for a loop that has nothing to sleep on. */
+void rest(void);
+
+/* Wait until a register has a value. */
+int wait_reg(struct bench *b, unsigned int reg, __u32 value);
+
+/* Only what is in the ABI may be in a record. */
+int check_group(const struct iopf_group *g);
+
+/* Wait for a group and read it. */
+int next_group(struct bench *b, struct iopf_group *g);
+
+/* Answer a group, mapping its pages if there is a backing to serve from. */
+int serve_group(struct bench *b, struct iopf_group *g);
+
+/*
+ * The endpoint's log: one response for each group it asked for, none for
+ * anything else, and nothing open. @success and @invalid: how many, or -1.
+ */
+int check_answers(struct bench *b, int success, int invalid);
+
+#endif /* IOPF_BENCH_H */
