@@ -163,6 +163,21 @@ class SeriesTool(unittest.TestCase):
         self.assertTrue((self.root / "series/before-6.12.1000/01-a.patch").exists())
         self.assertIn("export back unchanged", self.call("check"))
 
+    def test_variant_follows_its_patch(self):
+        old = self.root / "series/before-6.12.500"
+        old.mkdir()
+        (old / "01-a.patch").write_text((self.root / "series/01-a.patch").read_text())
+        (old / "01-gone.patch").write_text("Subject: gone\n---\n")
+        self.call("apply")
+        tree = self.series.tree
+        git = ["git", "-C", str(tree), "-c", "user.name=x", "-c", "user.email=x@localhost"]
+        for args in (["checkout", "-q", "-b", "more", "refs/tags/base"],
+                     ["commit", "-q", "--allow-empty", "-m", "before it"],
+                     ["cherry-pick", "iopf"]):
+            subprocess.run(git + args, check=True, stdout=subprocess.DEVNULL)
+        self.call("export")
+        self.assertEqual(["02-a.patch"], [p.name for p in old.iterdir()])
+
     def test_mails(self):
         (self.root / "series/cover").write_text("All of it\n\nWhy.\n")
         self.call("mbox", output=str(self.root / "mbox"))
