@@ -15,6 +15,7 @@
 #include "hw/pci/pci.h"
 #include "hw/pci/pci_bus.h"
 #include "intel_iommu_ats.h"
+#include "intel_iommu_translate.h"
 #include "trace.h"
 
 void vtd_get_iotlb_info(void *opaque, uint8_t *addr_width,
@@ -22,7 +23,7 @@ void vtd_get_iotlb_info(void *opaque, uint8_t *addr_width,
 {
     IntelIOMMUState *s = opaque;
 
-    *addr_width = s->aw_bits;
+    *addr_width = s->cap & VTD_CAP_FL5LP ? VTD_FS5LP_ADDR_WIDTH : s->aw_bits;
     *min_page_size = VTD_PAGE_SIZE;
 }
 
@@ -81,13 +82,23 @@ void vtd_report_unsupported_pasid(IntelIOMMUState *s, PCIBus *bus, int devfn,
 {
     /* Only to name the requester: there is no address space for that PASID */
     g_autofree VTDAddressSpace *as = g_new0(VTDAddressSpace, 1);
+    VTDTables t;
+    int ret;
 
+    if (!s->dmar_enabled) {
+        return;
+    }
     as->bus = bus;
     as->devfn = devfn;
     as->pasid = pasid;
     as->iommu_state = s;
-    vtd_report_request_fault(as, kind, want, addr, VTD_FR_SM_PASID_LIMIT,
-                             false);
+    QEMU_LOCK_GUARD(&s->iommu_lock);
+    ret = vtd_lookup_tables(as, kind, &t);
+    if (!ret || -ret >= VTD_FR_PASID_DIR_ACCESS_ERR) {
+        /* The context entry lets it pass, and there the tables end */
+        ret = -VTD_FR_SM_PASID_LIMIT;
+    }
+    vtd_report_request_fault(as, kind, want, addr, -ret, t.fpd);
 }
 
 typedef struct VTDATSRequest {

@@ -9,7 +9,7 @@
 #ifndef HW_I386_INTEL_IOMMU_ATS_H
 #define HW_I386_INTEL_IOMMU_ATS_H
 
-#include "intel_iommu_walk.h"
+#include "intel_iommu_tables.h"
 
 /* Indexes of the IOMMU memory regions */
 enum {
@@ -37,6 +37,7 @@ ssize_t vtd_ats_request_translation(PCIBus *bus, void *opaque, int devfn,
 /* Whether the IOMMU has that many PASIDs; true for PCI_NO_PASID */
 bool vtd_pasid_is_supported(IntelIOMMUState *s, uint32_t pasid);
 
+/* Record the fault of a request with a PASID that the IOMMU does not have */
 void vtd_report_unsupported_pasid(IntelIOMMUState *s, PCIBus *bus, int devfn,
                                   uint32_t pasid, VTDRequestKind kind,
                                   IOMMUAccessFlags want, hwaddr addr);

@@ -180,10 +180,11 @@ int iopf_pasid_use(IOPFTestDev *s, uint32_t pasid)
     return ret;
 }
 
-static uint16_t iopf_force_bit(IOPFTestDev *s, uint32_t knob, uint16_t cap,
-                               unsigned offset, uint16_t bit)
+static uint16_t iopf_force_bit(IOPFTestDev *s, IOPFTestDev *owner,
+                               uint32_t knob, uint16_t cap, unsigned offset,
+                               uint16_t bit)
 {
-    uint8_t *config = PCI_DEVICE(s)->config;
+    uint8_t *config = PCI_DEVICE(owner)->config;
 
     if (!cap || !(s->hostile & knob) ||
         (pci_get_word(config + cap + offset) & bit)) {
@@ -193,36 +194,39 @@ static uint16_t iopf_force_bit(IOPFTestDev *s, uint32_t knob, uint16_t cap,
     return bit;
 }
 
-static void iopf_restore_bit(IOPFTestDev *s, uint16_t cap, unsigned offset,
-                             uint16_t bit)
+static void iopf_restore_bit(IOPFTestDev *owner, uint16_t cap,
+                             unsigned offset, uint16_t bit)
 {
     /* A device that was unplugged by the call has no registers any more */
-    if (bit && !s->dying) {
-        pci_word_test_and_clear_mask(PCI_DEVICE(s)->config + cap + offset,
+    if (bit && !owner->dying) {
+        pci_word_test_and_clear_mask(PCI_DEVICE(owner)->config + cap + offset,
                                      bit);
     }
 }
 
 void iopf_force_enables(IOPFTestDev *s, IOPFForced *saved)
 {
-    PCIExpressDevice *exp = &PCI_DEVICE(s)->exp;
+    IOPFTestDev *pf = iopf_pf(s);
+    PCIExpressDevice *exp = &PCI_DEVICE(pf)->exp;
 
-    saved->ats = iopf_force_bit(s, IOPF_TD_HOSTILE_FORCE_ATS, exp->ats_cap,
-                                PCI_ATS_CTRL, PCI_ATS_CTRL_ENABLE);
-    saved->pri = iopf_force_bit(s, IOPF_TD_HOSTILE_FORCE_PRI, exp->pri_cap,
+    saved->ats = iopf_force_bit(s, s, IOPF_TD_HOSTILE_FORCE_ATS,
+                                PCI_DEVICE(s)->exp.ats_cap, PCI_ATS_CTRL,
+                                PCI_ATS_CTRL_ENABLE);
+    saved->pri = iopf_force_bit(s, pf, IOPF_TD_HOSTILE_FORCE_PRI, exp->pri_cap,
                                 PCI_PRI_CTRL, PCI_PRI_CTRL_ENABLE);
-    saved->pasid = iopf_force_bit(s, IOPF_TD_HOSTILE_FORCE_PASID,
+    saved->pasid = iopf_force_bit(s, pf, IOPF_TD_HOSTILE_FORCE_PASID,
                                   exp->pasid_cap, PCI_PASID_CTRL,
                                   PCI_PASID_CTRL_ENABLE);
 }
 
 void iopf_restore_enables(IOPFTestDev *s, const IOPFForced *saved)
 {
-    PCIExpressDevice *exp = &PCI_DEVICE(s)->exp;
+    IOPFTestDev *pf = iopf_pf(s);
+    PCIExpressDevice *exp = &PCI_DEVICE(pf)->exp;
 
-    iopf_restore_bit(s, exp->ats_cap, PCI_ATS_CTRL, saved->ats);
-    iopf_restore_bit(s, exp->pri_cap, PCI_PRI_CTRL, saved->pri);
-    iopf_restore_bit(s, exp->pasid_cap, PCI_PASID_CTRL, saved->pasid);
+    iopf_restore_bit(s, PCI_DEVICE(s)->exp.ats_cap, PCI_ATS_CTRL, saved->ats);
+    iopf_restore_bit(pf, exp->pri_cap, PCI_PRI_CTRL, saved->pri);
+    iopf_restore_bit(pf, exp->pasid_cap, PCI_PASID_CTRL, saved->pasid);
 }
 
 bool iopf_ats_live(IOPFTestDev *s)

@@ -614,7 +614,7 @@ static void iopf_ctx_wait_credit(IOPFTestDev *s, IOPFContext *ctx, int why)
         ctx->state = IOPF_CTX_CREDIT;
         ctx->deadline = iopf_wait_deadline(s);
     }
-    ctx->credit_seq = s->credit_seq;
+    ctx->credit_seq = iopf_pf(s)->credit_seq;
 }
 
 /* Keep the first @pages set bits */
@@ -1142,7 +1142,7 @@ static bool iopf_ctx_runnable(IOPFTestDev *s, const IOPFContext *ctx)
     case IOPF_CTX_REQUEST:
         return !iopf_ctx_held(s, ctx);
     case IOPF_CTX_CREDIT:
-        return ctx->credit_seq != s->credit_seq;
+        return ctx->credit_seq != iopf_pf(s)->credit_seq;
     case IOPF_CTX_FENCE:
         return !s->nr_groups[IOPF_GROUP_SENT];
     default:

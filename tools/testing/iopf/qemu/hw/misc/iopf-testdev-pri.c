@@ -31,9 +31,9 @@ static void iopf_requests_done(IOPFTestDev *s, uint32_t n)
 
 static void iopf_group_unpromise(IOPFTestDev *s, IOPFGroup *g)
 {
-    s->promised -= g->promised;
+    iopf_pf(s)->promised -= g->promised;
     g->promised = 0;
-    s->credit_seq++;
+    iopf_credits_changed(s);
 }
 
 static void iopf_group_free(IOPFTestDev *s, IOPFGroup *g)
@@ -67,20 +67,21 @@ static void iopf_log_response(IOPFTestDev *s, const IOPFGroup *g,
 
 bool iopf_pri_halted(IOPFTestDev *s)
 {
-    return s->pri_failed && !(s->hostile & IOPF_TD_HOSTILE_IGNORE_RF);
+    return iopf_pf(s)->pri_failed && !(s->hostile & IOPF_TD_HOSTILE_IGNORE_RF);
 }
 
 uint32_t iopf_credits(IOPFTestDev *s)
 {
     PCIDevice *pci_dev = PCI_DEVICE(s);
+    const IOPFTestDev *pf = iopf_pf(s);
     uint32_t credits;
 
-    if (!s->pri || !pcie_pri_enabled(pci_dev) || s->pri_failed ||
+    if (!s->pri || !pcie_pri_enabled(pci_dev) || pf->pri_failed ||
         (s->hostile & IOPF_TD_HOSTILE_IGNORE_ALLOC)) {
         return UINT32_MAX;
     }
     credits = pcie_pri_get_credits(pci_dev);
-    return credits > s->promised ? credits - s->promised : 0;
+    return credits > pf->promised ? credits - pf->promised : 0;
 }
 
 /* The most credits there can be */
@@ -187,7 +188,7 @@ int iopf_group_begin(IOPFTestDev *s, uint32_t pasid, int prgi, hwaddr addr,
     }
     if (credits != UINT32_MAX) {
         g->promised += *pages;
-        s->promised += *pages;
+        iopf_pf(s)->promised += *pages;
     }
     return g - s->groups;
 }
@@ -204,7 +205,7 @@ bool iopf_group_extend(IOPFTestDev *s, unsigned group)
         return false;
     }
     g->promised++;
-    s->promised++;
+    iopf_pf(s)->promised++;
     return true;
 }
 
@@ -244,7 +245,7 @@ int iopf_group_send(IOPFTestDev *s, unsigned group, bool priv, bool exec,
 
     if (g->promised) {
         g->promised--;
-        s->promised--;
+        iopf_pf(s)->promised--;
     }
     g->requests++;
     if (s->pri) {
@@ -262,7 +263,7 @@ int iopf_group_send(IOPFTestDev *s, unsigned group, bool priv, bool exec,
     if (ret && g->generation == generation && g->requests) {
         g->requests--;
         iopf_requests_done(s, 1);
-        s->credit_seq++;
+        iopf_credits_changed(s);
         if (g->state == IOPF_GROUP_SENT) {
             iopf_group_set_state(s, g, IOPF_GROUP_OPEN);
         }
@@ -561,13 +562,10 @@ static IOPFGroup *iopf_group_match(IOPFTestDev *s, uint32_t pasid,
     return best;
 }
 
-/* A Response Failure ends everything until PRI is enabled anew */
-static void iopf_pri_fail(IOPFTestDev *s)
+static void iopf_groups_fail(IOPFTestDev *s)
 {
     int i;
 
-    pcie_pri_response_failure(PCI_DEVICE(s));
-    s->pri_failed = true;
     for (i = 0; i < IOPF_TD_GROUPS_MAX; i++) {
         IOPFGroup *g = &s->groups[i];
         uint32_t generation = g->generation;
@@ -580,8 +578,21 @@ static void iopf_pri_fail(IOPFTestDev *s)
         iopf_group_abandon(s, i);
         iopf_engine_group_failed(s, i, generation, IOPF_TD_ST_RSP_FAILURE);
     }
-    s->credit_seq++;
     iopf_raise(s, IOPF_TD_IRQ_PRI_ERROR);
+}
+
+/* A Response Failure ends everything until PRI is enabled anew */
+static void iopf_pri_fail(IOPFTestDev *s)
+{
+    IOPFTestDev *f;
+    unsigned n;
+
+    pcie_pri_response_failure(PCI_DEVICE(s));
+    iopf_pf(s)->pri_failed = true;
+    for (n = 0; (f = iopf_function(s, n)); n++) {
+        iopf_groups_fail(f);
+    }
+    iopf_credits_changed(s);
 }
 
 void iopf_pri_notify(IOMMUPRINotifier *n, IOMMUPRIResponse *response)
@@ -662,7 +673,7 @@ void iopf_storm_start(IOPFTestDev *s)
 bool iopf_storm_runnable(IOPFTestDev *s)
 {
     return s->storm.active &&
-           (!s->storm.blocked || s->storm.credit_seq != s->credit_seq);
+           (!s->storm.blocked || s->storm.credit_seq != iopf_pf(s)->credit_seq);
 }
 
 /* No credit or group: wait, or leave the request out */
@@ -680,7 +691,7 @@ static void iopf_storm_block(IOPFTestDev *s, int why)
         st->deadline = iopf_wait_deadline(s);
     }
     st->blocked = true;
-    st->credit_seq = s->credit_seq;
+    st->credit_seq = iopf_pf(s)->credit_seq;
 }
 
 static bool iopf_storm_have_group(IOPFTestDev *s, hwaddr addr)

@@ -193,7 +193,7 @@ static void iopf_reset_registers(IOPFTestDev *s)
     s->storm.stride = IOPF_PAGE_SIZE;
     s->storm.group_size = 1;
     s->storm.group_none = true;
-    s->credit_seq++;
+    iopf_pf(s)->credit_seq++;
 }
 
 static void iopf_clear_statistics(IOPFTestDev *s)
@@ -226,7 +226,9 @@ static void iopf_device_reset(DeviceState *dev)
     iopf_engine_reset(s);
     iopf_reset_registers(s);
     iopf_groups_drop_all(s);
-    s->pri_failed = false;
+    if (!pci_is_vf(PCI_DEVICE(s))) {
+        s->pri_failed = false;
+    }
     iopf_pasids_forget(s, true);
     pcie_ats_pasid_pri_reset(PCI_DEVICE(s));
     iopf_clear_statistics(s);
@@ -247,6 +249,7 @@ static uint32_t iopf_read_caps(IOPFTestDev *s)
     caps |= s->pri ? IOPF_TD_CAPS_PRI : 0;
     caps |= s->pasid_width ? IOPF_TD_CAPS_PASID : 0;
     caps |= s->rsp_pasid ? IOPF_TD_CAPS_RSP_PASID : 0;
+    caps |= pci_is_vf(PCI_DEVICE(s)) ? IOPF_TD_CAPS_VF : 0;
     caps |= s->pasid_width << IOPF_TD_CAPS_PASID_WIDTH_SHIFT;
     caps |= s->atc_entries << IOPF_TD_CAPS_ATC_ENTRIES_SHIFT;
     return caps;
@@ -260,8 +263,7 @@ static uint32_t iopf_read_live(IOPFTestDev *s)
     live |= pci_is_master(pci_dev) ? IOPF_TD_LIVE_BUS_MASTER : 0;
     if (s->ats) {
         live |= pcie_ats_enabled(pci_dev) ? IOPF_TD_LIVE_ATS : 0;
-        live |= (pci_get_word(pci_dev->config + pci_dev->exp.ats_cap +
-                              PCI_ATS_CTRL) & PCI_ATS_CTRL_STU_MASK)
+        live |= (ctz64(pcie_ats_get_stu(pci_dev)) - PCI_ATS_MIN_STU)
                 << IOPF_TD_LIVE_STU_SHIFT;
     }
     if (s->pri) {
@@ -283,7 +285,7 @@ static uint32_t iopf_read_status(IOPFTestDev *s)
 
     status |= s->error_stop ? IOPF_TD_STATUS_ERROR_STOP : 0;
     status |= s->storm.active ? IOPF_TD_STATUS_STORM : 0;
-    status |= s->pri_failed ? IOPF_TD_STATUS_PRI_FAILED : 0;
+    status |= iopf_pf(s)->pri_failed ? IOPF_TD_STATUS_PRI_FAILED : 0;
     return status;
 }
 
@@ -588,7 +590,7 @@ static void iopf_write_pri(IOPFTestDev *s, hwaddr addr, uint32_t val)
                              IOPF_TD_PRI_CTRL_ALWAYS |
                              IOPF_TD_PRI_CTRL_WRITE_ONLY |
                              IOPF_TD_PRI_CTRL_NO_CREDIT_WAIT);
-        s->credit_seq++;
+        iopf_credits_changed(s);
         break;
     case IOPF_TD_REG_PRI_GROUP_MAX:
         s->pri_group_max = MIN(MAX(val, 1), IOPF_TD_GROUP_PAGES_MAX);
@@ -631,7 +633,7 @@ static void iopf_write_storm(IOPFTestDev *s, hwaddr addr, uint32_t val)
         s->storm.count = val;
         break;
     case IOPF_TD_REG_STORM_FLAGS:
-        s->storm.flags = val;
+        s->storm.flags = val & IOPF_TD_STORM_F_ALL;
         break;
     case IOPF_TD_REG_STORM_PASID:
         s->storm.pasid = val;
@@ -666,7 +668,7 @@ static void iopf_regs_write(void *opaque, hwaddr addr, uint64_t val,
         break;
     case IOPF_TD_REG_HOSTILE:
         s->hostile = val & IOPF_TD_HOSTILE_ALL;
-        s->credit_seq++;
+        iopf_credits_changed(s);
         break;
     default:
         qemu_log_mask(LOG_GUEST_ERROR,
@@ -696,33 +698,45 @@ static const MemoryRegionOps iopf_regs_ops = {
 
 static void iopf_pri_forget(PCIDevice *pci_dev)
 {
-    IOPFTestDev *s = IOPF_TESTDEV(pci_dev);
+    IOPFTestDev *s = IOPF_TESTDEV(pci_dev), *f;
+    unsigned n;
 
     s->pri_failed = false;
-    iopf_groups_drop_all(s);
+    for (n = 0; (f = iopf_function(s, n)); n++) {
+        iopf_groups_drop_all(f);
+    }
+}
+
+/* What was enabled in the PF, for every function */
+static void iopf_shared_config_changed(IOPFTestDev *s, bool pri, bool pasid)
+{
+    PCIDevice *pci_dev = PCI_DEVICE(s);
+    IOPFTestDev *f;
+    unsigned n;
+
+    if (!pri && pcie_pri_enabled(pci_dev)) {
+        iopf_pf(s)->pri_failed = false;
+    }
+    for (n = 0; (f = iopf_function(s, n)); n++) {
+        if (pri && !pcie_pri_enabled(pci_dev)) {
+            iopf_groups_drop_open(f);
+        }
+        if (pasid && !pcie_pasid_enabled(pci_dev)) {
+            iopf_pasids_forget(f, false);
+            iopf_groups_drop_pasids(f);
+        }
+    }
 }
 
 static void iopf_config_changed(IOPFTestDev *s, bool ats, bool pri,
                                 bool pasid)
 {
-    PCIDevice *pci_dev = PCI_DEVICE(s);
-
-    if (ats && !pcie_ats_enabled(pci_dev) &&
+    if (ats && !pcie_ats_enabled(PCI_DEVICE(s)) &&
         !(s->hostile & IOPF_TD_HOSTILE_KEEP_ATC)) {
         iopf_atc_flush(s);
     }
-    if (pri && !pcie_pri_enabled(pci_dev)) {
-        iopf_groups_drop_open(s);
-    }
-    if (!pri && pcie_pri_enabled(pci_dev)) {
-        s->pri_failed = false;
-    }
-    if (pasid && !pcie_pasid_enabled(pci_dev)) {
-        iopf_pasids_forget(s, false);
-        iopf_groups_drop_pasids(s);
-    }
-    s->credit_seq++;
-    iopf_kick(s);
+    iopf_shared_config_changed(s, pri, pasid);
+    iopf_credits_changed(s);
 }
 
 static void iopf_config_write(PCIDevice *pci_dev, uint32_t addr, uint32_t val,
@@ -772,17 +786,39 @@ static bool iopf_check_properties(IOPFTestDev *s, Error **errp)
                    "and 256 MiB");
         return false;
     }
+    if (s->sriov_vfs > IOPF_TD_VFS_MAX) {
+        error_setg(errp, "'sriov-vfs' must be at most %d", IOPF_TD_VFS_MAX);
+        return false;
+    }
     return true;
 }
 
-static bool iopf_add_capabilities(IOPFTestDev *s, Error **errp)
+/* Of a PF; a VF uses them, too.  Returns: offset of what comes next */
+static uint16_t iopf_add_shared_capabilities(IOPFTestDev *s, uint16_t offset)
+{
+    PCIDevice *pci_dev = PCI_DEVICE(s);
+
+    if (s->pri) {
+        pcie_pri_init(pci_dev, offset, s->pri_capacity, s->rsp_pasid);
+        pcie_pri_set_forget_handler(pci_dev, iopf_pri_forget);
+        offset += PCI_EXT_CAP_PRI_SIZEOF;
+    }
+    if (s->pasid_width) {
+        pcie_pasid_init(pci_dev, offset, s->pasid_width, true, true);
+        offset += PCI_EXT_CAP_PASID_SIZEOF;
+    }
+    return offset;
+}
+
+/* Returns: offset of what comes next, 0 on failure */
+static uint16_t iopf_add_capabilities(IOPFTestDev *s, Error **errp)
 {
     PCIDevice *pci_dev = PCI_DEVICE(s);
     uint16_t offset = PCI_CONFIG_SPACE_SIZE;
 
     if (pcie_endpoint_cap_init(pci_dev, 0) < 0) {
         error_setg(errp, "failed to add the PCI Express capability");
-        return false;
+        return 0;
     }
     if (s->flr) {
         pcie_cap_flr_init(pci_dev);
@@ -791,7 +827,7 @@ static bool iopf_add_capabilities(IOPFTestDev *s, Error **errp)
     if (s->aer) {
         if (pcie_aer_init(pci_dev, PCI_ERR_VER, offset, PCI_ERR_SIZEOF,
                           errp) < 0) {
-            return false;
+            return 0;
         }
         offset += PCI_ERR_SIZEOF;
     }
@@ -804,15 +840,8 @@ static bool iopf_add_capabilities(IOPFTestDev *s, Error **errp)
         }
         offset += PCI_EXT_CAP_ATS_SIZEOF;
     }
-    if (s->pri) {
-        pcie_pri_init(pci_dev, offset, s->pri_capacity, s->rsp_pasid);
-        pcie_pri_set_forget_handler(pci_dev, iopf_pri_forget);
-        offset += PCI_EXT_CAP_PRI_SIZEOF;
-    }
-    if (s->pasid_width) {
-        pcie_pasid_init(pci_dev, offset, s->pasid_width, true, true);
-    }
-    return true;
+    return pci_is_vf(pci_dev) ? offset
+                              : iopf_add_shared_capabilities(s, offset);
 }
 
 /* The cache fits any IOMMU; one that is known to be there says how wide */
@@ -833,61 +862,12 @@ static ATC *iopf_create_atc(IOPFTestDev *s)
     return atc ? atc : atc_new(IOPF_PAGE_SIZE, 57, s->atc_entries);
 }
 
-static void iopf_realize(PCIDevice *pci_dev, Error **errp)
-{
-    IOPFTestDev *s = IOPF_TESTDEV(pci_dev);
-
-    if (!iopf_check_properties(s, errp) ||
-        !memory_region_init_ram(&s->ram, OBJECT(s), "iopf-testdev-ram",
-                                s->ram_size, errp)) {
-        return;
-    }
-    s->ram_ptr = memory_region_get_ram_ptr(&s->ram);
-    memory_region_init_io(&s->regs, OBJECT(s), &iopf_regs_ops, s,
-                          "iopf-testdev-regs", IOPF_TD_REGS_SIZE);
-    pci_register_bar(pci_dev, IOPF_TD_BAR_REGS,
-                     PCI_BASE_ADDRESS_SPACE_MEMORY |
-                     PCI_BASE_ADDRESS_MEM_TYPE_64, &s->regs);
-    pci_register_bar(pci_dev, IOPF_TD_BAR_RAM,
-                     PCI_BASE_ADDRESS_SPACE_MEMORY |
-                     PCI_BASE_ADDRESS_MEM_TYPE_64 |
-                     PCI_BASE_ADDRESS_MEM_PREFETCH, &s->ram);
-
-    if (!iopf_add_capabilities(s, errp)) {
-        goto fail_caps;
-    }
-    if (msix_init_exclusive_bar(pci_dev, IOPF_TD_VECTORS, IOPF_TD_BAR_MSIX,
-                                errp)) {
-        goto fail_msix;
-    }
-    for (int i = 0; i < IOPF_TD_VECTORS; i++) {
-        msix_vector_use(pci_dev, i);
-    }
-
-    s->atc = iopf_create_atc(s);
-    s->nr_groups[IOPF_GROUP_FREE] = IOPF_TD_GROUPS_MAX;
-    s->timer = timer_new_ns(QEMU_CLOCK_VIRTUAL, iopf_timer, s);
-    s->bh = qemu_bh_new_guarded(iopf_bh, s,
-                                &DEVICE(s)->mem_reentrancy_guard);
-    s->dying = false;
-    iopf_reset_registers(s);
-    return;
-
-fail_msix:
-    if (s->aer) {
-        pcie_aer_exit(pci_dev);
-    }
-fail_caps:
-    if (pci_dev->exp.exp_cap) {
-        pcie_cap_exit(pci_dev);
-    }
-}
-
 static void iopf_exit(PCIDevice *pci_dev)
 {
     IOPFTestDev *s = IOPF_TESTDEV(pci_dev);
 
     s->dying = true;
+    iopf_vfs_destroy(s);
     iopf_engine_reset(s);
     iopf_reset_registers(s);
     iopf_groups_drop_all(s);
@@ -905,6 +885,64 @@ static void iopf_exit(PCIDevice *pci_dev)
     pcie_cap_exit(pci_dev);
 }
 
+static void iopf_realize(PCIDevice *pci_dev, Error **errp)
+{
+    IOPFTestDev *s = IOPF_TESTDEV(pci_dev);
+    uint16_t offset;
+
+    if (pci_is_vf(pci_dev)) {
+        iopf_vf_init(s);
+    }
+    if (!iopf_check_properties(s, errp) ||
+        !memory_region_init_ram(&s->ram, OBJECT(s), "iopf-testdev-ram",
+                                s->ram_size, errp)) {
+        return;
+    }
+    s->ram_ptr = memory_region_get_ram_ptr(&s->ram);
+    memory_region_init_io(&s->regs, OBJECT(s), &iopf_regs_ops, s,
+                          "iopf-testdev-regs", IOPF_TD_REGS_SIZE);
+    pci_register_bar(pci_dev, IOPF_TD_BAR_REGS,
+                     PCI_BASE_ADDRESS_SPACE_MEMORY |
+                     PCI_BASE_ADDRESS_MEM_TYPE_64, &s->regs);
+    pci_register_bar(pci_dev, IOPF_TD_BAR_RAM,
+                     PCI_BASE_ADDRESS_SPACE_MEMORY |
+                     PCI_BASE_ADDRESS_MEM_TYPE_64 |
+                     PCI_BASE_ADDRESS_MEM_PREFETCH, &s->ram);
+
+    offset = iopf_add_capabilities(s, errp);
+    if (!offset) {
+        goto fail_caps;
+    }
+    if (msix_init_exclusive_bar(pci_dev, IOPF_TD_VECTORS, IOPF_TD_BAR_MSIX,
+                                errp)) {
+        goto fail_msix;
+    }
+    for (int i = 0; i < IOPF_TD_VECTORS; i++) {
+        msix_vector_use(pci_dev, i);
+    }
+
+    s->atc = iopf_create_atc(s);
+    s->nr_groups[IOPF_GROUP_FREE] = IOPF_TD_GROUPS_MAX;
+    s->timer = timer_new_ns(QEMU_CLOCK_VIRTUAL, iopf_timer, s);
+    s->bh = qemu_bh_new_guarded(iopf_bh, s,
+                                &DEVICE(s)->mem_reentrancy_guard);
+    s->dying = false;
+    iopf_reset_registers(s);
+    if (s->sriov_vfs && !iopf_vfs_create(s, offset, errp)) {
+        iopf_exit(pci_dev);
+    }
+    return;
+
+fail_msix:
+    if (s->aer) {
+        pcie_aer_exit(pci_dev);
+    }
+fail_caps:
+    if (pci_dev->exp.exp_cap) {
+        pcie_cap_exit(pci_dev);
+    }
+}
+
 static const Property iopf_properties[] = {
     DEFINE_PROP_BOOL("ats", IOPFTestDev, ats, true),
     DEFINE_PROP_BOOL("pri", IOPFTestDev, pri, true),
@@ -918,6 +956,7 @@ static const Property iopf_properties[] = {
     DEFINE_PROP_SIZE("ram-size", IOPFTestDev, ram_size, 4 * MiB),
     DEFINE_PROP_BOOL("aer", IOPFTestDev, aer, false),
     DEFINE_PROP_BOOL("flr", IOPFTestDev, flr, true),
+    DEFINE_PROP_UINT16("sriov-vfs", IOPFTestDev, sriov_vfs, 0),
 };
 
 static const VMStateDescription iopf_vmstate = {

@@ -167,6 +167,7 @@ struct IOPFTestDev {
     uint64_t ram_size;
     bool aer;
     bool flr;
+    uint16_t sriov_vfs;
 
     MemoryRegion regs;
     MemoryRegion ram;
@@ -220,9 +221,15 @@ struct IOPFTestDev {
     IOPFGroup groups[IOPF_TD_GROUPS_MAX];
     uint16_t prgi_refs[IOPF_TD_GROUPS_MAX];     /* groups by index */
     uint32_t nr_groups[IOPF_GROUP_STALE + 1];   /* groups by state */
+    /* In the PF, for all functions: see iopf_pf() */
     uint32_t promised;          /* of all groups */
     uint32_t credit_seq;        /* changes when credits may be had again */
     bool pri_failed;            /* a Response Failure came in */
+    unsigned nr_vfs;            /* none while they are made and destroyed */
+
+    /* In a VF */
+    IOPFTestDev *pf_held;
+
     IOPFStorm storm;
 
     IOPFPasid no_pasid;
@@ -349,6 +356,20 @@ bool iopf_storm_runnable(IOPFTestDev *s);
 void iopf_storm_step(IOPFTestDev *s);
 void iopf_storm_start(IOPFTestDev *s);
 void iopf_storm_end(IOPFTestDev *s);
+
+/* iopf-testdev-vf.c */
+
+/* The physical function of a function */
+IOPFTestDev *iopf_pf(IOPFTestDev *s);
+/* PF and VFs of a function, by number from 0 on; NULL after the last one */
+IOPFTestDev *iopf_function(IOPFTestDev *s, unsigned n);
+/* There may be credits again: whoever waits for them shall try */
+void iopf_credits_changed(IOPFTestDev *s);
+/* Give a VF the properties of its PF */
+void iopf_vf_init(IOPFTestDev *s);
+/* Add the SR-IOV capability of a PF, and its VFs */
+bool iopf_vfs_create(IOPFTestDev *s, uint16_t offset, Error **errp);
+void iopf_vfs_destroy(IOPFTestDev *s);
 
 /* iopf-testdev-ats.c */
 

@@ -233,7 +233,8 @@ static void pcie_ats_pasid_pri_update_locks(PCIDevice *dev)
 
     if (exp->ats_cap) {
         ctrl = PCI_ATS_CTRL_ENABLE;
-        if (!pcie_ats_enabled(dev)) {
+        /* The STU of a VF is that of its PF, the field is 0 */
+        if (!pcie_ats_enabled(dev) && !pci_is_vf(dev)) {
             ctrl |= PCI_ATS_CTRL_STU_MASK;
         }
         pci_set_word(dev->wmask + exp->ats_cap + PCI_ATS_CTRL, ctrl);

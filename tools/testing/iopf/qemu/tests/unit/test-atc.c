@@ -779,9 +779,12 @@ static void random_invalidate(GRand *rand, ATC *atc, Model *m)
     }
 }
 
+/* Always the same, unless IOPF_FUZZ_SEED in the environment is another seed */
 static void test_random(void)
 {
-    g_autoptr(GRand) rand = g_rand_new_with_seed(0x10bf);
+    const char *seed = g_getenv("IOPF_FUZZ_SEED");
+    g_autoptr(GRand) rand =
+        g_rand_new_with_seed(seed ? g_ascii_strtoull(seed, NULL, 0) : 0x10bf);
     Model m = { .capacity = 100 };
     ATC *atc = atc_new(K4, 48, m.capacity);
     uint32_t pasid;

@@ -37,6 +37,7 @@
 #define IOPF_TD_GROUPS_MAX              512     /* page request groups known */
 #define IOPF_TD_GROUP_PAGES_MAX         512     /* requests in one group */
 #define IOPF_TD_PASIDS_MAX              64      /* PASIDs known at a time */
+#define IOPF_TD_VFS_MAX                 7       /* virtual functions */
 #define IOPF_TD_INVLOG_ENTRIES          2048
 #define IOPF_TD_RSPLOG_ENTRIES          4096
 #define IOPF_TD_LOG_ENTRY_SIZE          32      /* bytes, both logs */
@@ -57,6 +58,7 @@
 #define   IOPF_TD_CAPS_PRI              0x00000002
 #define   IOPF_TD_CAPS_PASID            0x00000004
 #define   IOPF_TD_CAPS_RSP_PASID        0x00000008 /* responses carry PASID */
+#define   IOPF_TD_CAPS_VF               0x00000010 /* a virtual function */
 #define   IOPF_TD_CAPS_PASID_WIDTH      0x0000ff00 /* bits */
 #define   IOPF_TD_CAPS_PASID_WIDTH_SHIFT 8
 #define   IOPF_TD_CAPS_ATC_ENTRIES      0xffff0000 /* capacity of the ATC */
@@ -201,6 +203,7 @@
 #define   IOPF_TD_STORM_F_STOP          0x00000010 /* end at a refusal */
 /* for lack of allocation or group indices: drop and count, do not wait */
 #define   IOPF_TD_STORM_F_NO_WAIT       0x00000020
+#define   IOPF_TD_STORM_F_ALL           0x0000003f
 #define IOPF_TD_REG_STORM_PASID         0x0b4   /* RW */
 #define IOPF_TD_REG_STORM_GO            0x0b8   /* WO: any value starts it */
 /* RW: requests per group, 1..2^32-1, 0 all in one; reset 1 */

@@ -1,0 +1,79 @@
+/*
+ * Intel IOMMU (VT-d): tables that decide about a request, up to its PASID entry
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef HW_I386_INTEL_IOMMU_TABLES_H
+#define HW_I386_INTEL_IOMMU_TABLES_H
+
+#include "intel_iommu_internal.h"
+
+/* Levels of the tables that a PASID table entry points to */
+#define VTD_PE_FS_LEVELS(pe) (4 + extract64((pe)->val[2], 2, 2))
+#define VTD_PE_SS_LEVELS(pe) (2 + extract64((pe)->val[0], 2, 3))
+
+/* What a request wants from the IOMMU */
+typedef enum VTDRequestKind {
+    VTD_REQ_UNTRANSLATED,
+    VTD_REQ_TRANSLATION,    /* ATS translation request */
+    VTD_REQ_TRANSLATED,     /* access with an address that ATS returned */
+    VTD_REQ_PAGE,           /* page request */
+} VTDRequestKind;
+
+/* The tables that decide about a request */
+typedef struct VTDTables {
+    VTDContextEntry ce;
+    VTDPASIDEntry pe;   /* scalable mode only */
+    uint32_t pasid;     /* PASID or RID_PASID; PCI_NO_PASID in legacy mode */
+    uint16_t did;
+    bool fpd;           /* fault processing disabled; valid on error, too */
+} VTDTables;
+
+/**
+ * vtd_check_pasid_entry: Check the fields of a PASID table entry (9.6)
+ *
+ * @s: the IOMMU
+ * @pe: the entry, in the byte order of the host; present or not
+ *
+ * Returns: 0 or a negative VTDFaultReason
+ */
+int vtd_check_pasid_entry(IntelIOMMUState *s, const VTDPASIDEntry *pe);
+
+/**
+ * vtd_lookup_tables: Find and check the tables that decide about a request
+ *
+ * @as: whose request it is
+ * @kind: what request it is
+ * @t: where to store what was found
+ *
+ * The caller holds the lock of the IOMMU.
+ *
+ * Returns: 0 or a negative VTDFaultReason, which is not reported yet
+ */
+int vtd_lookup_tables(VTDAddressSpace *as, VTDRequestKind kind, VTDTables *t);
+
+/**
+ * vtd_report_request_fault: Record a fault unless software disabled that
+ *
+ * @as: whose request it is
+ * @kind: what request it is
+ * @want: what it wants to do
+ * @addr: the address
+ * @fault: a VTDFaultReason
+ * @fpd: from the tables
+ */
+void vtd_report_request_fault(VTDAddressSpace *as, VTDRequestKind kind,
+                              IOMMUAccessFlags want, hwaddr addr, int fault,
+                              bool fpd);
+
+/**
+ * vtd_process_pasid_cache_desc: Process a PASID-cache invalidate descriptor
+ *
+ * Returns: false if it is malformed
+ */
+bool vtd_process_pasid_cache_desc(IntelIOMMUState *s, VTDInvDesc *inv_desc);
+
+#endif

@@ -1,0 +1,238 @@
+/*
+ * Intel IOMMU (VT-d): translation of one address
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The IOTLB, the page walk, and what is said to a device that asks for a
+ * translation.  Section numbers are those of the VT-d specification 4.1.
+ */
+
+#include "qemu/osdep.h"
+#include "exec/address-spaces.h"
+#include "hw/pci/pci.h"
+#include "hw/pci/pci_bus.h"
+#include "intel_iommu_translate.h"
+#include "intel_iommu_walk.h"
+#include "trace.h"
+
+/*
+ * A translation request for which the walk failed is answered with an entry
+ * without permissions.  What the device will ask a page for is not worth a
+ * fault record, a broken table is.
+ */
+static bool vtd_is_recoverable_fault(int fault)
+{
+    switch (fault) {
+    case VTD_FR_READ:
+    case VTD_FR_WRITE:
+    case VTD_FR_FS_PAGING_ENTRY_P:
+    case VTD_FR_FS_PAGING_ENTRY_US:
+    case VTD_FR_FS_TOP_READ:
+    case VTD_FR_FS_TABLE_READ:
+    case VTD_FR_FS_TABLE_WRITE:
+    case VTD_FR_SS_PAGING_ENTRY_P:
+    case VTD_FR_SM_WRITE:
+    case VTD_FR_SM_READ:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool vtd_is_pass_through(IntelIOMMUState *s, const VTDTables *t)
+{
+    if (s->root_scalable) {
+        return VTD_PE_PGTT(&t->pe) == VTD_SM_PASID_ENTRY_PT;
+    }
+    return (t->ce.lo & VTD_CONTEXT_ENTRY_TT) == VTD_CONTEXT_TT_PASS_THROUGH;
+}
+
+static bool vtd_hits_interrupt_range(hwaddr addr, hwaddr mask)
+{
+    return (addr & ~mask) <= VTD_INTERRUPT_ADDR_LAST &&
+           (addr | mask) >= VTD_INTERRUPT_ADDR_FIRST;
+}
+
+/* Describe the page of @addr, or the hole that the walk fell into */
+static void vtd_fill_entry(IOMMUTLBEntry *entry, hwaddr addr, hwaddr mask,
+                           hwaddr translated, IOMMUAccessFlags perm)
+{
+    entry->iova = addr & ~mask;
+    entry->addr_mask = mask;
+    entry->translated_addr = translated & ~mask;
+    entry->perm = perm;
+}
+
+/*
+ * A cached translation of a request without PASID must not cover the interrupt
+ * range, which is no memory for such requests: answer with the largest part
+ * of the page that stays clear of it.
+ */
+static void vtd_clip_interrupt_range(IOMMUTLBEntry *entry, hwaddr addr)
+{
+    hwaddr mask = entry->addr_mask;
+
+    while (mask > ~VTD_PAGE_MASK_4K && vtd_hits_interrupt_range(addr, mask)) {
+        mask >>= 1;
+    }
+    entry->translated_addr += (addr & ~mask) - entry->iova;
+    entry->iova = addr & ~mask;
+    entry->addr_mask = mask;
+}
+
+/* What the PASID table entry says about the kind of request */
+static int vtd_check_request(IntelIOMMUState *s, const VTDTables *t,
+                             IOMMUAccessFlags want)
+{
+    if (!s->root_scalable) {
+        return 0;
+    }
+    if ((want & IOMMU_PRIV) && !(t->pe.val[2] & VTD_SM_PASID_ENTRY_SRE)) {
+        return -VTD_FR_PASID_ENTRY_SRE;
+    }
+    if ((want & IOMMU_EXEC) && !(t->pe.val[2] & VTD_SM_PASID_ENTRY_ERE)) {
+        return -VTD_FR_PASID_ENTRY_ERE;
+    }
+    return 0;
+}
+
+/* No page may lead to the interrupt range (3.15) */
+static int vtd_check_result(IntelIOMMUState *s, const VTDWalk *walk)
+{
+    if (!vtd_hits_interrupt_range(walk->xlat, VTD_LEVEL_MASK(walk->level))) {
+        return 0;
+    }
+    return s->root_scalable ? -VTD_FR_SM_INTERRUPT_ADDR :
+                              -VTD_FR_INTERRUPT_ADDR;
+}
+
+/* The IOTLB, which does not tell what is for privileged requests */
+static bool vtd_translate_cached(IntelIOMMUState *s, uint16_t sid,
+                                 const VTDTables *t, hwaddr addr,
+                                 IOMMUAccessFlags want, IOMMUTLBEntry *entry)
+{
+    VTDIOTLBEntry *cached;
+
+    if (want & IOMMU_PRIV) {
+        return false;
+    }
+    cached = vtd_lookup_iotlb(s, sid, t->pasid, addr);
+    if (!cached || (want & VTD_PERM_RWX & ~cached->access_flags)) {
+        return false;
+    }
+    trace_vtd_iotlb_page_hit(sid, addr, cached->pte, cached->domain_id);
+    vtd_fill_entry(entry, addr, ~cached->mask, cached->pte,
+                   cached->access_flags);
+    return true;
+}
+
+/* Walk, after all tables up to the PASID entry were found in order */
+static int vtd_translate_walk(VTDAddressSpace *as, const VTDTables *t,
+                              hwaddr addr, IOMMUAccessFlags want, bool ats,
+                              IOMMUTLBEntry *entry)
+{
+    IntelIOMMUState *s = as->iommu_state;
+    uint16_t sid = PCI_BUILD_BDF(pci_bus_num(as->bus), as->devfn);
+    VTDWalk walk = { .level = VTD_PT_LEVEL };
+    int ret;
+
+    ret = vtd_check_request(s, t, want);
+    if (!ret && vtd_translate_cached(s, sid, t, addr, want, entry)) {
+        return 0;
+    }
+    if (!ret) {
+        ret = vtd_walk(s, t, addr, want, ats, &walk);
+    }
+    if (!ret) {
+        ret = vtd_check_result(s, &walk);
+    }
+    if (ret) {
+        vtd_fill_entry(entry, addr, VTD_LEVEL_MASK(walk.level), 0, IOMMU_NONE);
+        return ret;
+    }
+    vtd_fill_entry(entry, addr, VTD_LEVEL_MASK(walk.level), walk.xlat,
+                   walk.perm);
+    if (!(want & IOMMU_PRIV)) {
+        vtd_update_iotlb(s, sid, t->did, addr, walk.xlat, walk.perm,
+                         walk.level, t->pasid,
+                         s->root_scalable ? VTD_PE_PGTT(&t->pe) :
+                                            VTD_SM_PASID_ENTRY_SLT);
+    }
+    return 0;
+}
+
+/* Interrupt range, pass-through, or walk */
+static int vtd_translate_tables(VTDAddressSpace *as, const VTDTables *t,
+                                hwaddr addr, IOMMUAccessFlags want, bool ats,
+                                IOMMUTLBEntry *entry)
+{
+    IntelIOMMUState *s = as->iommu_state;
+    uint16_t sid = PCI_BUILD_BDF(pci_bus_num(as->bus), as->devfn);
+    bool no_pasid = as->pasid == PCI_NO_PASID;
+    bool pass_through = vtd_is_pass_through(s, t);
+
+    /* Untranslated writes to it are interrupts and do not get here */
+    if ((no_pasid || pass_through) && vtd_hits_interrupt_range(addr, 0)) {
+        return s->root_scalable ? -VTD_FR_SM_INTERRUPT_ADDR :
+                                  -VTD_FR_INTERRUPT_ADDR;
+    }
+    if (!pass_through) {
+        return vtd_translate_walk(as, t, addr, want, ats, entry);
+    }
+    trace_vtd_translate_pt(sid, addr);
+    vtd_fill_entry(entry, addr, ~VTD_PAGE_MASK_4K, addr, IOMMU_RW);
+    if (!ats && no_pasid) {
+        vtd_pt_enable_fast_path(s, sid);
+    }
+    return 0;
+}
+
+/* Say no more than what was asked for, and nothing of RID_PRIV */
+static void vtd_finish_ats(IOMMUTLBEntry *entry, hwaddr addr,
+                           IOMMUAccessFlags want, bool no_pasid)
+{
+    entry->perm &= want;
+    if (entry->perm && !no_pasid) {
+        entry->perm |= want & IOMMU_PRIV;
+    }
+    if (no_pasid) {
+        vtd_clip_interrupt_range(entry, addr);
+    }
+}
+
+int vtd_translate(VTDAddressSpace *as, hwaddr addr, IOMMUAccessFlags want,
+                  bool ats, IOMMUTLBEntry *entry)
+{
+    VTDRequestKind kind = ats ? VTD_REQ_TRANSLATION : VTD_REQ_UNTRANSLATED;
+    IntelIOMMUState *s = as->iommu_state;
+    bool no_pasid = as->pasid == PCI_NO_PASID;
+    VTDTables t;
+    int ret;
+
+    vtd_fill_entry(entry, addr, ~VTD_PAGE_MASK_4K, 0, IOMMU_NONE);
+    entry->target_as = &address_space_memory;
+    entry->pasid = as->pasid;
+
+    QEMU_LOCK_GUARD(&s->iommu_lock);
+    ret = vtd_lookup_tables(as, kind, &t);
+    if (ret) {
+        vtd_report_request_fault(as, kind, want, addr, -ret, t.fpd);
+        return ret;
+    }
+    if (no_pasid && s->root_scalable &&
+        (t.ce.val[1] & VTD_SM_CONTEXT_ENTRY_RID_PRIV)) {
+        want |= IOMMU_PRIV;
+    }
+    ret = vtd_translate_tables(as, &t, addr, want, ats, entry);
+    if (ret && !(ats && vtd_is_recoverable_fault(-ret))) {
+        vtd_report_request_fault(as, kind, want, addr, -ret, t.fpd);
+    }
+    if (ats) {
+        vtd_finish_ats(entry, addr, want, no_pasid);
+        return 0;
+    }
+    entry->perm &= IOMMU_RW;
+    return ret;
+}

@@ -1,0 +1,327 @@
+/*
+ * What the qtests of iopf-testdev and of intel-iommu with it have in common
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * No guest runs: a test writes the tables and descriptors that an operating
+ * system would write, and has iopf-testdev functions issue requests.  The
+ * functions assert that what they do works, so there are no errors to return.
+ */
+
+#ifndef TESTS_QTEST_IOPF_QTEST_H
+#define TESTS_QTEST_IOPF_QTEST_H
+
+#include "libqtest.h"
+#include "hw/pci/pci_regs.h"
+#include "hw/i386/intel_iommu_ats.h"
+#include "hw/i386/intel_iommu_prq.h"
+#include "hw/misc/iopf-testdev-regs.h"
+
+/* Options of the machine; the devices follow */
+#define Q35 "-M q35 -m 64 -nodefaults "
+#define Q35_VTD \
+    Q35 "-device intel-iommu,x-scalable-mode=on,x-pasid-mode=on," \
+    "device-iotlb=on,svm=on,aw-bits=48"
+
+/* Guest memory: the tables ... */
+#define ROOT            0x100000ULL
+#define CONTEXT         0x101000ULL     /* of whatever bus */
+#define PASID_DIR       0x102000ULL
+#define PASID_TABLES    0x104000ULL     /* for 256 PASIDs, 64 in a page */
+#define SL_TABLES       0x110000ULL     /* one page per level, top first */
+#define FL_TABLES       0x120000ULL
+#define IQ              0x130000ULL
+#define IQ_ENTRIES      128             /* of 32 bytes, IQA.QS = 0 */
+#define PRQ             0x140000ULL
+#define PRQ_ORDER_MAX   4
+#define STATUS_WORD     0x180000ULL
+#define MSI_TARGET      0x181000ULL
+/* ... up to here, and what they map */
+#define DATA            0x200000ULL
+
+#define PAGE            0x1000ULL
+#define IOVA            0x40000000ULL   /* first of the 512 pages of a table */
+
+#define CONTEXT_FLAGS (VTD_CONTEXT_ENTRY_P | VTD_SM_CONTEXT_ENTRY_DTE | \
+                       VTD_SM_CONTEXT_ENTRY_PASIDE | VTD_SM_CONTEXT_ENTRY_PRE)
+#define AW_4_LEVELS     (2 << 2)        /* of a PASID table entry */
+
+#define PTE_R           VTD_SL_R
+#define PTE_W           VTD_SL_W
+#define PTE_RW          (VTD_SL_R | VTD_SL_W)
+#define PTE_FL          (VTD_FL_P | VTD_FL_RW | VTD_FL_US)
+#define PTE_PS          VTD_PT_PAGE_SIZE_MASK
+
+/* Permissions asked for, and granted */
+#define WANT_R          IOPF_TD_F_READ
+#define WANT_W          IOPF_TD_F_WRITE
+#define WANT_RW         (IOPF_TD_F_READ | IOPF_TD_F_WRITE)
+#define PERM_R          IOPF_TD_TRREC_READ
+#define PERM_W          IOPF_TD_TRREC_WRITE
+#define PERM_RW         (PERM_R | PERM_W)
+#define PERM_X          IOPF_TD_TRREC_EXEC
+#define PERM_P          IOPF_TD_TRREC_PRIV
+
+/* In place of a PASID */
+#define NOP             IOPF_TD_NO_PASID
+
+typedef struct Test Test;
+
+/*
+ * An iopf-testdev function.
+ * @bdf: bus, device and function, which is the requester ID
+ * @ats, @pri, @pasid, @exp, @sriov: offsets of the capabilities, 0 for none
+ * @ring_mask, @tail: state of the descriptor ring
+ */
+typedef struct Endpoint {
+    Test *t;
+    QTestState *qts;
+    uint16_t bdf;
+    uint64_t bar0, bar2, bar4;
+    uint16_t ats, pri, pasid, exp, sriov;
+    uint32_t ring_mask;
+    uint32_t tail;
+} Endpoint;
+
+/*
+ * A machine, with the state of the queues of its IOMMU.
+ * @ep: functions of the test, at 4.0 and 5.0 if it needs no others
+ */
+struct Test {
+    QTestState *qts;
+    unsigned iq_tail;
+    unsigned prq_head, prq_order;
+    Endpoint ep[2];
+};
+
+/*
+ * Whatever the device does happens in a bottom half, some rounds of the main
+ * loop away; time stands still unless the test moves it.
+ */
+#define WAIT_FOR(qts, condition) \
+    do { \
+        int tries_ = 0; \
+        while (!(condition)) { \
+            g_assert_cmpint(tries_++, <, 100000); \
+            qtest_clock_step((qts), 10000); \
+        } \
+    } while (0)
+
+/* Configuration space */
+
+uint64_t cfg_addr(Endpoint *ep, uint16_t offset);
+uint16_t cfg_readw(Endpoint *ep, uint16_t offset);
+uint32_t cfg_readl(Endpoint *ep, uint16_t offset);
+void cfg_writew(Endpoint *ep, uint16_t offset, uint16_t val);
+void cfg_writel(Endpoint *ep, uint16_t offset, uint32_t val);
+/* Returns: offset, 0 if there is none */
+uint16_t find_ext_cap(Endpoint *ep, uint16_t id);
+/* It has to be there */
+uint8_t find_cap(Endpoint *ep, uint8_t id);
+
+/* Have memory mapped configuration space; to be done after each reset */
+void enable_mmcfg(QTestState *qts);
+
+/*
+ * Let accesses through the root port at @bdf to @ep, on a bus of its own: to
+ * its slot and the next one
+ */
+void enable_root_port(Endpoint *ep, uint16_t bdf);
+/* After a request to unplug what is there: the guest agrees */
+void eject_root_port(QTestState *qts);
+
+/* Endpoint */
+
+uint32_t ep_readl(Endpoint *ep, uint32_t reg);
+uint64_t ep_readq(Endpoint *ep, uint32_t reg);
+void ep_writel(Endpoint *ep, uint32_t reg, uint32_t val);
+void ep_writeq(Endpoint *ep, uint32_t reg, uint64_t val);
+
+/*
+ * Address a function of @t.  @slot says where its BARs go: there is room for
+ * 16 MiB of device RAM, and for 16 functions.
+ */
+void ep_init(Endpoint *ep, Test *t, uint16_t bdf, unsigned slot);
+void ep_find_caps(Endpoint *ep);
+/* Give it its addresses, make it a bus master and find its capabilities */
+void ep_map(Endpoint *ep);
+/* Enable PASID, ATS and PRI, as far as it has them */
+void ep_enable(Endpoint *ep, uint32_t allocation);
+/*
+ * Enable @n virtual functions of @pf, which are addressed by @vf then; their
+ * BARs go to @slot.  They have the usual 4 MiB of device RAM.
+ */
+void enable_vfs(Endpoint *pf, Endpoint *vf, unsigned n, unsigned slot);
+/* Again after a reset of the VF */
+void enable_vf(Endpoint *vf);
+void ep_start_ring(Endpoint *ep, unsigned log2, unsigned contexts);
+
+/* What software writes of a descriptor, see iopf-testdev-regs.h */
+typedef struct Desc {
+    uint8_t op, mode;
+    uint16_t flags;
+    uint32_t pasid;
+    uint64_t iova;
+    uint32_t length;
+    uint32_t ram;
+    uint32_t data;
+    uint16_t prgi, delay;
+} Desc;
+
+uint64_t ep_desc_addr(Endpoint *ep, uint32_t index);
+/* Write a descriptor. Returns: its address, what the others want */
+uint64_t ep_put(Endpoint *ep, const Desc *d);
+/* Ring the doorbell */
+void ep_ring(Endpoint *ep);
+/* Both of them */
+uint64_t ep_start(Endpoint *ep, const Desc *d);
+uint32_t ep_desc_status(Endpoint *ep, uint64_t desc);
+int32_t ep_desc_ret(Endpoint *ep, uint64_t desc);
+/* Wait for the end. Returns: status */
+uint32_t ep_finish(Endpoint *ep, uint64_t desc);
+uint32_t ep_run(Endpoint *ep, const Desc *d);
+/* Run it, expect that status */
+void ep_check(Endpoint *ep, const Desc *d, uint32_t status);
+/* Run it, expect any failure, and that errno of the IOMMU model */
+void ep_check_ret(Endpoint *ep, const Desc *d, int32_t ret);
+Desc with_pasid(Desc d, uint32_t pasid);
+
+/* A write of eight bytes to an untranslated address. Returns: status */
+uint32_t ep_write_untranslated(Endpoint *ep, uint64_t iova);
+/* It has to arrive at @addr */
+void check_untranslated(Endpoint *ep, uint64_t iova, uint64_t addr);
+/* It has to leave a fault record */
+void check_untranslated_fault(Endpoint *ep, uint64_t iova, uint8_t fault);
+
+/* A translation request that ignores the cache of the device */
+typedef struct Translation {
+    uint32_t status;
+    int32_t ret;
+    uint64_t iova, addr, size;
+    uint32_t perm;
+} Translation;
+
+Translation translate(Endpoint *ep, uint32_t pasid, uint64_t iova,
+                      uint16_t want);
+/* @addr is compared if @perm is not 0 */
+void check_translation(Endpoint *ep, uint32_t pasid, uint64_t iova,
+                       uint16_t want, uint64_t addr, uint64_t size,
+                       uint32_t perm);
+/* Unsupported Request for IOVA, and this fault record */
+void check_refused(Endpoint *ep, uint32_t pasid, uint8_t fault);
+
+/* Fill the cache of the device by a write of one page */
+void fill_atc(Endpoint *ep, uint32_t pasid, uint64_t iova);
+bool in_atc(Endpoint *ep, uint32_t pasid, uint64_t iova);
+
+/* Page requests in one group, without waiting for the response */
+Desc group_request(uint32_t pasid, uint64_t iova, uint32_t pages,
+                   uint16_t want, uint16_t prgi);
+
+/* Record of the response log */
+typedef struct Response {
+    uint8_t code, flags;
+    uint16_t prgi;
+    uint32_t pasid, count;
+    uint64_t addr;
+} Response;
+
+Response last_response(Endpoint *ep);
+/* Compare with the last one; @count is of requests */
+void check_response(Endpoint *ep, uint8_t code, uint8_t flags, uint16_t prgi,
+                    uint32_t pasid, uint32_t count);
+
+/* Memory against what a FILL with that DATA leaves */
+void check_pattern(QTestState *qts, uint64_t addr, uint32_t seed,
+                   uint32_t length);
+
+/* VT-d: registers */
+
+uint32_t vtd_readl(Test *t, uint64_t offset);
+uint64_t vtd_readq(Test *t, uint64_t offset);
+void vtd_writel(Test *t, uint64_t offset, uint32_t val);
+void vtd_writeq(Test *t, uint64_t offset, uint64_t val);
+
+/* Fault reason of the recording register, 0 if it is empty; empties it */
+uint8_t take_fault(Test *t, uint64_t *hi);
+
+/* VT-d: tables */
+
+/* Empty tables: what they need first, up to the PASID tables */
+void clear_tables(Test *t);
+/* Point the root entry of the bus at CONTEXT, and write the context entry */
+void write_context(Endpoint *ep, uint64_t flags);
+void write_pasid_entry(Test *t, uint32_t pasid, uint64_t q0, uint64_t q1,
+                       uint64_t q2);
+/* Of a second stage with four levels at @tables */
+void write_pasid_sl(Test *t, uint32_t pasid, uint16_t did, uint64_t tables);
+/* Of a first stage; @flags as in the third quadword */
+void write_pasid_fl(Test *t, uint32_t pasid, uint16_t did, uint64_t tables,
+                    uint64_t flags);
+/*
+ * Four levels, one page each, from @tables on: all that leads to the entries
+ * of the 512 pages at IOVA
+ */
+void write_paging(Test *t, uint64_t tables, uint64_t flags);
+uint64_t leaf_addr(uint64_t tables, uint64_t iova);
+void write_leaf(Test *t, uint64_t tables, uint64_t iova, uint64_t pte);
+uint64_t read_leaf(Test *t, uint64_t tables, uint64_t iova);
+/* Entry of the level above */
+void write_leaf_2m(Test *t, uint64_t tables, uint64_t iova, uint64_t pte);
+
+/*
+ * VT-d: scalable mode with the tables in place, invalidation queue of 256-bit
+ * descriptors, page request queue of 2^@prq_order pages
+ */
+void start_vtd(Test *t, unsigned prq_order);
+
+/* VT-d: invalidation queue */
+
+/* No check whatsoever */
+void iq_put(Test *t, uint64_t q0, uint64_t q1, uint64_t q2, uint64_t q3);
+/* A good descriptor */
+void iq_submit(Test *t, uint64_t q0, uint64_t q1);
+/* A bad one: IQE, and the queue goes on once the descriptor was replaced */
+void iq_submit_bad(Test *t, uint64_t q0, uint64_t q1, uint64_t q2);
+
+/* Granularities of the PASID-cache invalidate descriptor */
+#define PC_DOMAIN       (0 << 4)
+#define PC_PASID        (1 << 4)
+#define PC_RESERVED     (2 << 4)
+#define PC_GLOBAL       (3 << 4)
+
+#define INV_ALL         0x7ffffffffffff000ULL   /* with @size */
+
+void inv_context(Test *t);
+void inv_pasid_cache(Test *t);
+void inv_iotlb(Test *t);
+void inv_iotlb_domain(Test *t, uint16_t did);
+/* The three caches */
+void inv_tables(Test *t);
+/* @addr has the size code if @size is set */
+void inv_dev_tlb(Endpoint *ep, uint64_t addr, bool size);
+void inv_dev_tlb_pasid(Endpoint *ep, uint32_t pasid, bool global,
+                       uint64_t addr, bool size);
+/* @code as in the protocol */
+void page_response(Endpoint *ep, uint32_t pasid, uint8_t code, uint16_t prgi);
+
+/* VT-d: page request queue */
+
+typedef struct Request {
+    uint16_t rid;
+    uint32_t pasid;
+    uint64_t addr;
+    uint16_t prgi;
+    bool read, write, last;
+} Request;
+
+bool have_request(Test *t);
+/* Waits for it */
+Request take_request(Test *t);
+/* That of a function; @prgi may be NULL */
+void check_request(Endpoint *ep, uint64_t addr, uint32_t pasid, bool read,
+                   bool write, bool last, uint16_t *prgi);
+
+#endif
