@@ -6,6 +6,10 @@ Each base becomes a bare git repository in the cache with one commit, tagged
 `base`. KSRC=DIR and QSRC=DIR take a tree from disk instead, KVER=VERSION one
 version of the kernel package. Once a base is in the cache it is used until
 UPDATE=1 asks for a newer one, so nothing needs the network after the first run.
+
+Besides the bases of the two series there are stock kernels, which some lanes
+boot as they are. A machine that cannot get one is no broken machine: that is
+told apart as Unavailable.
 """
 
 import glob
@@ -20,6 +24,13 @@ from iopf_common import BUILD_IDENT, CACHE, Failure, publish, run
 
 KERNEL_PACKAGE = "linux-source-6.12"
 QEMU_SUITE = "trixie"
+# Where a stock kernel is looked for: a stable release's additions, then what is
+# newer, down to what changes every day
+STOCK_SUITES = ("trixie-backports", "forky", "sid")
+
+
+class Unavailable(Failure):
+    """A stock kernel that cannot be had here: its lanes are skipped."""
 
 
 def version(repo, name):
@@ -88,10 +99,21 @@ def cached(name, wanted):
                default=None)
 
 
-def apt_candidate(package):
-    policy = run(["apt-cache", "policy", package], env={**os.environ, "LC_ALL": "C"})
+def apt_candidate(package, options=()):
+    policy = run(["apt-cache", *options, "policy", package],
+                 env={**os.environ, "LC_ALL": "C"})
     match = re.search(r"^  Candidate: (\S+)$", policy, re.M)
     return match[1] if match and match[1] != "(none)" else None
+
+
+def publish_deb(package, repo, work):
+    """Make a base of the linux-source package whose .deb is in the folder `work`."""
+    def build(tmp):
+        run(["dpkg-deb", "-x", *glob.glob(f"{work}/*.deb"), f"{work}/x"])
+        run(["tar", "-C", work, "-xf", f"{work}/x/usr/src/{package}.tar.xz"])
+        snapshot(pathlib.Path(work) / package, tmp)
+
+    return publish(build, repo)[0]
 
 
 def fetch_linux(wanted):
@@ -104,15 +126,12 @@ def fetch_linux(wanted):
     if not ver:
         raise Failure(f"no package {KERNEL_PACKAGE} in the package index; "
                       "run 'apt-get update' or set KSRC=DIR to a Linux 6.12 source tree")
-
-    def build(tmp):
-        with tempfile.TemporaryDirectory(dir=tmp.parent) as work:
+    repo = CACHE / "base" / f"linux-{ver}"
+    repo.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=repo.parent) as work:
+        if not (repo / ".complete").exists():
             run(["apt-get", "download", f"{KERNEL_PACKAGE}={ver}"], cwd=work)
-            run(["dpkg-deb", "-x", *glob.glob(f"{work}/*.deb"), f"{work}/x"])
-            run(["tar", "-C", work, "-xf", f"{work}/x/usr/src/{KERNEL_PACKAGE}.tar.xz"])
-            snapshot(pathlib.Path(work) / KERNEL_PACKAGE, tmp)
-
-    return publish(build, CACHE / "base" / f"linux-{ver}")[0]
+        return publish_deb(KERNEL_PACKAGE, repo, work)
 
 
 def machine_archive():
@@ -130,39 +149,82 @@ def machine_archive():
                 match = re.match(r"deb\s+(?:\[.*?\]\s+)?(\S+/debian/?)\s", line)
                 if match:
                     return match[1], None
-    raise Failure("no Debian archive in this machine's apt sources; "
-                  "set QSRC=DIR to a QEMU 10.0 source tree")
+    return None
+
+
+def keyring_file(field):
+    """What to trust: a path to a keyring, or the distribution's own keyring."""
+    return field if field and field.startswith("/") else (
+        "/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
 class PrivateApt:
     """An apt of our own for another suite: nothing of the system changes."""
 
-    def __init__(self, work):
+    def __init__(self, work, suite, types="deb"):
         self.work = pathlib.Path(work)
         for sub in ("lists/partial", "archives/partial"):
             (self.work / sub).mkdir(parents=True)
-        uri, keyring = machine_archive()
-        keyring = keyring or "/usr/share/keyrings/debian-archive-keyring.gpg"
+        archive = machine_archive()
+        if not archive:
+            raise Failure("no Debian archive in this machine's apt sources")
         (self.work / "suite.sources").write_text(
-            f"Types: deb deb-src\nURIs: {uri}\nSuites: {QEMU_SUITE}\n"
-            f"Components: main\nSigned-By: {keyring}\n")
+            f"Types: {types}\nURIs: {archive[0]}\nSuites: {suite}\n"
+            f"Components: main\nSigned-By: {keyring_file(archive[1])}\n")
         self.options = ["-o", f"Dir::Etc::sourcelist={self.work}/suite.sources",
                         "-o", "Dir::Etc::sourceparts=/dev/null",
                         "-o", f"Dir::State::lists={self.work}/lists",
                         "-o", f"Dir::Cache::archives={self.work}/archives",
                         "-o", f"Dir::Cache::pkgcache={self.work}/pkgcache.bin",
                         "-o", f"Dir::Cache::srcpkgcache={self.work}/srcpkgcache.bin"]
-        run(["apt-get", *self.options, "update"])
+        # an index that did not come is an error, not a suite without packages
+        run(["apt-get", *self.options, "-o", "APT::Update::Error-Mode=any", "update"])
 
     def get(self, *args):
         run(["apt-get", *self.options, *args], cwd=self.work)
+
+    def candidate(self, package):
+        return apt_candidate(package, self.options)
+
+
+def download_stock(package, suite, work):
+    """The package's version in a suite and its .deb in `work`; None if it has none."""
+    apt = PrivateApt(work, suite)
+    ver = apt.candidate(package)
+    if ver and not (CACHE / "base" / f"{package}-{ver}" / ".complete").exists():
+        apt.get("download", f"{package}={ver}")
+    return ver
+
+
+def fetch_stock(package):
+    """A stock kernel's source from the first suite that has it."""
+    if not shutil.which("apt-get") or not machine_archive():
+        raise Unavailable(f"{package} is not in the cache, and there is no Debian archive "
+                          "in this machine's apt sources")
+    missing = []
+    CACHE.mkdir(parents=True, exist_ok=True)
+    for suite in STOCK_SUITES:
+        with tempfile.TemporaryDirectory(dir=CACHE) as work:
+            try:
+                ver = download_stock(package, suite, work)
+            except Failure as failure:
+                missing.append(f"{suite}: {failure}")
+                continue
+            if ver:
+                # what goes wrong from here on is no lack of a package
+                return publish_deb(package, CACHE / "base" / f"{package}-{ver}", work)
+            missing.append(f"not in {suite}")
+    raise Unavailable(f"{package}: {'; '.join(missing)}")
 
 
 def fetch_qemu(_wanted):
     """QEMU's source, and beside it the meson that it wants (pure Python)."""
     CACHE.mkdir(parents=True, exist_ok=True)
+    if not machine_archive():
+        raise Failure("no Debian archive in this machine's apt sources; "
+                      "set QSRC=DIR to a QEMU 10.0 source tree")
     with tempfile.TemporaryDirectory(dir=CACHE) as work:
-        apt = PrivateApt(work)
+        apt = PrivateApt(work, QEMU_SUITE, "deb deb-src")
         apt.get("source", "--download-only", f"qemu/{QEMU_SUITE}")
         apt.get("download", f"meson/{QEMU_SUITE}", f"python3-pycotap/{QEMU_SUITE}")
         tar = glob.glob(f"{work}/qemu_*.orig.tar.xz")[0]
@@ -190,6 +252,28 @@ def repository(name):
         raise Failure(f"OFFLINE=1, and no {name} base in {CACHE}; run once with the network")
     print(f"    fetching the {name} base tree ...", flush=True)
     return (fetch_linux if name == "linux" else fetch_qemu)(wanted)
+
+
+def kernel_repository(package):
+    """The bare repository of a kernel that a lane boots, by its package.
+
+    The base of the series is one of them, with all that the user may say
+    about it. Unavailable if another one is neither in the cache nor in reach.
+    """
+    if package == KERNEL_PACKAGE:
+        return repository("linux")
+    found = cached(package, None)
+    if found and (offline() or os.environ.get("UPDATE") != "1"):
+        return found
+    if offline():
+        raise Unavailable(f"OFFLINE=1, and no {package} in {CACHE}")
+    print(f"    fetching {package} ...", flush=True)
+    try:
+        return fetch_stock(package)
+    except Unavailable:
+        if found:
+            return found
+        raise
 
 
 def meson_path():

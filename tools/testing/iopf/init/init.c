@@ -12,6 +12,7 @@
  *	timeout SECONDS			limit for each of the steps that follow
  *	bind DRIVER VENDOR:DEVICE [N]	give all PCI devices of that id (there must
  *					be N of them if N is given) to DRIVER
+ *	insmod PATH [PARAMETER]...	load a module
  *	sysctl NAME VALUE		set, and see that the kernel took it
  *	write PATH VALUE		write to a file of procfs, sysfs, debugfs
  *	need PATH			fail unless PATH exists
@@ -55,6 +56,7 @@ static const struct verb {
 	enum outcome (*run)(struct step *step, char *why);
 } verbs[] = {
 	{ "bind", 2, 0, false, run_bind },
+	{ "insmod", 1, 0, false, run_insmod },
 	{ "sysctl", 2, 0, false, run_sysctl },
 	{ "write", 2, 0, false, run_write },
 	{ "need", 1, 0, false, run_need },

@@ -56,6 +56,7 @@ enum outcome run_write(struct step *step, char *why);
 enum outcome run_sysctl(struct step *step, char *why);
 enum outcome run_need(struct step *step, char *why);
 enum outcome run_bind(struct step *step, char *why);
+enum outcome run_insmod(struct step *step, char *why);
 enum outcome run_shell(struct step *step, char *why);
 enum outcome run_kmemleak(struct step *step, char *why);
 enum outcome run_taint(struct step *step, char *why);

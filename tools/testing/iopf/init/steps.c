@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,6 +23,10 @@
 /* kmemleak does not report what is younger than 5 seconds */
 #define KMEMLEAK_AGE	6
 #define TAINT_TEST	0x40000UL	/* set by in-kernel tests */
+#define TAINT_MODULE	0x1000UL	/* set by external modules */
+
+/* What a plan itself is the cause of is no complaint. */
+static unsigned long expected_taint = TAINT_TEST;
 
 enum outcome run_write(struct step *step, char *why)
 {
@@ -59,6 +64,27 @@ enum outcome run_need(struct step *step, char *why)
 {
 	if (access(step->argv[1], F_OK))
 		return fail(why, "%s: %s", step->argv[1], strerror(errno));
+	return PASS;
+}
+
+enum outcome run_insmod(struct step *step, char *why)
+{
+	char params[MAX_WHY] = "";
+	size_t at = 0;
+	int fd, i;
+
+	for (i = 2; i < step->argc && at < sizeof(params); i++)
+		at += snprintf(params + at, sizeof(params) - at, "%s ", step->argv[i]);
+	fd = open(step->argv[1], O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return fail(why, "%s: %s", step->argv[1], strerror(errno));
+	if (syscall(SYS_finit_module, fd, params, 0)) {
+		fail(why, "%s: %s", step->argv[1], strerror(errno));
+		close(fd);
+		return FAIL;
+	}
+	close(fd);
+	expected_taint |= TAINT_MODULE;
 	return PASS;
 }
 
@@ -221,7 +247,7 @@ enum outcome run_taint(struct step *step, char *why)
 	err = read_file("/proc/sys/kernel/tainted", value, sizeof(value));
 	if (err)
 		return fail(why, "cannot read: %s", strerror(-err));
-	taint = strtoul(value, NULL, 10) & ~TAINT_TEST;
+	taint = strtoul(value, NULL, 10) & ~expected_taint;
 	if (taint)
 		return fail(why, "kernel is tainted: %#lx", taint);
 	return PASS;

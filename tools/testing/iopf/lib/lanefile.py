@@ -25,6 +25,9 @@ class Kernel:
     qemu: str
     cmdline: str
     configs: list[str]
+    base: str = ""
+    series: bool = True
+    modules: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -86,10 +89,18 @@ def kernel_names() -> list[str]:
 def load_kernel(name: str) -> Kernel:
     section = _parse(os.path.join(LANES, name + ".kernel"))["kernel"]
     try:
-        return Kernel(name, section["arch"], section["image"], section["qemu"],
-                      " ".join(section["cmdline"].split()), section["configs"].split())
+        kernel = Kernel(name, section["arch"], section["image"], section["qemu"],
+                        " ".join(section["cmdline"].split()), section["configs"].split(),
+                        section.get("base", ""), section.getboolean("series", True),
+                        section.get("modules", "").split())
     except KeyError as error:
         raise TestbedError(f"kernel {name}: {error} is missing") from error
+    except ValueError as error:
+        raise TestbedError(f"kernel {name}: {error}") from error
+    if kernel.base and kernel.series:
+        raise TestbedError(f"kernel {name}: the series is for its own base only; "
+                           "with base, say series = no")
+    return kernel
 
 
 def _merge(name: str) -> configparser.ConfigParser:

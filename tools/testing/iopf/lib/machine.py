@@ -48,17 +48,20 @@ class Machine:
     def log(self, name: str) -> str:
         return os.path.join(self.out, name)
 
-    def make_initrd(self, base: str, plan: list[str], files: dict[str, bytes]) -> None:
-        """The kernel unpacks archives that follow each other: base, then the plan."""
+    def make_initrd(self, parts: list[str], plan: list[str],
+                    files: dict[str, bytes]) -> None:
+        """The kernel unpacks archives that follow each other: parts, then the plan."""
         archive = Archive()
         text = "\n".join([f"timeout {self.lane.step_timeout}"] + plan) + "\n"
         archive.file(PLAN, text.encode())
         for path, content in files.items():
             archive.file(path, content, 0o755)
         try:
-            with open(self.log("initrd"), "wb") as out, open(base, "rb") as source:
-                shutil.copyfileobj(source, out)
-                out.write(bytes(-out.tell() % 4))
+            with open(self.log("initrd"), "wb") as out:
+                for part in parts:
+                    with open(part, "rb") as source:
+                        shutil.copyfileobj(source, out)
+                    out.write(bytes(-out.tell() % 4))
                 archive.write(out)
         except OSError as error:
             raise TestbedError(f"initramfs: {error}") from error

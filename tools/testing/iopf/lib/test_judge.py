@@ -111,11 +111,6 @@ class Lanes(unittest.TestCase):
             for table in (lane.skips, lane.splats, lane.noise):
                 self.assertTrue(all(table.values()), f"{name}: an exception without a reason")
 
-    def test_like(self) -> None:
-        base, lane = lanefile.load("vtd"), lanefile.load("vtd-debug")
-        self.assertEqual(base.plan, lane.plan)
-        self.assertNotEqual(base.kernel.name, lane.kernel.name)
-
     def test_missing(self) -> None:
         with self.assertRaises(TestbedError):
             lanefile.load("no-such-lane")

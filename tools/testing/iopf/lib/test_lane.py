@@ -75,6 +75,47 @@ class Runner(unittest.TestCase):
     def test_late_failure_of_the_emulator(self) -> None:
         self.assertEqual(self.run_lane(BOOT + GOOD + "\nexit 3")[0], 1)
 
+    def absent(self, command: str, *lanes: str) -> tuple[int, str]:
+        argv = self.argv(command, lanes[0], BOOT + GOOD)
+        argv += [*lanes[1:], "--absent", "x86-stock-7.2=no package = none"]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    def test_absent_kernel_is_a_skip(self) -> None:
+        status, text = self.absent("run", "stock-7.2")
+        self.assertEqual((status, text.splitlines()[-1]), (0, "0 passed, 0 failed, 1 skipped"))
+        self.assertIn("skip    no kernel x86-stock-7.2: no package = none", text)
+        self.assertFalse(os.path.exists(self.pid_file))
+
+    def test_absent_kernel_among_others(self) -> None:
+        status, text = self.absent("run", "stock-7.2", "mock")
+        self.assertEqual((status, text.splitlines()[-1]), (0, "1 passed, 0 failed, 1 skipped"))
+
+    def test_absent_kernel_in_selfcheck(self) -> None:
+        status, text = self.absent("selfcheck", "selfcheck/stale")
+        self.assertEqual((status, text.splitlines()[-1]), (0, "0 passed, 0 failed, 1 skipped"))
+        self.assertIn("no package = none", text)
+
+    def test_absent_kernel_that_is_needed(self) -> None:
+        for command in ("demo", "shell"):
+            status, text = self.absent(command, "stock-7.2")
+            self.assertEqual(status, 2)
+            self.assertIn("no package = none", text)
+
+    def test_modules_follow_the_initramfs(self) -> None:
+        status, text = self.run_lane(BOOT + GOOD, lane="stock-7.2")
+        self.assertEqual((status, "give --modules" in text), (2, True), text)
+        modules = os.path.join(self.folder, "modules.cpio")
+        with open(modules, "wb") as file:
+            file.write(b"the modules")
+        # the machine looks at its initramfs, which is gone afterwards
+        initrd = os.path.join(self.folder, "stock-7.2/initrd")
+        script = f"{BOOT}grep -q 'the modules' {initrd} || exit 1\n{GOOD}"
+        argv = self.argv("run", "stock-7.2", script)
+        argv += ["--modules", f"x86-stock-7.2={modules}"]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
     def test_demo_is_shown(self) -> None:
         status, text = self.run_lane(BOOT + DEMO, "demo", "vtd")
         self.assertEqual((status, text.splitlines()[1]), (0, "for a person"))

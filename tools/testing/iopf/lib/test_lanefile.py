@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Copyright (C) 2026 The linux-iopf authors
+"""What may stand in the files of lanes and kernels, and what may not."""
+
+import os
+import tempfile
+import unittest
+from unittest import mock
+
+import lanefile
+
+KERNEL = "[kernel]\narch = x86\nimage = i\nqemu = q\ncmdline = c\nconfigs = a.config\n"
+LANE = ("[lane]\nabout = a\nkernel = k\nmachine = m\ntimeout = 2\nstep-timeout = 1\n"
+        "plan =\n\ttest a /bin/a\n")
+
+
+class Files(unittest.TestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        patch = mock.patch.object(lanefile, "LANES", self.folder)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def write(self, name: str, text: str) -> None:
+        with open(os.path.join(self.folder, name), "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def kernel(self, more: str = "") -> lanefile.Kernel:
+        self.write("k.kernel", KERNEL + more)
+        return lanefile.load_kernel("k")
+
+    def test_kernel_of_the_series(self) -> None:
+        kernel = self.kernel()
+        self.assertEqual((kernel.base, kernel.series, kernel.modules), ("", True, []))
+
+    def test_stock_kernel(self) -> None:
+        kernel = self.kernel("base = linux-source-9.9\nseries = no\nmodules = a b\n")
+        self.assertEqual((kernel.base, kernel.series, kernel.modules),
+                         ("linux-source-9.9", False, ["a", "b"]))
+
+    def test_base_without_the_series(self) -> None:
+        self.assertFalse(self.kernel("series = no\n").series)
+
+    def test_series_on_another_base(self) -> None:
+        with self.assertRaisesRegex(lanefile.TestbedError, "series = no"):
+            self.kernel("base = linux-source-9.9\n")
+
+    def test_series_is_yes_or_no(self) -> None:
+        with self.assertRaisesRegex(lanefile.TestbedError, "kernel k"):
+            self.kernel("series = perhaps\n")
+
+    def test_missing_key(self) -> None:
+        self.write("k.kernel", "[kernel]\narch = x86\n")
+        with self.assertRaisesRegex(lanefile.TestbedError, "missing"):
+            lanefile.load_kernel("k")
+
+    def test_lane_like_another(self) -> None:
+        self.kernel()
+        self.write("a.lane", LANE + "[skips]\nt/one = because\n")
+        self.write("b.lane", "[lane]\nlike = a\nmachine = other\n[skips]\nt/two = so\n")
+        lane = lanefile.load("b")
+        self.assertEqual((lane.machine, lane.plan), ("other", ["test a /bin/a"]))
+        self.assertEqual(lane.skips, {"t/one": "because", "t/two": "so"})
+
+
+if __name__ == "__main__":
+    unittest.main()
