@@ -20,7 +20,7 @@ help:
 	@echo '  make mbox          the series as mails in out/mbox, with your git identity'
 	@echo '  make series-check  both series apply, and export back unchanged'
 	@echo '  make kernel|qemu|guest   build one product and print where it is'
-	@echo '  make check-qemu    the unit tests and qtests of the QEMU series'
+	@echo '  make check-qemu    QEMU'"'"'s unit tests and qtests with those of the series, under sanitizers'
 	@echo '  make deps          install the distribution'"'"'s packages, or print the one line'
 	@echo '  make clean         remove out/ (the cache stays: ~/.cache/linux-iopf)'
 	@echo
