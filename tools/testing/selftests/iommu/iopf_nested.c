@@ -55,6 +55,7 @@ FIXTURE(nested)
 	struct found found;
 	struct bench b;		/* without a backing; hwpt_id is the nested one */
 	__u32 parent_id;
+	__u64 caps;		/* IOMMU_HW_CAP_* */
 	struct guest guest;
 };
 
@@ -66,11 +67,14 @@ static int nest_ioctl(struct iopf_ctx *ctx, unsigned long cmd, void *arg,
 	return iopf_err(-errno, "%s: %s", what, strerror(errno));
 }
 
-static int alloc_parent(struct bench *b, __u32 *id)
+/* With dirty tracking, where the IOMMU has that. */
+static int alloc_parent(struct bench *b, __u64 caps, __u32 *id)
 {
 	struct iommu_hwpt_alloc cmd = {
 		.size = sizeof(cmd),
-		.flags = IOMMU_HWPT_ALLOC_NEST_PARENT,
+		.flags = IOMMU_HWPT_ALLOC_NEST_PARENT |
+			 (caps & IOMMU_HW_CAP_DIRTY_TRACKING ?
+			  IOMMU_HWPT_ALLOC_DIRTY_TRACKING : 0),
 		.dev_id = iopf_dev_id(b->dev),
 		.pt_id = b->ioas_id,
 	};
@@ -252,6 +256,7 @@ static int write_goes_on(struct bench *b, const struct iopf_group *g,
 FIXTURE_SETUP(nested)
 {
 	struct guest *guest = &self->guest;
+	struct iopf_hw_info info;
 	struct bench *b = &self->b;
 
 	iopf_pci_scan(find_endpoint, &self->found);
@@ -272,7 +277,9 @@ FIXTURE_SETUP(nested)
 	guest->free = GPA + (4ULL << 20);
 	guest->root = guest_page(guest);
 	ASSERT_LIB(iopf_queue_open(self->ctx, &b->queue));
-	ASSERT_LIB(alloc_parent(b, &self->parent_id));
+	ASSERT_LIB(iopf_dev_hw_info(b->dev, &info));
+	self->caps = info.caps;
+	ASSERT_LIB(alloc_parent(b, self->caps, &self->parent_id));
 	ASSERT_LIB(alloc_nested(b, self->parent_id, guest->root, &b->hwpt_id));
 	ASSERT_LIB(iopf_dev_attach(b->dev, b->hwpt_id));
 	ASSERT_LIB(testdev_open(b->dev, &b->td));
@@ -560,6 +567,72 @@ TEST_NESTED(replace)
 	}
 	EXPECT_LIB(iopf_destroy(b->ctx, first));
 	guest->root = root;
+}
+
+/* Which pages of the guest the device has written since the last call */
+static int take_dirty(struct bench *b, __u32 parent, __u64 *bits, size_t size)
+{
+	struct iommu_hwpt_get_dirty_bitmap cmd = {
+		.size = sizeof(cmd),
+		.hwpt_id = parent,
+		.iova = GPA,
+		.length = GUEST_SIZE,
+		.page_size = 4096,
+		.data = (__u64)(unsigned long)bits,
+	};
+
+	memset(bits, 0, size);
+	return nest_ioctl(b->ctx, IOMMU_HWPT_GET_DIRTY_BITMAP, &cmd,
+			  "dirty bitmap");
+}
+
+static bool is_dirty(const __u64 *bits, __u64 gpa)
+{
+	__u64 page = (gpa - GPA) / 4096;
+
+	return bits[page / 64] >> page % 64 & 1;
+}
+
+/*
+ * A VMM that moves its guest to another machine: it has to learn of every page
+ * that the device writes, although device and IOMMU keep the translation.
+ */
+TEST_NESTED(dirty_pages)
+{
+	struct iommu_hwpt_set_dirty_tracking track = {
+		.size = sizeof(track),
+		.flags = IOMMU_HWPT_DIRTY_TRACKING_ENABLE,
+		.hwpt_id = self->parent_id,
+	};
+	struct guest *guest = &self->guest;
+	__u64 bits[GUEST_SIZE / 4096 / 64];
+	__u64 page = guest_page(guest), other = guest_page(guest);
+	struct bench *b = &self->b;
+	struct testdev_result r;
+	unsigned int slot, i;
+
+	if (!(self->caps & IOMMU_HW_CAP_DIRTY_TRACKING))
+		SKIP(return, "this IOMMU has no dirty tracking");
+	set_page(guest, GVA, page | PTE_USER);
+	set_page(guest, GVA + 4096, other | PTE_USER);
+	ASSERT_LIB(nest_ioctl(b->ctx, IOMMU_HWPT_SET_DIRTY_TRACKING, &track,
+			      "dirty tracking"));
+	for (i = 0; i < 8; i++) {
+		ASSERT_LIB(write_page(b, GVA, host(guest, page)));
+		testdev_pattern(host(guest, other), 4096, SEED, 0);
+		ASSERT_LIB(start(b, IOPF_TD_OP_COMPARE, 0, GVA + 4096, 4096,
+				 &slot));
+		ASSERT_LIB(finish(b, slot, &r));
+		EXPECT_EQ(IOPF_TD_ST_OK, r.status);
+		ASSERT_LIB(take_dirty(b, self->parent_id, bits, sizeof(bits)));
+		EXPECT_TRUE(is_dirty(bits, page));
+		EXPECT_FALSE(is_dirty(bits, other));
+		/* The IOMMU itself wrote to the guest's tables, the first time. */
+		if (!i)
+			EXPECT_TRUE(is_dirty(bits, guest->root));
+		ASSERT_LIB(take_dirty(b, self->parent_id, bits, sizeof(bits)));
+		EXPECT_FALSE(is_dirty(bits, page));
+	}
 }
 
 /* What a guest may ask the kernel to drop, and what it may not. */

@@ -29,6 +29,7 @@
 #include "../kselftest_harness.h"
 
 #include "iopf-sva.h"
+#include "iopf_sysfs.h"
 #include "testdev.h"
 
 #define DEVICE		"/dev/iopf-sva0"
@@ -181,18 +182,6 @@ static __u64 page_frame(const void *addr)
 		entry = 0;
 	close(fd);
 	return entry >> 63 ? entry & ((1ULL << 55) - 1) : 0;
-}
-
-static int write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), ret = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		ret = -errno;
-	close(fd);
-	return ret;
 }
 
 /* Whether every page request was answered exactly once, and none is open. */
@@ -1205,7 +1194,7 @@ static void start_and_lose(struct __test_metadata *_metadata, int fd,
 	for (i = 0; i < IOPF_SVA_TICKETS; i++)
 		ticket[i] = sva_submit(fd, IOPF_SVA_FILL, mem + (i << 24),
 				       1 << 24, SEED);
-	ASSERT_EQ(0, write_text(path, text));
+	ASSERT_EQ(0, write_file(path, text));
 	for (i = 0; i < IOPF_SVA_TICKETS; i++) {
 		status = sva_wait(fd, ticket[i]);
 		EXPECT_TRUE(status == IOPF_SVA_ABORTED ||
@@ -1251,7 +1240,7 @@ TEST_SVA(driver_unbound_in_flight)
 	close(fd);
 	/* the name is free again with the last file */
 	close(self->fd);
-	ASSERT_EQ(0, write_text("/sys/bus/pci/drivers/iopf-sva/bind", bdf));
+	ASSERT_EQ(0, write_file("/sys/bus/pci/drivers/iopf-sva/bind", bdf));
 	ASSERT_EQ(0, reopen(&self->fd));
 	ASSERT_OK(fill(self->fd, mem, PAGE, SEED));
 	ASSERT_PATTERN(mem, PAGE, SEED);
@@ -1264,7 +1253,7 @@ TEST_SVA(device_removed_in_flight)
 	ASSERT_TRUE(device_path(path, sizeof(path), "remove"));
 	start_and_lose(_metadata, self->fd, path, "1", -ENODEV);
 	close(self->fd);
-	ASSERT_EQ(0, write_text("/sys/bus/pci/rescan", "1"));
+	ASSERT_EQ(0, write_file("/sys/bus/pci/rescan", "1"));
 	ASSERT_EQ(0, reopen(&self->fd));
 	ASSERT_OK(fill(self->fd, mem, PAGE, SEED));
 	ASSERT_PATTERN(mem, PAGE, SEED);

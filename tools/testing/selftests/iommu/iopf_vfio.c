@@ -26,6 +26,7 @@
 #include "../kselftest_harness.h"
 
 #include "iopf_bench.h"
+#include "iopf_sysfs.h"
 
 #define TEST_SECONDS	300
 #define TEST_IOPF(name) TEST_F_TIMEOUT(iopf, name, TEST_SECONDS)
@@ -1322,19 +1323,6 @@ TEST_IOPF(below_limit)
 	ASSERT_LIB(transfer(b, IOPF_TD_OP_FILL, iova, 0x4000));
 	ASSERT_LIB(transfer(b, IOPF_TD_OP_COMPARE, iova + 0xc000, 0x4000));
 	EXPECT_LIB(check_answers(b, -1, 0));
-}
-
-static int write_file(const char *path, const char *text)
-{
-	int fd, ret = 0;
-
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		ret = -errno;
-	close(fd);
-	return ret;
 }
 
 TEST_IOPF(without_pri)
