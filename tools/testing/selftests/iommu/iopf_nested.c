@@ -253,6 +253,37 @@ static int write_goes_on(struct bench *b, const struct iopf_group *g,
 	return 0;
 }
 
+/* Refuse what write_asks() has started: the device has to give it up. */
+static int write_gives_up(struct bench *b, const struct iopf_group *g,
+			  unsigned int slot)
+{
+	struct testdev_result r;
+	int ret;
+
+	ret = answer(b, g, IOMMUFD_PAGE_RESP_INVALID);
+	if (!ret)
+		ret = finish(b, slot, &r);
+	if (!ret && r.status == IOPF_TD_ST_OK)
+		ret = iopf_err(-EIO, "the device went on");
+	return ret;
+}
+
+/* A read of a page that has to work, and to find the pattern there. */
+static int read_page(struct bench *b, __u64 gva, void *mem)
+{
+	struct testdev_result r;
+	unsigned int slot;
+	int ret;
+
+	testdev_pattern(mem, 4096, SEED, 0);
+	ret = start(b, IOPF_TD_OP_COMPARE, 0, gva, 4096, &slot);
+	if (!ret)
+		ret = finish(b, slot, &r);
+	if (!ret && r.status != IOPF_TD_ST_OK)
+		ret = iopf_err(-EIO, "%s", testdev_status(r.status));
+	return ret;
+}
+
 FIXTURE_SETUP(nested)
 {
 	struct guest *guest = &self->guest;
@@ -427,15 +458,12 @@ TEST_NESTED(readonly_first_stage)
 	struct guest *guest = &self->guest;
 	__u64 page = guest_page(guest);
 	struct bench *b = &self->b;
-	struct testdev_result r;
 	struct iopf_group g;
 	unsigned int slot;
 
 	set_page(guest, GVA, page | PTE_P | PTE_US);
 	ASSERT_LIB(write_asks(b, GVA, &slot, &g));
-	ASSERT_LIB(answer(b, &g, IOMMUFD_PAGE_RESP_INVALID));
-	ASSERT_LIB(finish(b, slot, &r));
-	EXPECT_NE(IOPF_TD_ST_OK, r.status);
+	ASSERT_LIB(write_gives_up(b, &g, slot));
 	EXPECT_EQ(0, *(char *)host(guest, page));
 	EXPECT_EQ(0, get_entry(guest, GVA, 1) & PTE_D);
 	EXPECT_LIB(check_answers(b, 0, 1));
@@ -445,7 +473,6 @@ TEST_NESTED(readonly_second_stage)
 {
 	struct guest *guest = &self->guest;
 	struct bench *b = &self->b;
-	struct testdev_result r;
 	struct iopf_group g;
 	unsigned int slot;
 	int ret;
@@ -460,16 +487,11 @@ TEST_NESTED(readonly_second_stage)
 	ASSERT_LIB(ret);
 	set_page(guest, GVA, HOLE | PTE_USER);
 	ASSERT_LIB(write_asks(b, GVA, &slot, &g));
-	ASSERT_LIB(answer(b, &g, IOMMUFD_PAGE_RESP_INVALID));
-	ASSERT_LIB(finish(b, slot, &r));
-	EXPECT_NE(IOPF_TD_ST_OK, r.status);
+	ASSERT_LIB(write_gives_up(b, &g, slot));
 	EXPECT_EQ(0, *(char *)host(guest, HOLE));
 
 	/* Reading is allowed. */
-	testdev_pattern(host(guest, HOLE), 4096, SEED, 0);
-	ASSERT_LIB(start(b, IOPF_TD_OP_COMPARE, 0, GVA, 4096, &slot));
-	ASSERT_LIB(finish(b, slot, &r));
-	EXPECT_EQ(IOPF_TD_ST_OK, r.status);
+	ASSERT_LIB(read_page(b, GVA, host(guest, HOLE)));
 }
 
 /* A large page of the guest, made of whatever pages the VMM has. */
@@ -608,8 +630,7 @@ TEST_NESTED(dirty_pages)
 	__u64 bits[GUEST_SIZE / 4096 / 64];
 	__u64 page = guest_page(guest), other = guest_page(guest);
 	struct bench *b = &self->b;
-	struct testdev_result r;
-	unsigned int slot, i;
+	unsigned int i;
 
 	if (!(self->caps & IOMMU_HW_CAP_DIRTY_TRACKING))
 		SKIP(return, "this IOMMU has no dirty tracking");
@@ -619,11 +640,7 @@ TEST_NESTED(dirty_pages)
 			      "dirty tracking"));
 	for (i = 0; i < 8; i++) {
 		ASSERT_LIB(write_page(b, GVA, host(guest, page)));
-		testdev_pattern(host(guest, other), 4096, SEED, 0);
-		ASSERT_LIB(start(b, IOPF_TD_OP_COMPARE, 0, GVA + 4096, 4096,
-				 &slot));
-		ASSERT_LIB(finish(b, slot, &r));
-		EXPECT_EQ(IOPF_TD_ST_OK, r.status);
+		ASSERT_LIB(read_page(b, GVA + 4096, host(guest, other)));
 		ASSERT_LIB(take_dirty(b, self->parent_id, bits, sizeof(bits)));
 		EXPECT_TRUE(is_dirty(bits, page));
 		EXPECT_FALSE(is_dirty(bits, other));
