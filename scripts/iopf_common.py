@@ -174,7 +174,7 @@ SERIES = {
          "tools/iommu", "tools/testing/selftests"],
         {"drivers/iommu/Kconfig.iopf": "Kconfig"}, "PATCH 6.12"),
     "qemu": Series(
-        "qemu", REPO / "tools/testing/iopf/qemu",
+        "qemu", REPO / "tools/qemu",
         ["docs", "hw", "include", "system", "tests", "util"], {}, "PATCH 10.0"),
 }
 

@@ -1,1 +1,1 @@
-../testing/iopf/qemu/include/hw/misc/iopf-testdev-regs.h
+../../samples/iommu/iopf-testdev-regs.h

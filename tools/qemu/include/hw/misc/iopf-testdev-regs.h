@@ -1,0 +1,1 @@
+../../../../../samples/iommu/iopf-testdev-regs.h
