@@ -1,53 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Copyright (C) 2026 The linux-iopf authors
-"""What the scripts share: where things are, the two series, errors, progress."""
+"""The two series as files of this repository: order, patches, whole files."""
 
 import hashlib
 import os
-import pathlib
 import re
-import shutil
-import subprocess
-import sys
-import time
 
-REPO = pathlib.Path(__file__).resolve().parent.parent
-OUT = pathlib.Path(os.environ.get("OUT", REPO / "out")).resolve()
-CACHE = pathlib.Path(
-    os.environ.get("IOPF_CACHE")
-    or pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "linux-iopf"
-).expanduser()
+from iopf import host
+from iopf.errors import Failure
+from iopf.host import REPO
 
 # Identity and date of the commits that only exist to be built: fixed, so that
 # the same series on the same base gives the same commit ids everywhere.
 BUILD_IDENT = ("linux-iopf", "linux-iopf@localhost", "2026-01-01T00:00:00Z")
-
-
-class Failure(Exception):
-    """One line that names the cause and the cure; exit status 1 or 2."""
-
-    def __init__(self, text, status=2):
-        super().__init__(text)
-        self.status = status
-
-
-def die(failure):
-    print(f"error: {failure}", file=sys.stderr)
-    sys.exit(getattr(failure, "status", 2))
-
-
-def run(args, **kw):
-    """Run a command that must succeed; its output is returned as text."""
-    kw.setdefault("text", True)
-    if not kw["text"]:
-        kw.pop("errors", None)
-    res = subprocess.run([str(a) for a in args], stdout=subprocess.PIPE,
-                         stderr=subprocess.PIPE, check=False, **kw)
-    if res.returncode:
-        err = res.stderr if kw["text"] else res.stderr.decode(errors="replace")
-        last = (err.strip() or f"exit status {res.returncode}").splitlines()[-1]
-        raise Failure(f"{' '.join(str(a) for a in args[:4])}: {last}")
-    return res.stdout
 
 
 class Series:
@@ -60,7 +25,11 @@ class Series:
         self.dirs = dirs                # top-level folders of whole files
         self.rename = rename            # tree path -> path under root
         self.prefix = prefix            # of mail subjects
-        self.tree = OUT / name
+
+    @property
+    def tree(self):
+        """The git tree with the series applied, for building and for editing."""
+        return host.out() / self.name
 
     def here(self, tree_path):
         """Where a file of the series' tree stands in this repository."""
@@ -69,7 +38,7 @@ class Series:
     def order(self):
         """The patch files in the order of the file `series`."""
         names = []
-        for line in (self.dir / "series").read_text().splitlines():
+        for line in (self.dir / "series").read_text(encoding="utf-8").splitlines():
             line = line.split("#")[0].strip()
             if line:
                 names.append(line)
@@ -139,7 +108,7 @@ class Patch:
 
     @classmethod
     def read(cls, series, file):
-        name, text = file.relative_to(series.dir), file.read_text()
+        name, text = file.relative_to(series.dir), file.read_text(encoding="utf-8")
         if not text.startswith("Subject: "):
             raise Failure(f"{name}: the first line must be 'Subject: ...'")
         head, sep, diff = text.partition("\n---\n")
@@ -179,73 +148,11 @@ SERIES = {
 }
 
 
-class Progress:
-    """`[3/7] kernel x86 ... 1m12s`, with a running clock on a terminal."""
-
-    def __init__(self, total=None):
-        self.total, self.number = total, 0
-
-    def step(self, text, func, *args):
-        self.number += 1
-        label = f"[{self.number}/{self.total}] {text}" if self.total else text
-        start = time.monotonic()
-        print(f"{label} ...", flush=True)
-        result = func(*args)
-        spent = int(time.monotonic() - start)
-        note = f" ({result[1]})" if isinstance(result, tuple) else ""
-        print(f"{label} done in {spent // 60}m{spent % 60:02d}s{note}", flush=True)
-        return result[0] if isinstance(result, tuple) else result
-
-
-def logged(args, log, cwd=None, env=None, what=None):
-    """Run a long command into a log file; name the log when it fails."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    tick = time.monotonic()
-    with open(log, "ab") as file:
-        file.write(f"+ {' '.join(str(a) for a in args)}\n".encode())
-        file.flush()
-        with subprocess.Popen([str(a) for a in args], cwd=cwd, env=env,
-                              stdin=subprocess.DEVNULL, stdout=file,
-                              stderr=subprocess.STDOUT) as proc:
-            while True:
-                try:
-                    status = proc.wait(timeout=30)
-                    break
-                except subprocess.TimeoutExpired:
-                    spent = int(time.monotonic() - tick)
-                    print(f"    ... {spent // 60}m{spent % 60:02d}s, log {log}",
-                          flush=True)
-    if status:
-        tail = log.read_text(errors="replace").splitlines()
-        errors = [t for t in tail if re.search(r"\b(error|Error|ERROR|FAILED)\b", t)]
-        for line in (errors or tail)[:5]:
-            print(f"    {line}", file=sys.stderr)
-        raise Failure(f"{what or args[0]} failed (status {status}); read {log}")
-
-
-def publish(build, final):
-    """Call build(tmpdir), then rename the result into place in one step."""
-    if (final / ".complete").exists():
-        return final, "cached"
-    tmp = final.with_name(f".{final.name}.{os.getpid()}")
-    shutil.rmtree(tmp, ignore_errors=True)
-    tmp.mkdir(parents=True)
-    try:
-        build(tmp)
-        (tmp / ".complete").touch()
-        shutil.rmtree(final, ignore_errors=True)
-        tmp.rename(final)
-    finally:
-        shutil.rmtree(tmp, ignore_errors=True)
-    return final, "built"
-
-
-def digest(*parts):
-    total = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, pathlib.Path):
-            total.update(part.read_bytes())
-        else:
-            total.update(str(part).encode())
-        total.update(b"\0")
-    return total.hexdigest()[:24]
+def patched_paths(name):
+    """Tree paths of all files that a series adds, changes or removes."""
+    paths = set()
+    for patch in SERIES[name].order():
+        read = Patch.read(SERIES[name], SERIES[name].dir / patch)
+        paths |= set(read.adds) | set(re.findall(r"^\+\+\+ b/(.*)$", read.diff, re.M))
+        paths |= set(re.findall(r"^--- a/(.*)$", read.diff, re.M))
+    return sorted(paths)

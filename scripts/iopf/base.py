@@ -1,0 +1,429 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Copyright (C) 2026 The linux-iopf authors
+"""The base trees: fetched as the distribution's source packages, or a user's own.
+
+Each base becomes a bare git repository in the cache with one commit, tagged
+`base`. KSRC=DIR and QSRC=DIR take a tree from disk instead, KVER=VERSION one
+version of the kernel package. Once a base is in the cache it is used until
+UPDATE=1 asks for a newer one, so nothing needs the network after the first run.
+
+Besides the bases of the two series there are stock kernels, which some lanes
+boot as they are. A machine that cannot get one is no broken machine: that is
+told apart as Unavailable.
+"""
+
+import glob
+import hashlib
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tarfile
+import time
+
+from iopf import cache, host, lock, packages, process, progress
+from iopf.cache import publish
+from iopf.errors import Failure
+from iopf.host import offline
+from iopf.patches import BUILD_IDENT, version_number
+from iopf.process import run
+
+KERNEL_PACKAGE = "linux-source-6.12"
+QEMU_SUITE = "trixie"
+# Where a stock kernel is looked for: a stable release's additions, then what is
+# newer, down to what changes every day
+STOCK_SUITES = ("trixie-backports", "forky", "sid")
+
+
+class Unavailable(Failure):
+    """A stock kernel that cannot be had here: its lanes are skipped."""
+
+
+def version(repo, name):
+    """`Linux 6.12.117` or `QEMU 10.0.13`, read from the tree itself."""
+    if name == "qemu":
+        return "QEMU " + run(["git", "-C", repo, "show", "refs/tags/base:VERSION"]).strip()
+    makefile = run(["git", "-C", repo, "show", "refs/tags/base:Makefile"])
+    part = {m[1]: m[2] for m in re.finditer(r"^(\w+) = ?(.*)$", makefile[:400], re.M)}
+    return "Linux {VERSION}.{PATCHLEVEL}.{SUBLEVEL}{EXTRAVERSION}".format(**part)
+
+
+def tree_id(repo):
+    return run(["git", "-C", repo, "rev-parse", "refs/tags/base^{tree}"]).strip()
+
+
+def init_bare(repo):
+    if not (repo / "HEAD").exists():
+        run(["git", "init", "-q", "--bare", "--template=", repo])
+        run(["git", "-C", repo, "config", "gc.auto", "0"])
+        run(["git", "-C", repo, "config", "core.autocrlf", "false"])
+
+
+def import_tar(archive, repo):
+    """Make the files of a .tar.xz, without its top folder, the `base` commit of a
+    new bare repository. A tree of a hundred thousand files is never on the disk."""
+    init_bare(repo)
+    name, mail, date = BUILD_IDENT
+    with process.child(["xz", "-dc", archive], stdin=subprocess.DEVNULL,
+                       stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as unpack, \
+            process.child(["git", "--git-dir", repo, "-c", "core.compression=1", "-c",
+                           "fastimport.unpackLimit=0", "fast-import", "--quiet", "--done",
+                           "--date-format=rfc2822"],
+                          stdin=subprocess.PIPE) as importer:
+        to_git = importer.stdin
+        stamp = time.strftime("%a, %d %b %Y %H:%M:%S +0000",
+                              time.strptime(date, "%Y-%m-%dT%H:%M:%SZ"))
+        to_git.write(f"commit refs/heads/pristine\ncommitter {name} <{mail}> {stamp}\n"
+                     "data 5\nbase\n\n".encode())
+        try:
+            with tarfile.open(fileobj=unpack.stdout, mode="r|") as tar:
+                for member in tar:
+                    import_member(tar, member, to_git)
+            to_git.write(b"done\n")
+            to_git.close()
+        except (tarfile.TarError, EOFError, BrokenPipeError) as error:
+            raise Failure(f"{archive}: cannot be unpacked ({error}); UPDATE=1 fetches it "
+                          "again") from error
+        if unpack.wait() or importer.wait():
+            raise Failure(f"{archive}: cannot be unpacked, or the disk is full")
+    run(["git", "-C", repo, "update-ref", "refs/tags/base", "refs/heads/pristine"])
+
+
+def import_member(tar, member, to_git):
+    """One file of an archive as a line for git fast-import."""
+    path = member.name.partition("/")[2]
+    if member.isdir() or not path or member.name == "pax_global_header":
+        return
+    if member.issym():
+        mode, data = "120000", member.linkname.encode(errors="surrogateescape")
+    elif member.isreg():
+        mode = "100755" if member.mode & 0o100 else "100644"
+        data = tar.extractfile(member).read()
+    else:
+        raise Failure(f"{member.name} in the archive is neither file, link nor folder")
+    to_git.write(f"M {mode} inline {path}\ndata {len(data)}\n".encode(
+        errors="surrogateescape") + data + b"\n")
+
+
+def snapshot(source, repo):
+    """Make the files of a folder the `base` commit of a bare repository.
+
+    Of a git work tree these are the files git tracks, as they are on disk; of
+    any other folder all of them, because Debian's .gitignore ignores the lot.
+    """
+    init_bare(repo)
+    index = repo / "snapshot.index"
+    for name in (index, index.with_name("snapshot.index.lock")):
+        name.unlink(missing_ok=True)        # of a run that was killed
+    env = process.plain_env({"GIT_INDEX_FILE": str(index)})
+    # files that are larger than this go straight into one pack, the others
+    # become a file each: a hundred thousand of them
+    where = ["git", "--git-dir", repo, "--work-tree", source, "-c", "core.bigFileThreshold=1"]
+    if (source / ".git").exists():
+        tracked = run(["git", "-C", source, "ls-files", "-z"])
+        run([*where, "add", "-f", "--pathspec-from-file=-", "--pathspec-file-nul"],
+            cwd=source, input=tracked, env=env)
+    else:
+        run([*where, "add", "-A", "-f", "."], cwd=source, env=env)
+    tree = run([*where, "write-tree"], env=env).strip()
+    index.unlink()
+    for who in ("AUTHOR", "COMMITTER"):
+        env.update({f"GIT_{who}_NAME": BUILD_IDENT[0], f"GIT_{who}_EMAIL": BUILD_IDENT[1],
+                    f"GIT_{who}_DATE": BUILD_IDENT[2]})
+    commit = run(["git", "-C", repo, "commit-tree", tree, "-m", "base"], env=env).strip()
+    run(["git", "-C", repo, "update-ref", "refs/tags/base", commit])
+    run(["git", "-C", repo, "update-ref", "refs/heads/pristine", commit])
+
+
+def shared_clone(repo, tree):
+    """A git tree that reads its objects out of a base's repository.
+
+    Made beside its place and renamed, because half a clone looks like a whole
+    one; the repository may have moved with the cache since.
+    """
+    repo = pathlib.Path(repo)
+    if not (tree / ".git/config").exists():
+        shutil.rmtree(tree, ignore_errors=True)
+        made = tree.with_name(f".{tree.name}.new")
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(parents=True)
+        run(["git", "init", "-q", "--template=", made])
+        run(["git", "-C", made, "config", "core.autocrlf", "false"])
+        run(["git", "-C", made, "config", "gc.auto", "0"])
+        made.rename(tree)
+    (tree / ".git/objects/info").mkdir(parents=True, exist_ok=True)
+    (tree / ".git/objects/info/alternates").write_text(f"{repo / 'objects'}\n")
+    run(["git", "-C", tree, "update-ref", "refs/tags/base",
+         run(["git", "-C", repo, "rev-parse", "refs/tags/base^{commit}"]).strip()])
+    return tree
+
+
+def scratch_checkout(repo, tree, commit="refs/tags/base"):
+    """A tree that nobody works in, at a commit of a base's repository."""
+    shared_clone(repo, tree)
+    (tree / ".git/index.lock").unlink(missing_ok=True)      # of a run that was killed
+    run(["git", "-C", tree, "checkout", "-q", "-f", "--detach", commit])
+    return tree
+
+
+SNAPSHOTS = set()   # a command reads a user's tree once, and means that state of it
+
+
+def user_tree(name, directory):
+    source = pathlib.Path(directory).resolve()
+    if not (source / ("Makefile" if name == "linux" else "VERSION")).is_file():
+        raise Failure(f"{source} is no {name} source tree; "
+                      f"set {'KSRC' if name == 'linux' else 'QSRC'} to its top folder")
+    tag = hashlib.sha256(str(source).encode()).hexdigest()[:12]
+    repo = host.claim_cache() / "base" / f"{name}-user-{tag}"
+    if repo not in SNAPSHOTS:
+        with lock.of_product(repo, f"reads {source}"):
+            if not (repo / "refs/tags/base").exists():
+                shutil.rmtree(repo, ignore_errors=True)     # of a run that was killed
+                repo.mkdir(parents=True)
+            snapshot(source, repo)
+        SNAPSHOTS.add(repo)
+    return repo
+
+
+def cached(name, wanted):
+    """The newest base in the cache, or the one of the wanted version."""
+    found = list((host.claim_cache() / "base").glob(f"{name}-[0-9]*"))
+    if wanted:
+        found = [p for p in found if p.name == f"{name}-{wanted}"]
+    for path in sorted(found, key=lambda p: version_number(p.name), reverse=True):
+        if cache.intact(path):
+            return cache.taken(path)[0]
+        progress.say(f"    {path} is not used: {cache.damage(path)}", always=True)
+    return None
+
+
+def apt_candidate(package, options=()):
+    policy = run(["apt-cache", *options, "policy", package],
+                 env=process.plain_env({"LC_ALL": "C"}))
+    match = re.search(r"^  Candidate: (\S+)$", policy, re.M)
+    return match[1] if match and match[1] != "(none)" else None
+
+
+def publish_deb(package, repo, work, download=lambda: None):
+    """Make a base of the linux-source package whose .deb is in the folder `work`
+    after download(), which is called only if the base has to be made."""
+    def build(tmp):
+        download()
+        run(["dpkg-deb", "-x", *glob.glob(f"{work}/*.deb"), f"{work}/x"])
+        import_tar(f"{work}/x/usr/src/{package}.tar.xz", tmp)
+
+    return publish(build, repo)[0]
+
+
+def newest_linux(wanted):
+    """The version to fetch, by an index that the first run has to bring."""
+    ver = wanted or apt_candidate(KERNEL_PACKAGE)
+    if not ver and os.geteuid() == 0:
+        packages.apt(["apt-get", "update"], host.log("apt-update.log"), "apt-get update")
+        ver = apt_candidate(KERNEL_PACKAGE)
+    if not ver:
+        raise Failure(f"no package {KERNEL_PACKAGE} in the package index; "
+                      "run 'apt-get update' or set KSRC=DIR to a Linux 6.12 source tree")
+    return ver
+
+
+def fetch_linux(wanted):
+    if not shutil.which("apt-get"):
+        raise Failure("no apt-get here; set KSRC=DIR to a Linux 6.12 source tree")
+    ver = newest_linux(wanted)
+    repo = host.claim_cache() / "base" / f"linux-{ver}"
+    repo.parent.mkdir(parents=True, exist_ok=True)
+    with cache.workspace() as work:
+        def download():
+            try:
+                run(["apt-get", "download", f"{KERNEL_PACKAGE}={ver}"], cwd=work)
+            except Failure as failure:
+                known = "" if not wanted else "; there are " + ", ".join(apt_versions(
+                    KERNEL_PACKAGE))
+                raise Failure(f"{failure}; 'apt-get update' brings a new package index"
+                              f"{known}") from failure
+
+        return publish_deb(KERNEL_PACKAGE, repo, work, download)
+
+
+def apt_versions(package):
+    listed = run(["apt-cache", "madison", package], env=process.plain_env({"LC_ALL": "C"}))
+    return list(dict.fromkeys(line.split("|")[1].strip() for line in listed.splitlines()
+                              if line.count("|") >= 2)) or ["none"]
+
+
+def machine_archive():
+    """URI and keyring of the Debian archive this machine itself uses."""
+    files = sorted(glob.glob("/etc/apt/sources.list.d/*.sources"))
+    for file in files:
+        for stanza in pathlib.Path(file).read_text().split("\n\n"):
+            field = dict(re.findall(r"^([\w-]+):\s*(.*)$", stanza, re.M))
+            uri = field.get("URIs", "").split()
+            if uri and "security" not in uri[0] and uri[0].rstrip("/").endswith("debian"):
+                return uri[0], field.get("Signed-By")
+    for file in ["/etc/apt/sources.list", *sorted(glob.glob("/etc/apt/sources.list.d/*.list"))]:
+        if pathlib.Path(file).is_file():
+            for line in pathlib.Path(file).read_text().splitlines():
+                match = re.match(r"deb\s+(?:\[.*?\]\s+)?(\S+/debian/?)\s", line)
+                if match:
+                    return match[1], None
+    return None
+
+
+def keyring_file(field):
+    """What to trust: a path to a keyring, or the distribution's own keyring."""
+    return field if field and field.startswith("/") else (
+        "/usr/share/keyrings/debian-archive-keyring.gpg")
+
+
+class PrivateApt:
+    """An apt of our own for another suite: nothing of the system changes."""
+
+    def __init__(self, work, suite, types="deb", arch=None):
+        self.work = pathlib.Path(work)
+        for sub in ("lists/partial", "archives/partial"):
+            (self.work / sub).mkdir(parents=True)
+        archive = machine_archive()
+        if not archive:
+            raise Failure("no Debian archive in this machine's apt sources")
+        (self.work / "suite.sources").write_text(
+            f"Types: {types}\nURIs: {archive[0]}\nSuites: {suite}\n"
+            f"Components: main\nSigned-By: {keyring_file(archive[1])}\n")
+        self.options = ["-o", f"Dir::Etc::sourcelist={self.work}/suite.sources",
+                        "-o", "Dir::Etc::sourceparts=/dev/null",
+                        "-o", f"Dir::State::lists={self.work}/lists",
+                        "-o", f"Dir::Cache::archives={self.work}/archives",
+                        "-o", f"Dir::Cache::pkgcache={self.work}/pkgcache.bin",
+                        "-o", f"Dir::Cache::srcpkgcache={self.work}/srcpkgcache.bin"]
+        if arch:
+            self.options += ["-o", f"APT::Architecture={arch}", "-o", f"APT::Architectures={arch}"]
+        # an index that did not come is an error, not a suite without packages
+        run(["apt-get", *self.options, "-o", "APT::Update::Error-Mode=any", "update"])
+
+    def get(self, *args):
+        run(["apt-get", *self.options, *args], cwd=self.work)
+
+    def candidate(self, package):
+        return apt_candidate(package, self.options)
+
+
+def download_stock(package, suite, work):
+    """The package's version in a suite and its .deb in `work`; None if it has none."""
+    apt = PrivateApt(work, suite)
+    ver = apt.candidate(package)
+    if ver and not cache.intact(host.cache() / "base" / f"{package}-{ver}"):
+        apt.get("download", f"{package}={ver}")
+    return ver
+
+
+def fetch_stock(package):
+    """A stock kernel's source from the first suite that has it."""
+    if not shutil.which("apt-get") or not machine_archive():
+        raise Unavailable(f"{package} is not in the cache, and there is no Debian archive "
+                          "in this machine's apt sources")
+    missing = []
+    host.claim_cache()
+    for suite in STOCK_SUITES:
+        with cache.workspace() as work:
+            try:
+                ver = download_stock(package, suite, work)
+            except Failure as failure:
+                missing.append(f"{suite}: {failure}")
+                continue
+            if ver:
+                # what goes wrong from here on is no lack of a package
+                return publish_deb(package, host.cache() / "base" / f"{package}-{ver}", work)
+            missing.append(f"not in {suite}")
+    raise Unavailable(f"{package}: {'; '.join(missing)}")
+
+
+def fetch_qemu(_wanted):
+    """QEMU's source, and beside it the meson that it wants (pure Python)."""
+    if not shutil.which("apt-get"):
+        raise Failure("no apt-get here; set QSRC=DIR to a QEMU 10.0 source tree")
+    if not machine_archive():
+        raise Failure("no Debian archive in this machine's apt sources; "
+                      "set QSRC=DIR to a QEMU 10.0 source tree")
+    with cache.workspace() as work:
+        apt = PrivateApt(work, QEMU_SUITE, "deb deb-src")
+        apt.get("source", "--download-only", f"qemu/{QEMU_SUITE}")
+        apt.get("download", f"meson/{QEMU_SUITE}", f"python3-pycotap/{QEMU_SUITE}")
+        tar = glob.glob(f"{work}/qemu_*.orig.tar.xz")[0]
+        ver = re.search(r"qemu_([0-9.]+)", tar)[1]
+
+        def build(tmp):
+            import_tar(tar, tmp)
+            for deb in glob.glob(f"{work}/*.deb"):
+                run(["dpkg-deb", "-x", deb, tmp / "meson"])
+
+        return publish(build, host.cache() / "base" / f"qemu-{ver}")[0]
+
+
+UPDATED = set()     # what UPDATE=1 has brought in this command
+
+
+def to_be_used(found, name):
+    """Whether a base in the cache will do, or a newer one was asked for."""
+    return found and (offline() or os.environ.get("UPDATE") != "1" or name in UPDATED)
+
+
+def fetching(name):
+    """One of several commands fetches a base, the others wait for it."""
+    return lock.of_product(host.cache() / "base" / name, f"fetches {name}")
+
+
+def repository(name):
+    """The bare repository of a base; fetched on first use."""
+    own = os.environ.get("KSRC" if name == "linux" else "QSRC")
+    if own:
+        return user_tree(name, own)
+    wanted = (os.environ.get("KVER") or None) if name == "linux" else None
+    found = cached(name, wanted)
+    if to_be_used(found, name):
+        return found
+    if offline():
+        raise Failure(f"OFFLINE=1, and no {name} base {wanted or ''} in {host.cache()}; "
+                      "run once with the network")
+    with fetching(name):
+        found = cached(name, wanted)
+        if to_be_used(found, name):
+            return found
+        progress.say(f"    fetching the {name} base tree ...")
+        found = (fetch_linux if name == "linux" else fetch_qemu)(wanted)
+        UPDATED.add(name)
+        return found
+
+
+def kernel_repository(package):
+    """The bare repository of a kernel that a lane boots, by its package.
+
+    The base of the series is one of them, with all that the user may say
+    about it. Unavailable if another one is neither in the cache nor in reach.
+    """
+    if package == KERNEL_PACKAGE:
+        return repository("linux")
+    if to_be_used(cached(package, None), package):
+        return cached(package, None)
+    if offline():
+        raise Unavailable(f"OFFLINE=1, and no {package} in {host.cache()}")
+    with fetching(package):
+        found = cached(package, None)
+        if to_be_used(found, package):
+            return found
+        progress.say(f"    fetching {package} ...")
+        try:
+            found = fetch_stock(package)
+        except Unavailable:
+            if not found:
+                raise
+        UPDATED.add(package)
+        return found
+
+
+def meson_path():
+    """Where the private meson's Python packages are, or None."""
+    found = cached("qemu", None)
+    path = found / "meson/usr/lib/python3/dist-packages" if found else None
+    return path if path and path.is_dir() else None

@@ -1,0 +1,366 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Copyright (C) 2026 The linux-iopf authors
+"""Builds what a lane boots: kernels, their modules, QEMU, the guest's programs.
+
+A product's key is all that goes into it: the base tree, the series, the
+configuration, and the versions of the compiler, the linker and the libraries.
+So a product of other sources or of another machine is never taken, and a fresh
+clone finds what an older one has built.
+"""
+
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+import sys
+
+from iopf import base, cache, host, lock, packages, process, series
+from iopf.cache import digest, publish
+from iopf.errors import Failure
+from iopf.host import REPO
+from iopf.patches import SERIES
+from iopf.process import logged, run
+
+TESTBED = REPO / "tools/testing/iopf"
+sys.path.insert(0, str(TESTBED / "lib"))
+import lanefile  # noqa: E402  (after the path is known)
+from cpio import Archive  # noqa: E402
+
+
+def compiler(arch):
+    """The prefix of the tools that build for an architecture, "" for our own."""
+    cross = {"arm64": "aarch64-linux-gnu-", "x86": "x86_64-linux-gnu-"}
+    if arch not in cross:
+        raise Failure(f"no architecture {arch}; there are {' '.join(sorted(cross))}")
+    return "" if host.machine() == arch else cross[arch]
+
+
+def cc(cross=""):
+    return f"ccache {cross}gcc" if shutil.which("ccache") else f"{cross}gcc"
+
+
+def build_env():
+    return process.build_env({
+        "CCACHE_BASEDIR": str(REPO), "CCACHE_NOHASHDIR": "1",
+        "KBUILD_BUILD_TIMESTAMP": "2026-01-01", "KBUILD_BUILD_USER": "linux-iopf",
+        "KBUILD_BUILD_HOST": "localhost"})
+
+
+def toolchain(cross=""):
+    """What makes objects, by its own word: a package may be anything."""
+    lines = []
+    for tool in ("gcc", "ld"):
+        lines.append(run([f"{cross}{tool}", "--version"],
+                         env=process.build_env()).splitlines()[0])
+    return lines
+
+
+@contextlib.contextmanager
+def build_folder(work, keep=True):
+    """A folder under out/build. What a killed build left in it is not trusted:
+    a file cut short looks newer than its sources, and no make does it again."""
+    mark = work.with_name(f".{work.name}.at-work")
+    with lock.of_out(f"builds in {work}"):
+        if mark.exists() or not keep:
+            shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+        try:
+            yield work
+        except Failure as failure:
+            if "No space left" not in str(failure):
+                mark.unlink()       # make has said no, and cleaned up after itself
+            raise
+        mark.unlink()
+
+
+def kernel_repository(kernel):
+    return base.kernel_repository(kernel.base or base.KERNEL_PACKAGE)
+
+
+def kernel_tree(kernel):
+    """The source of a kernel: the applied tree, or a base as it is."""
+    if kernel.series:
+        return series.built_tree("linux")
+    return base.scratch_checkout(kernel_repository(kernel),
+                                 host.out() / "stock" / (kernel.base or base.KERNEL_PACKAGE))
+
+
+def fragments(kernel):
+    return [REPO / name for name in kernel.configs]
+
+
+def keep_module_build(make, kernel, dest, log):
+    """What an external module of this kernel is built with, without the rest."""
+    logged([*make, f"SRCARCH={kernel.arch}", "run-command", "KBUILD_RUN_COMMAND="
+            f"$(srctree)/scripts/package/install-extmod-build {dest / 'build'}"],
+           log, env=build_env(), what="files for external modules")
+
+
+def make_kernel(kernel, dest):
+    work = host.out() / "build" / f"linux-{kernel.name}"
+    with build_folder(work):
+        build_kernel(kernel, work, dest, host.log(f"kernel-{kernel.name}.log"))
+
+
+def build_kernel(kernel, work, dest, log):
+    cross = compiler(kernel.arch)
+    source = kernel_tree(kernel)
+    merged = work / "iopf.fragment"
+    merged.write_text("".join(f.read_text() for f in fragments(kernel)))
+    make = ["make", "-C", source, f"O={work}", f"ARCH={kernel.arch}",
+            f"CROSS_COMPILE={cross}", f"CC={cc(cross)}", f"HOSTCC={cc()}"]
+    env = build_env()
+    logged([*make, "allnoconfig"], log, env={**env, "KCONFIG_ALLCONFIG": str(merged)},
+           what="kernel configuration")
+    config = (work / ".config").read_text()
+    wanted = re.findall(r"^(CONFIG_\w+=.*)$", merged.read_text(), re.M)
+    lost = [line for line in wanted if f"{line}\n" not in config]
+    if lost:
+        raise Failure(f"the kernel does not take {', '.join(lost)}; "
+                      f"correct lanes/*.config ({work}/.config is what came out)")
+    logged([*make, f"-j{host.jobs()}", "all"], log, env=env, what=f"kernel {kernel.name}")
+    shutil.copy(work / kernel.image, dest / pathlib.Path(kernel.image).name)
+    shutil.copy(work / ".config", dest / "config")
+    shutil.copy(work / "System.map", dest / "System.map")
+    if kernel.modules:
+        keep_module_build(make, kernel, dest, log)
+
+
+def series_key(kernel, repo):
+    """What the series adds to a kernel: nothing to a stock one."""
+    if not kernel.series:
+        return "none"
+    unread = ["tools/", "Documentation/"]
+    if not any("CONFIG_SAMPLES=y" in f.read_text() for f in fragments(kernel)):
+        unread.append("samples/")
+    return SERIES["linux"].key(base.version(repo, "linux"), unread)
+
+
+def kernel_place(kernel):
+    """Where a kernel is in the cache, once it is made."""
+    repo = kernel_repository(kernel)
+    key = digest("kernel-3", base.tree_id(repo), series_key(kernel, repo), kernel.arch,
+                 *toolchain(compiler(kernel.arch)), *fragments(kernel))
+    return host.cache() / "kernel" / f"{kernel.name}-{key}"
+
+
+def kernel_path(kernel):
+    return publish(lambda tmp: make_kernel(kernel, tmp), kernel_place(kernel))
+
+
+def module_sources(kernel):
+    files = []
+    for folder in kernel.modules:
+        listed = [p for p in sorted((REPO / folder).iterdir())
+                  if p.is_file() and re.search(r"(\.[ch]|^Makefile)$", p.name)]
+        if not listed:
+            raise Failure(f"kernel {kernel.name}: no module in {folder}")
+        files += listed
+    return files
+
+
+def make_modules(kernel, built, dest):
+    work = host.out() / "build" / f"modules-{kernel.name}"
+    with build_folder(work, keep=False):
+        build_modules(kernel, built, work, dest, host.log(f"modules-{kernel.name}.log"))
+
+
+def build_modules(kernel, built, work, dest, log):
+    """Build the external modules of a kernel into an archive for its initramfs."""
+    cross = compiler(kernel.arch)
+    for file in module_sources(kernel):
+        copy = work / file.relative_to(REPO)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, copy)
+    archive = Archive()
+    for folder in kernel.modules:
+        logged(["make", "-C", built / "build", f"M={work / folder}", f"ARCH={kernel.arch}",
+                f"CROSS_COMPILE={cross}", f"CC={cc(cross)}", "W=1", f"-j{host.jobs()}",
+                "modules"],
+               log, env=build_env(), what=f"modules of {folder}")
+        for module in sorted((work / folder).rglob("*.ko")):
+            archive.file(f"lib/modules/{module.name}", module.read_bytes())
+    with open(dest / "modules.cpio", "wb") as out:
+        archive.write(out)
+
+
+def modules_place(kernel, built):
+    key = digest("modules-2", built.name, *toolchain(compiler(kernel.arch)),
+                 cache.digest_files(module_sources(kernel), REPO))
+    return host.cache() / "modules" / f"{kernel.name}-{key}"
+
+
+def modules_path(kernel, built):
+    """The archive with a kernel's modules, or None if it has none."""
+    if not kernel.modules:
+        return None, "none"
+    path, how = publish(lambda tmp: make_modules(kernel, built, tmp),
+                        modules_place(kernel, built))
+    return path / "modules.cpio", how
+
+
+def device_lists():
+    return sorted((TESTBED / "lib").glob("*-softmmu.mak"))
+
+
+def qemu_binaries():
+    return [f"qemu-system-{file.stem.split('-')[0]}" for file in device_lists()]
+
+
+def accelerators():
+    """KVM besides TCG for who asks with KVM=1: such a QEMU is a product of its own,
+    so that nobody else's depends on what KVM needs."""
+    return ["--enable-kvm"] if os.environ.get("KVM") == "1" else ["--disable-kvm"]
+
+
+def configure_qemu(work, log, options=()):
+    """Configure QEMU in an empty folder; returns the environment to build with."""
+    source = series.built_tree("qemu")
+    env = build_env()
+    meson = base.meson_path()
+    if meson:
+        env["PYTHONPATH"] = str(meson)
+    targets = []
+    for file in device_lists():
+        target = file.stem
+        targets.append(target)
+        shutil.copy(file, source / "configs/devices" / target / "iopf.mak")
+    for blob in re.findall(r"'(edk2-[\w-]+\.fd)'", (source / "pc-bios/meson.build").read_text()):
+        packed = source / "pc-bios" / f"{blob}.bz2"
+        if not packed.exists():
+            # an empty bzip2 stream: the source package ships no firmware blobs
+            packed.write_bytes(b"BZh9\x17\x72\x45\x38\x50\x90\0\0\0\0")
+    logged([source / "configure", "--python=/usr/bin/python3", f"--cc={cc()}",
+            f"--target-list={','.join(targets)}", "--without-default-features",
+            "--without-default-devices",
+            *[f"--with-devices-{t.split('-')[0]}=iopf" for t in targets],
+            "--enable-tcg", *accelerators(), "--enable-fdt=system", "--disable-docs",
+            "--disable-tools",
+            "--disable-guest-agent", "--disable-install-blobs", *options],
+           log, cwd=work, env=env, what="QEMU configure")
+    return env
+
+
+def ninja(work, log, env, goals):
+    logged(["ninja", "-j", host.jobs(), *goals], log, cwd=work, env=env, what="QEMU build")
+
+
+def make_qemu(dest):
+    log = host.log("qemu.log")
+    with build_folder(host.out() / "build/qemu", keep=False) as work:
+        ninja(work, log, configure_qemu(work, log), qemu_binaries())
+        for name in qemu_binaries():
+            shutil.copy(work / name, dest / name)
+
+
+def qemu_libraries():
+    """What QEMU is linked with and brings no source of."""
+    return packages.own_versions(
+        ["libc6-dev", "libfdt-dev", "libglib2.0-dev", "libpixman-1-dev", "zlib1g-dev",
+         *packages.matching(r"libc6|libfdt1|libglib2\.0-0(t64)?|libpixman-1-0|zlib1g")])
+
+
+def qemu_place():
+    repo = base.repository("qemu")
+    content = SERIES["qemu"].key(base.version(repo, "qemu"), ["docs/", "tests/"])
+    key = digest("qemu-3", base.tree_id(repo), content, *toolchain(), *qemu_libraries(),
+                 *accelerators(), *[p.name for p in device_lists()], *device_lists())
+    return host.cache() / "qemu" / key
+
+
+def qemu_path():
+    return publish(make_qemu, qemu_place())
+
+
+BUSYBOX_SUITES = ("bookworm", "trixie")
+
+
+def os_release(key):
+    """A field of /etc/os-release."""
+    with contextlib.suppress(OSError):
+        match = re.search(rf"^{key}=\"?([^\"\n]*)", pathlib.Path(
+            "/etc/os-release").read_text(encoding="utf-8"), re.M)
+        return match[1] if match else ""
+    return ""
+
+
+def busybox(arch):
+    """A static busybox for the guest: this machine's own, or the package of
+    another architecture, which is unpacked and not installed."""
+    if host.machine() == arch:
+        found = shutil.which("busybox") or "/bin/busybox"
+        if not os.path.exists(found):
+            raise Failure("there is no busybox; install the package busybox-static")
+        return pathlib.Path(found)
+    deb_arch = {"x86": "amd64", "arm64": "arm64"}[arch]
+    suite = os_release("VERSION_CODENAME")
+    if suite not in BUSYBOX_SUITES:
+        suite = BUSYBOX_SUITES[-1]
+    place = host.cache() / "busybox" / f"{deb_arch}-{suite}"
+    if not cache.intact(place) and host.offline():
+        raise Failure(f"OFFLINE=1, and no busybox for {deb_arch} in {host.cache()}; "
+                      "run once with the network")
+
+    def fetch(tmp):
+        with cache.workspace() as work:
+            base.PrivateApt(work, suite, arch=deb_arch).get(
+                "download", "busybox-static")
+            debs = list(pathlib.Path(work).glob("busybox-static_*.deb"))
+            run(["dpkg-deb", "-x", *debs, f"{work}/x"])
+            for name in ("bin/busybox", "usr/bin/busybox"):
+                if (pathlib.Path(work) / "x" / name).is_file():
+                    shutil.copy(pathlib.Path(work) / "x" / name, tmp / "busybox")
+
+    return publish(fetch, place)[0] / "busybox"
+
+
+def guest_sources():
+    files = [p for p in sorted((TESTBED / "init").iterdir()) if p.is_file()]
+    return [*files, TESTBED / "lib/initramfs", TESTBED / "lib/cpio.py"]
+
+
+def make_guest(arch, dest):
+    with build_folder(host.out() / "build" / f"guest-{arch}", keep=False) as work:
+        build_guest(arch, work, dest, host.log(f"guest-{arch}.log"))
+
+
+def build_guest(arch, work, dest, log):
+    cross = compiler(arch)
+    source = series.built_tree("linux")
+    env = build_env()
+    headers = work / "usr"
+    logged(["make", "-C", source, f"O={work}/headers", f"ARCH={arch}", "headers_install",
+            f"INSTALL_HDR_PATH={headers}"], log, env=env, what="kernel headers")
+    common = [f"CC={cross}gcc", "LDFLAGS=-static", f"KHDR_INCLUDES=-isystem {headers}/include"]
+    logged(["make", "-C", source / "tools/iommu", f"-j{host.jobs()}", f"O={work}/iommu",
+            *common], log, env=env, what="tools/iommu")
+    tests = work / "selftests"
+    tests.mkdir()
+    logged(["make", "-C", source / "tools/testing/selftests/iommu", f"-j{host.jobs()}",
+            f"OUTPUT={tests}", *common], log, env=env, what="kselftests")
+    logged([f"{cross}gcc", "-static", "-O2", "-Wall", "-Wextra", "-o", work / "init",
+            *sorted((TESTBED / "init").glob("*.c"))], log, env=env, what="init")
+    entries = [f"init={work}/init", f"bin/iopf={work}/iommu/iopf",
+               f"bin/busybox={busybox(arch)}", "bin/sh->busybox", "bin/gzip->busybox"]
+    for test in sorted(tests.iterdir()):
+        if os.access(test, os.X_OK) and test.is_file():
+            entries.append(f"usr/libexec/iopf/{test.name}={test}")
+    logged([TESTBED / "lib/initramfs", dest / "initramfs", *entries], log, what="initramfs")
+
+
+def guest_place(arch):
+    repo = base.repository("linux")
+    # of the sample driver the programs read only the header of its requests
+    content = SERIES["linux"].key(base.version(repo, "linux"), [
+        "drivers/", "mm/", "samples/iommu/main.c", "samples/iommu/engine."])
+    # the programs are static: the C library and busybox are in the product
+    key = digest("guest-4", base.tree_id(repo), content, arch, *toolchain(compiler(arch)),
+                 *packages.own_versions(["libc6-dev", *packages.CROSS[arch]]),
+                 busybox(arch), cache.digest_files(guest_sources(), REPO))
+    return host.cache() / "guest" / f"{arch}-{key}"
+
+
+def guest_path(arch):
+    return publish(lambda tmp: make_guest(arch, tmp), guest_place(arch))

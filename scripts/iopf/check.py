@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Copyright (C) 2026 The linux-iopf authors
+"""All tests of the project, in the order in which they tell most.
+
+    check            everything
+    check NAME...    some of: {names}
+
+The result of a check is kept under a key of everything it reads and of the
+version of all that runs in it, so what did not change is not checked again
+(FORCE=1 does). Lanes always run.
+"""
+
+import os
+import re
+import subprocess
+import tempfile
+import time
+
+from iopf import (base, build, checks, errors, host, lanes, lock, packages, process, progress,
+                  results)
+from iopf.errors import Ended, Failure, Parser
+from iopf.patches import SERIES
+from iopf.progress import clock, colour, say
+from iopf.results import Count, Kept, Result
+
+BOOTS = ["lanes", "selfcheck"]
+
+
+def groups():
+    return list(dict.fromkeys([c.group for c in checks.CHECKS] + BOOTS))
+
+
+def run_check(label, check):
+    """Run a check, or take the result that was kept of it."""
+    slug = re.sub(r"\W+", "-", check.title)
+    with lock.of_out(f"runs the check '{check.title}'"):
+        try:
+            kept = Kept(slug, checks.full_key(check))
+            count = None if os.environ.get("FORCE") == "1" else kept.load()
+            if count:
+                say(f"{label}: {colour('passed', 'green')} (kept: nothing changed since)")
+                return Result(check.group, check.title, count, kept=True)
+            return run_fresh(label, check, kept, host.log(f"{slug}.log"))
+        except (Failure, OSError, SyntaxError, build.lanefile.TestbedError) as failure:
+            return failed(label, check, failure, 0.0, None)
+
+
+def run_fresh(label, check, kept, log):
+    step = progress.Step(check.title, f"check {check.title}")
+    about = f" about {clock(step.expected)}" if step.expected > 5 else ""
+    say(f"{label} ...{about}")
+    progress.Progress.current = step
+    try:
+        count = check.func(log) or Count(1)
+    except (Failure, OSError, SyntaxError, build.lanefile.TestbedError) as failure:
+        return failed(label, check, failure, step.spent(), log)
+    finally:
+        progress.Progress.current = None
+    step.remember()
+    kept.store(count)
+    say(f"{label}: {colour(count if count.passed > 1 else 'passed', 'green')} "
+        f"in {clock(step.spent())}")
+    return Result(check.group, check.title, count, step.spent(), log=log)
+
+
+def failed(label, check, failure, seconds, log):
+    text = explain(failure)
+    say(f"{label}: {colour('FAILED', 'red')}: {text}" + (f"\n    log: {log}" if log else ""),
+        always=True)
+    return Result(check.group, check.title, Count(0, 1), seconds, text=text, log=log)
+
+
+def explain(failure):
+    return errors.explain(failure) if isinstance(failure, OSError) else str(failure)
+
+
+def boot(command, wanted):
+    """Run lanes; their results are counted from what lib/lane prints."""
+    start = time.monotonic()
+    result = Result(command, command, Count(), log=host.log(
+        "selfcheck" if command == "selfcheck" else "lanes"))
+    with tempfile.TemporaryDirectory() as work:
+        opts = lane_options(f"{work}/junit.xml" if wanted else None)
+        try:
+            call, = lanes.lane_commands(command, [], opts)
+            found, status = count_lines(command, call)
+        except (Failure, OSError, build.lanefile.TestbedError) as failure:
+            say(f"{command}: {colour('FAILED', 'red')}: {explain(failure)}", always=True)
+            result.text, found, status = explain(failure), None, 2
+        if wanted:
+            result.cases = results.read_suites(f"{work}/junit.xml")
+    result.seconds = time.monotonic() - start
+    if not found or status > 1:
+        result.text = result.text or f"the testbed is broken (exit {status})"
+        say(f"{command}: {result.text}", always=True)
+        result.count = Count(0, 1)
+        result.cases = []       # one failed case says it, and not those that passed
+    else:
+        result.count = found
+        if status and not found.failed:
+            result.count.failed = 1
+    return result
+
+
+def lane_options(junit):
+    """What somebody who calls scripts/build without any option gets."""
+    parser = Parser(prog="build")
+    lanes.add_options(parser)
+    opts = parser.parse_args([])
+    opts.json, opts.junit = None, junit
+    opts.only = opts.load = opts.repeat = opts.file = None
+    return opts
+
+
+def count_lines(command, call):
+    """Let lib/lane print as it goes; returns its last count and its status."""
+    found = None
+    # the files of results are ours to write: lib/lane's are merged into them
+    env = {k: v for k, v in process.plain_env().items() if k not in ("JSON", "JUNIT")}
+    with process.child(call, env, stdout=subprocess.PIPE, encoding="utf-8", errors="replace",
+                       bufsize=1) as proc:
+        for line in proc.stdout:
+            count = Count.parse(line)
+            found = count or found
+            say(f"{command}: {line.rstrip()}" if count else line.rstrip(), always=bool(count))
+        status = proc.wait()
+    return found, status
+
+
+def table(done):
+    say("", always=True)
+    for result in done:
+        name = "red" if result.count.failed else "green" if result.count.passed else "yellow"
+        took = "" if result.kept else clock(result.seconds)
+        say(f"{result.title:40} {took:>7}  {colour(result.word(), name)}", always=True)
+    fresh = [r for r in done if not r.kept]
+    say(f"{len(fresh)} of {len(done)} ran now, in {clock(sum(r.seconds for r in done))}; "
+        f"the others are results of this machine that were kept", always=True)
+    total = Count()
+    for result in done:
+        total += result.count
+    return total
+
+
+def parse_args():
+    parser = Parser(prog="check", description=__doc__.format(names=" ".join(groups())))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=" ".join(groups()))
+    lanes.add_options(parser)
+    opts = parser.parse_args()
+    lanes.apply_options(opts)
+    unknown = sorted(set(opts.names) - set(groups()))
+    if unknown:
+        raise Failure(f"there is no check {' '.join(unknown)}; there are {' '.join(groups())}")
+    opts.names = opts.names or groups()
+    for name in ("json", "junit"):
+        if getattr(opts, name):
+            setattr(opts, name, lanes.writable(getattr(opts, name), name.upper()))
+    return opts
+
+
+def run_all(opts, done):
+    """Everything that was asked for; results are added to `done` as they come."""
+    wanted = [c for c in checks.CHECKS if c.group in opts.names]
+    boots = [name for name in BOOTS if name in opts.names]
+    total = len(wanted) + len(boots)
+    for number, check in enumerate(wanted, 1):
+        done.append(run_check(f"[{number}/{total}] {check.title}", check))
+    for number, name in enumerate(boots, len(wanted) + 1):
+        say(f"[{number}/{total}] {name} ...")
+        done.append(boot("run" if name == "lanes" else name, opts.json or opts.junit))
+
+
+def write_files(opts, done):
+    if opts.junit:
+        results.write_junit(opts.junit, done)
+    if opts.json:
+        results.write_json(opts.json, done)
+
+
+def main():
+    opts = parse_args()
+    with lock.of_out("prepares the checks"):
+        packages.install(packages.BUILD + packages.CHECKS)
+        for name in SERIES:
+            base.repository(name)
+    done = []
+    try:
+        run_all(opts, done)
+    except Ended:
+        if done:
+            table(done)
+        raise
+    total = table(done)
+    write_files(opts, done)
+    print(total, flush=True)
+    return 1 if total.failed else 0

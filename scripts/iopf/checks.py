@@ -1,0 +1,403 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Copyright (C) 2026 The linux-iopf authors
+"""The checks, each with what it reads and what runs in it; CHECKS is the list."""
+
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+from collections import namedtuple
+
+import check_readme
+from iopf import base, build, host, packages, process, series
+from iopf.cache import digest, digest_files
+from iopf.errors import Failure
+from iopf.host import REPO
+from iopf.patches import BUILD_IDENT, SERIES, patched_paths
+from iopf.process import logged, run
+from iopf.results import Count
+
+TESTBED = REPO / "tools/testing/iopf"
+
+
+def sources(*patterns):
+    """Files that git knows or would take, by glob patterns."""
+    listed = run(["git", "-C", REPO, "ls-files", "-co", "--exclude-standard", "--", *patterns])
+    return [REPO / f for f in sorted(set(listed.splitlines())) if (REPO / f).is_file()]
+
+
+def kernel_key():
+    repo = base.repository("linux")
+    return digest(base.tree_id(repo), SERIES["linux"].key(base.version(repo, "linux")),
+                  digest_files(tools(), REPO))
+
+
+def tools():
+    """What builds and checks; the lane runner and the tests are none of it."""
+    return [f for f in scripts_of("python") if REPO / "scripts" in f.parents
+            and not f.name.startswith("test_")]
+
+
+# ---- scripts -----------------------------------------------------------------
+
+def scripts_of(kind):
+    found = []
+    for file in sources("scripts", ".ci", "tools/testing/iopf"):
+        if file.is_symlink():
+            continue
+        with open(file, "rb") as text:
+            first = text.readline(200)
+        if file.suffix == ".py" and kind == "python" or first.startswith(b"#!") and (
+                kind.encode() in first):
+            found.append(file)
+    return found
+
+
+def check_shellcheck(log):
+    logged(["shellcheck", "-x", *scripts_of("sh")], log, what="shellcheck")
+
+
+def check_python(log):
+    for file in scripts_of("python"):
+        compile(file.read_text(encoding="utf-8"), str(file), "exec")
+    logged([sys.executable, "-m", "unittest", "discover", "-q", "-s", TESTBED / "lib"], log,
+           cwd=TESTBED / "lib", what="unit tests of the testbed")
+    logged([sys.executable, "-m", "unittest", "discover", "-q", "-s", REPO / "scripts"], log,
+           cwd=REPO / "scripts", what="unit tests of the scripts")
+
+
+def check_words(log):
+    """Nothing that belongs to one machine or to nobody may get in."""
+    bad = re.compile(r"/work/|https?://(deb|security|snapshot|ftp)[\w.]*\.debian\.org|"
+                     r"registry\.npmjs")
+    found = [f"{file}:{number}: {line.strip()}" for file in sources(".")
+             if not file.is_symlink() and file.name != "checks.py"
+             for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1)
+             if bad.search(line)]
+    log.write_text("\n".join(found) + "\n")
+    if found:
+        raise Failure(f"a path or host of one machine: {found[0]}", 1)
+
+
+def check_readme_commands(log):
+    check_readme.check(log)
+
+
+# ---- series and mails ----------------------------------------------------------
+
+def check_series(log):
+    for name in SERIES:
+        logged([sys.executable, REPO / "scripts/series", "check", name], log,
+               what=f"series check {name}")
+
+
+def mails(name):
+    """The mails of a series, without its cover letter."""
+    dest = host.out() / "check/mbox" / name
+    run([REPO / "scripts/series", "mbox", name, "--anonymous", "--output", dest])
+    return sorted(dest.glob("0*.patch"))
+
+
+def check_git_am(name, log):
+    """git am takes the mails on a pristine base, and gives the series' tree."""
+    repo = base.repository(name)
+    work = host.out() / "check" / f"am-{name}"
+    shutil.rmtree(work, ignore_errors=True)
+    base.shared_clone(repo, work)
+    git = ["git", "-C", work, "-c", "user.name=check", "-c", "user.email=check@localhost"]
+    run([*git, "sparse-checkout", "set", "--no-cone", *[f"/{p}" for p in patched_paths(name)]])
+    run([*git, "checkout", "-q", "--detach", "refs/tags/base"])
+    logged([*git, "am", "-q", *mails(name)], log, what=f"git am of the {name} mails")
+    tip = series.commit_series(repo, SERIES[name], BUILD_IDENT)[0]
+    want = run(["git", "-C", repo, "rev-parse", f"{tip}^{{tree}}"])
+    have = run([*git, "rev-parse", "HEAD^{tree}"])
+    if want != have:
+        raise Failure(f"git am of the {name} mails gives another tree than series apply", 1)
+
+
+# FILE_PATH_CHANGES asks for people in MAINTAINERS, this project names none;
+# EMBEDDED_FILENAME takes the path in a Kconfig "source" line for a comment.
+CHECKPATCH = {"linux": ["--strict", "--codespell", "--ignore",
+                        "FILE_PATH_CHANGES,EMBEDDED_FILENAME"],
+              "qemu": ["--strict"]}
+
+
+def check_checkpatch(name, log):
+    tree = series.built_tree(name)
+    bad = 0
+    for mail in mails(name):
+        with process.child(["perl", "scripts/checkpatch.pl", "--no-summary", "--terse",
+                            *CHECKPATCH[name], mail], cwd=tree, encoding="utf-8",
+                           errors="replace", stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT) as proc:
+            said = proc.communicate()[0]
+        lines = [t for t in said.splitlines()
+                 if re.search(r"(ERROR|WARNING|CHECK):", t) and "MAINTAINERS need" not in t]
+        bad += len(lines)
+        with open(log, "a", encoding="utf-8") as out:
+            out.writelines(f"{line}\n" for line in lines)
+    if bad:
+        raise Failure(f"checkpatch of the {name} mails: {bad} remarks", 1)
+
+
+# ---- kernel ----------------------------------------------------------------------
+
+def new_files(suffix, name="linux"):
+    return [p for p in patched_paths(name) if p.endswith(suffix)
+            and SERIES[name].here(p).is_file()]
+
+
+def objects():
+    """Objects of the kernel proper that the series adds or touches."""
+    return sorted({p[:-2] + ".o" for p in patched_paths("linux")
+                   if p.endswith(".c") and not p.startswith("tools/")})
+
+
+def write_fragment(work):
+    """What the lane's kernel has, and what is only compiled."""
+    merged = work / "iopf.fragment"
+    parts = [f.read_text() for f in build.fragments(build.lanefile.load_kernel("x86"))]
+    merged.write_text("".join([*parts, "CONFIG_SAMPLES=y\nCONFIG_SAMPLE_IOPF_SVA=y\n"]))
+    return merged
+
+
+def remarks(tree, work, what, log):
+    """Messages of W=1 and sparse for the touched objects, without line numbers."""
+    merged = write_fragment(work)
+    make = ["make", "-C", tree, f"O={work}", f"CC={build.cc()}", f"-j{host.jobs()}"]
+    env = build.build_env()
+    logged([*make, "allnoconfig"], log, env={**env, "KCONFIG_ALLCONFIG": str(merged)})
+    logged([*make, "prepare"], log, env=env, what="make prepare")
+    have = [o for o in objects() if (pathlib.Path(tree) / (o[:-2] + ".c")).exists()
+            and not o.startswith(("arch/arm64/", "drivers/iommu/arm/"))]
+    part = log.with_suffix(f".{what}")
+    part.unlink(missing_ok=True)
+    # CHECK=sparse with C=2 also looks at objects that ccache has compiled before
+    logged([*make, "-k", "W=1", "C=2", *have], part, env=env, what="W=1 C=2")
+    return [re.sub(r":\d+(:\d+)?:", ":", line.replace(f"{tree}/", ""))
+            for line in part.read_text().splitlines() if re.search(r"\b(warning|error):", line)]
+
+
+def check_warnings(log):
+    """sparse and W=1 say nothing about the series that they do not say about the base."""
+    tree = series.built_tree("linux")
+    top = host.out() / "check"
+    pristine = base.scratch_checkout(base.repository("linux"), top / "linux-base")
+    with build.build_folder(top / "build-base") as work:
+        before = remarks(pristine, work, "before", log)
+    with build.build_folder(top / "build-series") as work:
+        after = remarks(tree, work, "after", log)
+    for line in before:
+        if line in after:
+            after.remove(line)
+    if after:
+        raise Failure(f"new remark of W=1 or sparse: {after[0]}", 1)
+
+
+def check_kernel_doc(log):
+    tree = series.built_tree("linux")
+    files = new_files((".c", ".h"))
+    ours = [p for p in files if not git_has(p)]
+    logged(["scripts/kernel-doc", "-none", "-Wall", *ours], log, cwd=tree, what="kernel-doc")
+    said = [line for line in log.read_text().splitlines() if ": warning:" in line]
+    if said:
+        raise Failure(f"kernel-doc: {said[0]}", 1)
+
+
+def git_has(path):
+    return bool(run(["git", "-C", base.repository("linux"), "ls-tree", "refs/tags/base", "--",
+                     path]))
+
+
+def check_coccinelle(log):
+    tree = series.built_tree("linux")
+    # in tools/ the kernel's helpers that the scripts propose do not exist
+    ours = [p for p in new_files(".c") if not git_has(p) and not p.startswith("tools/")]
+    said = []
+    for script in sorted((tree / "scripts/coccinelle").rglob("*.cocci")):
+        if "virtual report" not in script.read_text():
+            continue
+        with process.child(["spatch", "-D", "report", "--very-quiet", "--no-includes",
+                            "--include-headers-for-types", "--cocci-file", script, *ours],
+                           cwd=tree, encoding="utf-8", errors="replace",
+                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as proc:
+            out = proc.communicate()[0]
+        said += [line for line in out.splitlines() if re.match(r"\S+:\d+", line)]
+    log.write_text("\n".join(said) + "\n")
+    if said:
+        raise Failure(f"coccicheck: {said[0]}", 1)
+
+
+def check_patches(log):
+    """Each patch of the kernel series builds, one after the other."""
+    repo = base.repository("linux")
+    tip, _ = series.commit_series(repo, SERIES["linux"], BUILD_IDENT)
+    with build.build_folder(host.out() / "check/build-patches") as work:
+        build_patches(repo, tip, host.out() / "check/linux-patches", work, log)
+
+
+def build_patches(repo, tip, tree, work, log):
+    merged = write_fragment(work)
+    make = ["make", "-C", tree, f"O={work}", f"CC={build.cc()}", f"-j{host.jobs()}"]
+    env = build.build_env()
+    commits = run(["git", "-C", repo, "rev-list", "--reverse", f"refs/tags/base..{tip}"]).split()
+    for commit in commits:
+        base.scratch_checkout(repo, tree, commit)
+        title = run(["git", "-C", repo, "log", "-1", "--format=%s", commit]).strip()
+        logged([*make, "allnoconfig"], log, env={**env, "KCONFIG_ALLCONFIG": str(merged)})
+        logged([*make, "prepare", "drivers/iommu/", "drivers/vfio/", "drivers/pci/",
+                "samples/"], log, env=env, what=f"build of '{title}'")
+
+
+# ---- user space and QEMU ---------------------------------------------------------
+
+def check_user(log):
+    guest = build.guest_path("x86")[0]
+    log.write_text(f"{guest}\n")
+    source = series.built_tree("linux") / "tools/iommu"
+    work = host.out() / "check/iommu"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    logged(["make", "-C", source, f"O={work}", "check"], log, what="tools/iommu check")
+    for page in sorted((REPO / "tools/iommu").glob("*.[1-8]")):
+        logged(["mandoc", "-Tlint", "-Wwarning", page], log, what=f"mandoc of {page.name}")
+
+
+# Tests of QEMU's own that are not run, or that may skip, and why
+QTESTS_LEFT_OUT = {
+    "migration-test": "takes longer than all others together, and nothing of the series migrates",
+    "usb-hcd-uhci-test": "wants USB devices that are not in the list of the lanes",
+}
+QEMU_SKIPS = {
+    "test-io-channel-command": "wants socat",
+    "test-crypto-pbkdf": "wants a crypto library that can, which is not configured",
+    "cdrom-test": "wants genisoimage",
+    "device-plug-test": "wants a machine with hotplug on its root bus, which is not in the list",
+}
+
+
+def qemu_tests(meson, work, env):
+    """QEMU's unit tests and qtests: {name in meson: executable}."""
+    found = {}
+    for test in json.loads(run([meson, "introspect", "--tests"], cwd=work, env=env)):
+        program = pathlib.Path(test["cmd"][0])
+        if work / "tests" in program.parents and program.name not in QTESTS_LEFT_OUT and (
+                {"qemu:unit", "qemu:qtest"} & set(test["suite"])):
+            found[test["name"]] = program
+    return found
+
+
+def check_qemu(log):
+    """QEMU's tests with ours among them, all under the sanitizers."""
+    with build.build_folder(host.out() / "build/qemu-asan", keep=False) as work:
+        return test_qemu(work, log)
+
+
+def test_qemu(work, log):
+    env = build.configure_qemu(work, log, ["--enable-asan", "--enable-ubsan"])
+    env.update(ASAN_OPTIONS="detect_leaks=0", UBSAN_OPTIONS="print_stacktrace=1")
+    meson = work / "pyvenv/bin/meson"
+    tests = qemu_tests(meson, work, env)
+    build.ninja(work, log, env, [*build.qemu_binaries(),
+                                 *sorted({p.relative_to(work) for p in tests.values()})])
+    # the source package has no firmware; the distribution's serves as well
+    firmware = work / "qemu-bundle/usr/local/share/qemu"
+    firmware.mkdir(parents=True, exist_ok=True)
+    for folder in host.firmware():
+        for blob in [*pathlib.Path(folder).glob("*.bin"), *pathlib.Path(folder).glob("*.rom")]:
+            target = firmware / blob.name
+            target.unlink(missing_ok=True)
+            target.symlink_to(blob)
+    logged([meson, "test", "--no-rebuild", "--print-errorlogs", "--timeout-multiplier", "20",
+            "--num-processes", host.jobs(), *tests], log, cwd=work, env=env,
+           what="QEMU unit tests and qtests")
+    return judge_qemu(work / "meson-logs/testlog.json", set(tests))
+
+
+def judge_qemu(results, wanted):
+    """Every test ran, none skipped without a reason, no sanitizer complained."""
+    count = Count()
+    for line in results.read_text().splitlines():
+        test = json.loads(line)
+        name = test["name"].split(" / ")[-1]
+        wanted.discard(name)
+        said = re.search(r"^.*runtime error:.*$|^.*AddressSanitizer:.*$",
+                         test.get("stdout", "") + test.get("stderr", ""), re.M)
+        if said:
+            raise Failure(f"{name}: {said[0].strip()}", 1)
+        if test["result"] == "SKIP":
+            if name.rpartition("/")[2] not in QEMU_SKIPS:
+                raise Failure(f"{name} was skipped, and scripts/check knows no reason", 1)
+            count.skipped += 1
+        else:
+            count.passed += 1
+    if wanted:
+        raise Failure(f"{sorted(wanted)[0]} did not run", 1)
+    return count
+
+
+# ---- all -------------------------------------------------------------------------------
+
+def testbed_key():
+    return digest_files([*scripts_of("python"), *scripts_of("sh")], REPO)
+
+
+def everything_key():
+    return digest_files([f for f in sources(".") if not f.is_symlink()], REPO)
+
+
+def mails_key(name):
+    """Messages count here, and for nothing else."""
+    files = sorted(p for p in SERIES[name].dir.rglob("*") if p.is_file())
+    return digest(kernel_key() if name == "linux" else qemu_key(), digest_files(files, REPO))
+
+
+def qemu_key():
+    repo = base.repository("qemu")
+    return digest(base.tree_id(repo), SERIES["qemu"].key(base.version(repo, "qemu")),
+                  digest_files([*build.device_lists(), *tools()], REPO))
+
+
+# group: what a person calls it by; key(): a digest of what it reads; packages: what
+# runs in it, besides Python, git and the compiler
+Check = namedtuple("Check", "group title key func packages", defaults=[()])
+
+COMPILER = ("gcc", "libc6-dev", "make")
+KERNEL_BUILD = (*COMPILER, "bc", "bison", "flex", "libelf-dev", "libssl-dev", "perl", "rsync")
+QEMU_BUILD = (*COMPILER, "ninja-build", "pkgconf", "libfdt-dev", "libglib2.0-dev",
+              "libpixman-1-dev", "zlib1g-dev", "python3-venv", "seabios", "qemu-system-data")
+
+CHECKS = [
+    Check("scripts", "shellcheck", testbed_key, check_shellcheck, ("shellcheck",)),
+    Check("scripts", "python and its unit tests", testbed_key, check_python,
+          ("apt", "dpkg", "make")),
+    Check("scripts", "no path or host of a machine", everything_key, check_words),
+    Check("readme", "commands of the README", everything_key, check_readme_commands,
+          (*KERNEL_BUILD, "busybox-static")),
+    Check("series", "series apply and export", everything_key, check_series),
+    Check("mails", "git am of the kernel mails", lambda: mails_key("linux"),
+          lambda log: check_git_am("linux", log)),
+    Check("mails", "git am of the QEMU mails", lambda: mails_key("qemu"),
+          lambda log: check_git_am("qemu", log)),
+    Check("mails", "checkpatch --strict, kernel", lambda: mails_key("linux"),
+          lambda log: check_checkpatch("linux", log),
+          ("perl", "codespell", "python3-git", "python3-ply")),
+    Check("mails", "checkpatch, QEMU", lambda: mails_key("qemu"),
+          lambda log: check_checkpatch("qemu", log), ("perl",)),
+    Check("kernel", "W=1 and sparse, before and after", kernel_key, check_warnings,
+          (*KERNEL_BUILD, "sparse")),
+    Check("kernel", "kernel-doc", kernel_key, check_kernel_doc, ("perl", "python3-docutils")),
+    Check("kernel", "coccicheck", kernel_key, check_coccinelle, ("coccinelle",)),
+    Check("patches", "each kernel patch builds", kernel_key, check_patches, KERNEL_BUILD),
+    Check("user", "tools/iommu unit tests, man page", kernel_key, check_user,
+          (*KERNEL_BUILD, "mandoc", "busybox-static")),
+    Check("qemu", "QEMU unit tests and qtests", qemu_key, check_qemu, QEMU_BUILD),
+]
+
+
+def full_key(check):
+    """Of what a check reads and of all that runs in it, on this machine."""
+    return digest(check.key(), build.os_release("PRETTY_NAME"), *packages.versions(
+        ["python3", "git", "gcc", *check.packages]))

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Copyright (C) 2026 The linux-iopf authors
+"""This clone and this machine: where things are, and what is ours to delete.
+
+Everything here is a function, because it is looked at when it is needed: the
+first run installs packages half-way, and tests change the environment.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import time
+
+from iopf.errors import Failure
+
+REPO = pathlib.Path(__file__).resolve().parent.parent.parent
+KEPT_RUNS = 10
+OUT_MARK = ".linux-iopf-out"
+CACHE_MARK = ".linux-iopf-cache"
+# What older versions, which set no mark, made in out/ and in the cache
+OUT_NAMES = {"linux", "qemu", "build", "check", "stock", "log", "mbox", "deb", ".lock"}
+CACHE_NAMES = {"base", "kernel", "modules", "qemu", "guest", "check", "busybox", "lock", "work", "config",
+               "times.json"}
+# make splits words at blanks and targets at colons, and expands the others; QEMU
+# splits options at commas
+REFUSED = re.compile(r"[\s:,;#$%&*?\"'`\\<>|()\[\]{}!]")
+
+
+def environment(name):
+    return os.environ.get(name, "")
+
+
+def build_folder(path, variable):
+    """A folder that the kernel's build works in: it does not take every name."""
+    found = REFUSED.search(str(path))
+    if found:
+        raise Failure(f"{path}: the kernel's build does not take a path with {found[0]!r}; "
+                      f"set {variable}=DIR to one without")
+    return path
+
+
+def out():
+    """Where this clone builds; `claim_out()` makes it."""
+    path = pathlib.Path(environment("OUT") or REPO / "out")
+    return build_folder(pathlib.Path(os.path.abspath(path)), "OUT")
+
+
+def cache():
+    """Where what was fetched and built is kept for all clones."""
+    own = environment("IOPF_CACHE")
+    try:
+        path = pathlib.Path(own) if own else default_cache()
+        return build_folder(pathlib.Path(os.path.abspath(path.expanduser())), "IOPF_CACHE")
+    except RuntimeError as error:
+        raise Failure("there is no home folder; set IOPF_CACHE=DIR") from error
+
+
+def default_cache():
+    return pathlib.Path(environment("XDG_CACHE_HOME") or "~/.cache").expanduser() / "linux-iopf"
+
+
+def ours(path, mark, names):
+    """Whether we made a folder: by our mark, or all in it has our names."""
+    if (path / mark).is_file():
+        return True
+    have = {entry.name for entry in path.iterdir()}
+    return bool(have) and have <= names
+
+
+def claim(path, mark, names, variable, always=False):
+    """Make a folder and mark it as ours; never one that has other people's files."""
+    if path.is_symlink() and not path.exists():
+        raise Failure(f"{path} is a link to nothing; remove it, or set {variable}=DIR")
+    path.mkdir(parents=True, exist_ok=True)
+    if (path / mark).is_file():
+        return path
+    if not always and any(path.iterdir()) and not ours(path, mark, names):
+        raise Failure(f"{path} has files in it that are not ours; set {variable} to a folder "
+                      "that is new or empty")
+    (path / mark).write_text("made by linux-iopf, which may delete all in this folder\n")
+    return path
+
+
+def claim_out():
+    return claim(out(), OUT_MARK, OUT_NAMES, "OUT")
+
+
+def claim_cache():
+    path = cache()
+    always = path == pathlib.Path(os.path.abspath(default_cache())) if (
+        not environment("IOPF_CACHE")) else False
+    return claim(path, CACHE_MARK, CACHE_NAMES, "IOPF_CACHE", always)
+
+
+def remove_out():
+    """Delete what is in OUT if it is ours; returns whether there was anything."""
+    path = out()
+    if not path.is_dir():
+        return False
+    if not any(path.iterdir()):
+        return False
+    if not ours(path, OUT_MARK, OUT_NAMES):
+        raise Failure(f"{path} was not made by this project and is left alone; "
+                      "clean wants the OUT that the builds had")
+    for entry in sorted(path.iterdir(), key=lambda e: e.name == OUT_MARK):
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    if not path.is_symlink() and not os.path.ismount(path):
+        path.rmdir()
+    return True
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+class RunLogs:
+    """The logs of one run in a folder of their own; those of the last runs stay.
+
+    `out/log/last` is the newest. Folders of runs that still go on are no
+    business of ours, whatever their age.
+    """
+
+    def __init__(self):
+        self.made = {}
+
+    def folder(self):
+        top = out() / "log"
+        if top not in self.made:
+            self.made[top] = self.make(top)
+        return self.made[top]
+
+    @staticmethod
+    def make(top):
+        claim_out()
+        top.mkdir(exist_ok=True)
+        path = top / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+        path.mkdir(exist_ok=True)
+        link = top / f".last.{os.getpid()}"
+        link.unlink(missing_ok=True)
+        link.symlink_to(path.name)
+        link.replace(top / "last")
+        runs = sorted(p for p in top.iterdir() if re.fullmatch(r"\d{8}-\d{6}-\d+", p.name))
+        for old in runs[:-KEPT_RUNS]:
+            if not alive(int(old.name.rpartition("-")[2])):
+                shutil.rmtree(old, ignore_errors=True)
+        return path
+
+
+RUN_LOGS = RunLogs()
+
+
+def log(name):
+    """A log file of this run."""
+    return RUN_LOGS.folder() / name
+
+
+def jobs():
+    text = environment("JOBS")
+    if not text:
+        return str(len(os.sched_getaffinity(0)))
+    if not text.isdigit() or int(text) < 1:
+        raise Failure(f"JOBS={text} is no number of jobs; leave it out or give one from 1 on")
+    return text
+
+
+def offline():
+    return environment("OFFLINE") == "1"
+
+
+def machine():
+    """The architecture of this machine by our name for it."""
+    return {"x86_64": "x86", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+
+
+def firmware():
+    """Folders with QEMU's firmware, once its packages are installed."""
+    found = [p for p in ("/usr/share/qemu", "/usr/share/seabios") if os.path.isdir(p)]
+    if not any(os.path.exists(f"{path}/bios-256k.bin") for path in found):
+        raise Failure("no firmware bios-256k.bin in /usr/share/seabios or /usr/share/qemu; "
+                      "install the packages seabios and qemu-system-data")
+    return found
+
+
+def check_kvm(arch):
+    """KVM=1 was asked for: say now what would stop QEMU later."""
+    if machine() != arch:
+        raise Failure(f"KVM=1 runs guests of this machine's own architecture ({machine()}), "
+                      f"and this lane is {arch}; leave KVM=1 out")
+    if not os.path.exists("/dev/kvm"):
+        raise Failure("KVM=1, and there is no /dev/kvm: load the module kvm_intel or kvm_amd, "
+                      "or leave KVM=1 out")
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        raise Failure("KVM=1, and you may not open /dev/kvm: join the group kvm, "
+                      "or leave KVM=1 out")

@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Copyright (C) 2026 The linux-iopf authors
+"""Builds what lanes need, in a cache that knows the content of each input, and
+boots them.
+
+    build deps [checks]        the distribution's packages: install, or print the one line
+    build lane NAME...         kernel, QEMU and initramfs of these lanes
+    build list                 the lanes and what they are about
+    build run|demo|shell|selfcheck [NAME]...   build, then boot them (lib/lane);
+                               demo all: every lane that has a demonstration
+    build path kernel|qemu|guest [KERNEL|ARCH] build one and print where it is
+"""
+
+import contextlib
+import os
+import pathlib
+import sys
+
+from iopf import base, build, host, lock, packages, process, progress
+from iopf.build import TESTBED, lanefile
+from iopf.errors import Failure, Parser
+
+
+class Absent(str):
+    """Why a kernel's lanes cannot be booted on this machine."""
+
+
+def kernel_or_absent(kernel):
+    """The image and the modules of a kernel, or why it is not to be had."""
+    try:
+        path, how = build.kernel_path(kernel)
+    except base.Unavailable as failure:
+        progress.say(f"    skipped: {failure}")
+        return Absent(failure), "skipped"
+    modules, _ = build.modules_path(kernel, path)
+    return (path / pathlib.Path(kernel.image).name, modules), how
+
+
+def load(names):
+    """The lanes of these names; a wrong one is told the right ones."""
+    known = lanefile.names() + lanefile.selfcheck_names()
+    for name in names:
+        if name not in known:
+            raise Failure(f"there is no lane {name}; there are {' '.join(lanefile.names())}")
+    return [lanefile.load(name) for name in names]
+
+
+def demonstrates(lane):
+    return any(step.split()[0] == "demo" for step in lane.plan)
+
+
+def demonstrators():
+    return [lane.name for lane in load(lanefile.names()) if demonstrates(lane)]
+
+
+def build_lanes(names):
+    """Build what the lanes need.
+
+    Returns {lane: (kernel image, qemu, initramfs, modules or None)}, with an
+    Absent in the place of what belongs to a lane that has to be skipped.
+    """
+    lanes = load(names)
+    kernels = {lane.kernel.name: lane.kernel for lane in lanes}
+    archs = sorted({lane.kernel.arch for lane in lanes})
+    steps = progress.Progress(3 + len(kernels) + len(archs))
+    wanted = packages.BUILD + [p for a in archs if build.compiler(a) for p in packages.CROSS[a]]
+    with lock.of_out("builds"):
+        steps.step("packages", packages.install, wanted)
+        steps.step("base trees", lambda: [base.repository(n) for n in ("linux", "qemu")])
+        images = {name: steps.step(f"kernel {name}", kernel_or_absent, kernel)
+                  for name, kernel in sorted(kernels.items())}
+        qemu = steps.step("QEMU", build.qemu_path)
+        guests = {a: steps.step(f"guest programs {a}", build.guest_path, a) for a in archs}
+    steps.table()
+    products = {}
+    for lane in lanes:
+        made = images[lane.kernel.name]
+        products[lane.name] = made if isinstance(made, Absent) else (
+            made[0], qemu / lane.kernel.qemu, guests[lane.kernel.arch] / "initramfs", made[1])
+    return products
+
+
+def cmd_path(what, kernel):
+    """Build one product; its path alone goes to the standard output."""
+    progress.SCREEN.stream = sys.stderr
+    with lock.of_out("builds"):
+        if what == "kernel":
+            if kernel not in lanefile.kernel_names():
+                raise Failure(f"there is no kernel {kernel}; there are "
+                              f"{' '.join(lanefile.kernel_names())}")
+            path = build.kernel_path(lanefile.load_kernel(kernel))[0]
+        elif what == "qemu":
+            path = build.qemu_path()[0]
+        elif what == "guest":
+            path = build.guest_path(kernel)[0]
+        else:
+            raise Failure(f"there is no product {what}; there are kernel, qemu and guest")
+    print(path)
+
+
+def used_products():
+    """What the lanes of this clone take from the cache, as far as it can be told
+    without fetching anything."""
+    used = set()
+
+    def note(func, *args):
+        with contextlib.suppress(Failure, OSError):
+            path = func(*args)
+            used.add(path)
+            return path
+        return None
+
+    os.environ["OFFLINE"] = "1"
+    for name in ("linux", "qemu"):
+        note(base.repository, name)
+    for name in lanefile.kernel_names():
+        kernel = lanefile.load_kernel(name)
+        note(build.kernel_repository, kernel)
+        made = note(build.kernel_place, kernel)
+        if made and kernel.modules:
+            note(build.modules_place, kernel, made)
+        note(build.guest_place, kernel.arch)
+        found = note(build.busybox, kernel.arch)
+        if found:
+            used.add(found.parent)
+    note(build.qemu_place)
+    return used
+
+
+def machine_options(products):
+    """What lib/lane has to know of the products."""
+    args = []
+    for name, product in products.items():
+        kernel = lanefile.load(name).kernel
+        if isinstance(product, Absent):
+            args += ["--absent", f"{kernel.name}={product}"]
+            continue
+        image, qemu, initramfs, modules = product
+        args += ["--kernel", f"{kernel.name}={image}", "--qemu", f"{kernel.arch}={qemu}",
+                 "--initramfs", f"{kernel.arch}={initramfs}"]
+        if modules:
+            args += ["--modules", f"{kernel.name}={modules}"]
+    for path in host.firmware():
+        args += ["--data", path]
+    return args
+
+
+def guest_file(path):
+    """A program of the user's own, to be found by its name in the lane's shell."""
+    file = pathlib.Path(path)
+    if not file.is_file():
+        raise Failure(f"FILE={path}: there is no such file")
+    return ["--file", f"bin/{file.name}={file.resolve()}"]
+
+
+def count_option(name, text):
+    if not text.isdigit() or int(text) < 1:
+        raise Failure(f"{name}={text} is no number from 1 on")
+    return [f"--{name.lower()}", text]
+
+
+def passed_on(command, opts):
+    """Options that are lib/lane's own business."""
+    args = []
+    if opts.only:
+        args += ["--only", opts.only]
+    if opts.load:
+        args += count_option("LOAD", opts.load)
+    if opts.repeat:
+        args += count_option("REPEAT", opts.repeat)
+    for name in ("json", "junit"):
+        if getattr(opts, name):
+            args += [f"--{name}", writable(getattr(opts, name), name.upper())]
+    if opts.file:
+        if command != "shell":
+            raise Failure("FILE= is for 'make shell'")
+        args += guest_file(opts.file)
+    return args
+
+
+def writable(path, variable):
+    """A result file is refused now, not after an hour."""
+    path = os.path.abspath(path)
+    try:
+        with open(path, "a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise Failure(f"{variable}={path}: {error.strerror}; name a file that can be "
+                      "written") from error
+    return path
+
+
+def lanes_of(command, names):
+    """The lanes that a command is for; refuses those that it can do nothing with."""
+    if command == "selfcheck":
+        return names or lanefile.selfcheck_names()
+    if command == "run":
+        return names or lanefile.names()
+    if command == "demo" and names == ["all"]:
+        return demonstrators()
+    if len(names) != 1:
+        raise Failure(f"{command} wants one lane; there are {' '.join(lanefile.names())}")
+    lane, = load(names)
+    if command == "demo" and not demonstrates(lane):
+        raise Failure(f"the lane {lane.name} has nothing to show; "
+                      f"LANE= may be all, or one of {' '.join(demonstrators())}")
+    return names
+
+
+def lane_commands(command, names, opts):
+    """Build, and return the calls of lib/lane that are to follow."""
+    names = lanes_of(command, names)
+    lanes = load(names)
+    options = passed_on(command, opts)
+    if os.environ.get("KVM") == "1":
+        for lane in lanes:
+            host.check_kvm(lane.kernel.arch)
+    tool = TESTBED / "lib/lane"
+    products = build_lanes(names)
+    options = [*machine_options(products), *options, "--out", host.log(
+        "selfcheck" if command == "selfcheck" else "lanes")]
+    if command in ("demo", "shell"):
+        return [[tool, command, *options, name] for name in names]
+    # selfcheck's own default is all of its lanes
+    return [[tool, command, *options, *names]]
+
+
+def boot(command, names, opts):
+    """Hand over to lib/lane, which boots the lanes and judges them."""
+    calls = [[str(a) for a in call] for call in lane_commands(command, names, opts)]
+    sys.stdout.flush()
+    if command == "shell":
+        # the terminal is the machine's now, and nothing is left for us to do
+        os.execv(calls[0][0], calls[0])
+    worst = 0
+    for number, call in enumerate(calls):
+        if number:
+            print(flush=True)
+        with process.child(call) as proc:
+            worst = max(worst, proc.wait())
+    return worst
+
+
+def add_options(parser):
+    parser.add_argument("-q", "--quiet", action="store_true",
+                        help="only failures and results (also Q=1 in the environment)")
+    parser.add_argument("-v", "--verbose", action="store_true",
+                        help="the output of all commands (also V=1 in the environment)")
+    parser.add_argument("--json", metavar="FILE", default=os.environ.get("JSON"),
+                        help="results as JSON")
+    parser.add_argument("--junit", metavar="FILE", default=os.environ.get("JUNIT"),
+                        help="results as JUnit XML")
+
+
+def apply_options(opts):
+    if opts.quiet:
+        os.environ["Q"] = "1"
+    if opts.verbose:
+        os.environ.update(V="1", Q="")
+
+
+def main():
+    parser = Parser(prog="build", description=__doc__)
+    parser.add_argument("command", choices=[
+        "deps", "lane", "list", "path", "run", "demo", "shell", "selfcheck"])
+    parser.add_argument("names", nargs="*")
+    add_options(parser)
+    parser.add_argument("--only", metavar="GLOB", help="run: only the tests of this name")
+    parser.add_argument("--load", metavar="N", help="run: beside N processes that load the CPUs")
+    parser.add_argument("--repeat", metavar="N", help="run: so many times")
+    parser.add_argument("--file", metavar="PROGRAM", help="shell: a program to have there")
+    opts = parser.parse_args()
+    apply_options(opts)
+    try:
+        return dispatch(opts)
+    except lanefile.TestbedError as error:
+        raise Failure(str(error)) from error
+
+
+def dispatch(opts):
+    if opts.command == "deps":
+        packages.install(packages.BUILD + (packages.CHECKS if "checks" in opts.names else []))
+    elif opts.command == "list":
+        for lane in load(lanefile.names()):
+            print(f"{lane.name:18} {'demo' if demonstrates(lane) else '':5} {lane.about}")
+    elif opts.command == "lane":
+        for name, product in build_lanes(opts.names).items():
+            print(name, *(["skipped:", product] if isinstance(product, Absent)
+                          else filter(None, product)))
+    elif opts.command == "path":
+        if not opts.names:
+            raise Failure("path wants kernel, qemu or guest")
+        cmd_path(opts.names[0], (opts.names[1:] or ["x86"])[0])
+    else:
+        return boot(opts.command, opts.names, opts)
+    return 0

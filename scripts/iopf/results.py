@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Copyright (C) 2026 The linux-iopf authors
+"""Results of checks: counts, the ones that are kept, and files for other people's CI."""
+
+import json
+import re
+import xml.etree.ElementTree as xml
+
+from iopf import cache, host
+from iopf.errors import Failure
+
+# what XML cannot hold, however it is escaped
+NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+class Count:
+    def __init__(self, passed=0, failed=0, skipped=0):
+        self.passed, self.failed, self.skipped = passed, failed, skipped
+
+    @classmethod
+    def parse(cls, line):
+        """The other way of str(); None if the line is no count."""
+        match = re.match(r"(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$", line.strip())
+        return cls(*[int(n or 0) for n in match.groups()]) if match else None
+
+    def __iadd__(self, other):
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+        return self
+
+    def __str__(self):
+        text = f"{self.passed} passed, {self.failed} failed"
+        return text + (f", {self.skipped} skipped" if self.skipped else "")
+
+
+class Result:
+    """Of one check: its count, how long it took, and what it said if it failed."""
+
+    def __init__(self, group, title, count, seconds=0.0, kept=False, text="", log=None):
+        self.group, self.title, self.count, self.seconds = group, title, count, seconds
+        self.kept, self.text, self.log = kept, text, log
+        self.cases = []     # of a run of lanes: <testsuite> elements
+
+    def word(self):
+        """For the table at the end."""
+        if self.count.failed:
+            return "FAILED" if self.count.failed == 1 and not self.count.passed else str(self.count)
+        said = "passed" if self.count.passed <= 1 and not self.count.skipped else str(self.count)
+        return f"{said} (kept)" if self.kept else said
+
+
+class Kept:
+    """The result of a check, kept under a key of all that it depends on."""
+
+    def __init__(self, slug, key):
+        self.path = host.cache() / "check" / f"{slug}-{key}"
+
+    def load(self):
+        """The count of a run that passed, or None."""
+        try:
+            count = Count.parse(self.path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return count if count and count.passed and not count.failed else None
+
+    def store(self, count):
+        host.claim_cache()
+        cache.write_small(self.path, f"{count}\n")
+
+
+def clean(text):
+    return NO_XML.sub("?", str(text))
+
+
+def suite_of(results):
+    """The checks as one JUnit suite, one test case each."""
+    suite = xml.Element("testsuite", name="checks")
+    for result in results:
+        case = xml.SubElement(suite, "testcase", classname=result.group, name=result.title,
+                              time=f"{result.seconds:.1f}")
+        if result.count.failed:
+            said = xml.SubElement(case, "failure", message=clean(result.text or result.count))
+            said.text = clean(f"log: {result.log}" if result.log else result.text)
+        elif result.count.skipped and not result.count.passed:
+            xml.SubElement(case, "skipped", message=clean(result.text or "skipped"))
+        out = xml.SubElement(case, "system-out")
+        out.text = clean(f"{result.count}{' (kept)' if result.kept else ''}")
+    count_into(suite)
+    return suite
+
+
+def count_into(suite):
+    cases = suite.findall(".//testcase")
+    suite.set("tests", str(len(cases)))
+    for tag in ("failure", "error", "skipped"):
+        plural = {"failure": "failures", "error": "errors"}.get(tag, tag)
+        suite.set(plural, str(sum(case.find(tag) is not None for case in cases)))
+    suite.set("time", f"{sum(float(case.get('time') or 0) for case in cases):.1f}")
+
+
+def read_suites(path):
+    """The suites in a JUnit file of lib/lane; none if it wrote none."""
+    try:
+        root = xml.parse(path).getroot()
+    except (OSError, xml.ParseError):
+        return []
+    return [root] if root.tag == "testsuite" else root.findall("testsuite")
+
+
+def all_suites(results):
+    checks = suite_of([r for r in results if not r.cases])
+    lanes = [suite for r in results for suite in r.cases]
+    return ([checks] if len(checks) else []) + lanes
+
+
+def write_junit(path, results):
+    root = xml.Element("testsuites", name="linux-iopf")
+    root.extend(all_suites(results))
+    count_into(root)
+    xml.indent(root)
+    replace(path, xml.tostring(root, encoding="unicode", xml_declaration=True) + "\n")
+
+
+def case_of(suite, case):
+    failed = case.find("failure") if case.find("failure") is not None else case.find("error")
+    skipped = case.find("skipped")
+    state = "failed" if failed is not None else "skipped" if skipped is not None else "passed"
+    said = failed if failed is not None else skipped
+    return {"suite": suite.get("name"), "class": case.get("classname"), "name": case.get("name"),
+            "result": state, "seconds": float(case.get("time") or 0),
+            "kept": (case.findtext("system-out") or "").endswith("(kept)"),
+            "message": said.get("message") if said is not None else None}
+
+
+def write_json(path, results):
+    total = Count()
+    for result in results:
+        total += result.count
+    cases = [case_of(suite, case) for suite in all_suites(results)
+             for case in suite.iter("testcase")]
+    replace(path, json.dumps({"passed": total.passed, "failed": total.failed,
+                              "skipped": total.skipped, "tests": cases}, indent=1) + "\n")
+
+
+def replace(path, text):
+    try:
+        with open(path, "w", encoding="utf-8") as out:
+            out.write(text)
+    except OSError as error:
+        raise Failure(f"{path}: {error.strerror}; the results are not written") from error
