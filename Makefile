@@ -3,17 +3,21 @@
 
 LANE ?= vtd
 
-.PHONY: help run check check-qemu selfcheck lanes shell deps tree kernel qemu guest mbox export \
-	series-check clean
+.PHONY: help run check check-qemu selfcheck lanes lanes-list shell deps tree kernel qemu guest \
+	mbox export series-check cache cache-prune clean
 
 help:
 	@echo 'linux-iopf: device page faults (IOPF) on Linux 6.12, and the machine that proves them'
 	@echo
 	@echo '  make run           build all that is needed, boot the lane, show the demonstration'
+	@echo '                     (LANE=$(LANE); LANE=all for every lane that has one)'
 	@echo '  make check         all tests: static checks, unit tests, lanes, selfcheck'
-	@echo '  make lanes         only the lanes (LANES="vtd mock" for some of them)'
+	@echo '                     (CHECKS="user series" for some of them; FORCE=1 repeats kept ones)'
+	@echo '  make lanes         only the lanes (LANES="vtd mock" for some; ONLY=GLOB tests of that'
+	@echo '                     name; LOAD=N on a busy machine; REPEAT=N times)'
+	@echo '  make lanes-list    the lanes and what they are about'
 	@echo '  make selfcheck     lanes that must fail do fail, for the right reason'
-	@echo '  make shell         a shell in the lane (LANE=$(LANE))'
+	@echo '  make shell         a shell in the lane (LANE=$(LANE); FILE=PROGRAM to have it there)'
 	@echo
 	@echo '  make tree          the kernel and QEMU series as git trees in out/linux and out/qemu'
 	@echo '  make export        the commits of those trees back into this repository'
@@ -22,8 +26,12 @@ help:
 	@echo '  make kernel|qemu|guest   build one product and print where it is'
 	@echo '  make check-qemu    QEMU'"'"'s unit tests and qtests with those of the series, under sanitizers'
 	@echo '  make deps          install the distribution'"'"'s packages, or print the one line'
+	@echo
+	@echo '  make cache         what the cache holds;  make cache-prune  remove what this clone does'
+	@echo '                     not use and nobody used for DAYS=14 days'
 	@echo '  make clean         remove out/ (the cache stays: ~/.cache/linux-iopf)'
 	@echo
+	@echo '  Q=1 quiet;  V=1 all output;  JSON=FILE JUNIT=FILE  results of check and lanes'
 	@echo '  KSRC=DIR QSRC=DIR  other base trees;  KVER=VERSION another linux-source-6.12 package'
 	@echo '  OFFLINE=1          never use the network;  UPDATE=1  look for newer base packages'
 	@echo '  IOPF_CACHE=DIR     where downloads and builds are kept;  OUT=DIR  instead of out/'
@@ -33,16 +41,20 @@ run:
 	@scripts/build demo $(LANE)
 
 lanes:
-	@scripts/build run $(LANES)
+	@scripts/build run $(LANES) $(if $(ONLY),--only '$(ONLY)') $(if $(LOAD),--load '$(LOAD)') \
+		$(if $(REPEAT),--repeat '$(REPEAT)')
+
+lanes-list:
+	@scripts/build list
 
 selfcheck:
 	@scripts/build selfcheck
 
 shell:
-	@scripts/build shell $(LANE)
+	@scripts/build shell $(LANE) $(if $(FILE),--file '$(FILE)')
 
 check:
-	@scripts/check
+	@scripts/check $(CHECKS)
 
 check-qemu:
 	@scripts/check qemu
@@ -75,5 +87,11 @@ qemu:
 guest:
 	@scripts/build path guest $(or $(ARCH),x86)
 
+cache:
+	@scripts/cache sizes
+
+cache-prune:
+	@scripts/cache prune
+
 clean:
-	rm -rf out
+	@scripts/cache clean
