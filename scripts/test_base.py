@@ -13,8 +13,8 @@ import unittest
 from unittest import mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import base  # noqa: E402
-from iopf_common import Failure  # noqa: E402
+from iopf import base, cache, process  # noqa: E402
+from iopf.errors import Failure  # noqa: E402
 
 PACKAGE = "linux-source-9.9"
 # Knows the suite by the sources file that it is given. HAVE is a list of words
@@ -50,10 +50,11 @@ class StockKernels(unittest.TestCase):
             path.parent.mkdir(exist_ok=True)
             path.write_text(APT)
             path.chmod(0o755)
-        for patch in (mock.patch.object(base, "CACHE", self.top / "cache"),
+        for patch in (mock.patch.object(base, "UPDATED", set()),
                       mock.patch.object(base, "machine_archive",
                                         lambda: ("http://archive.invalid/debian", None)),
                       mock.patch.dict(os.environ, {
+                          "IOPF_CACHE": str(self.top / "cache"),
                           "PATH": f"{self.top}/bin:{os.environ['PATH']}", "HAVE": "",
                           "DOWN": "", "DEB": str(self.top / "stock.deb"),
                           "TRACE": str(self.top / "trace"), "OFFLINE": "", "UPDATE": ""})):
@@ -103,7 +104,7 @@ class StockKernels(unittest.TestCase):
             self.repository()
         for word in (PACKAGE, "not in trixie-backports", "forky: ", "no route", "not in sid"):
             self.assertIn(word, str(caught.exception))
-        self.assertEqual(list((self.top / "cache").iterdir()), [])
+        self.assertEqual(cache.sizes(), [("work", 0, 0)])
 
     def test_no_archive(self):
         with mock.patch.object(base, "machine_archive", lambda: None):
@@ -119,7 +120,7 @@ class StockKernels(unittest.TestCase):
         for version in ("9.9.9-1", "9.9.10-1"):
             repo = self.top / "cache/base" / f"{PACKAGE}-{version}"
             repo.mkdir(parents=True)
-            (repo / ".complete").touch()
+            cache.seal(repo)
         self.assertEqual(self.repository().name, f"{PACKAGE}-9.9.10-1")
         self.assertFalse((self.top / "trace").exists())
         # it is no base of the series, whatever its version
@@ -132,6 +133,59 @@ class StockKernels(unittest.TestCase):
     def test_series_base(self):
         with mock.patch.object(base, "repository", lambda name: f"the {name} base"):
             self.assertEqual(base.kernel_repository(base.KERNEL_PACKAGE), "the linux base")
+
+    def test_cut_short_is_fetched_again(self):
+        self.package("9.9.2-1")
+        os.environ["HAVE"] = "sid=9.9.2-1"
+        repo = self.repository()
+        pack, = (repo / "objects/pack").glob("*.pack")
+        pack.chmod(0o600)
+        with open(pack, "r+b") as file:
+            file.truncate(pack.stat().st_size - 1)
+        cache.VERIFIED.clear()
+        self.assertEqual(self.repository(), repo)
+        self.assertIsNone(cache.damage(repo))
+        self.assertEqual(base.version(repo, "linux"), "Linux 9.9.1")
+
+    def test_file_modes_and_links(self):
+        tree = self.top / PACKAGE
+        tree.mkdir()
+        (tree / "run").write_text("#!/bin/sh\n")
+        (tree / "run").chmod(0o755)
+        (tree / "link").symlink_to("run")
+        (tree / "ä b").write_text("")
+        (tree / ".gitignore").write_text("*\n")
+        subprocess.run(["tar", "-C", self.top, "-cJf", self.top / "x.tar.xz", PACKAGE], check=True)
+        for name, make in (("a", lambda repo: base.import_tar(self.top / "x.tar.xz", repo)),
+                           ("b", lambda repo: base.snapshot(tree, repo))):
+            repo = self.top / name
+            repo.mkdir()
+            make(repo)
+        self.assertEqual(base.tree_id(self.top / "a"), base.tree_id(self.top / "b"))
+        listed = process.run(["git", "-C", self.top / "a", "ls-tree", "-z", "refs/tags/base"])
+        self.assertIn("120000", listed)
+        self.assertIn("100755", listed)
+        self.assertIn("ä b", listed)
+
+    def test_archive_cut_short(self):
+        subprocess.run(["tar", "-C", self.top, "-cJf", self.top / "x.tar.xz", "bin"], check=True)
+        data = (self.top / "x.tar.xz").read_bytes()
+        (self.top / "x.tar.xz").write_bytes(data[:len(data) // 2])
+        (self.top / "a").mkdir()
+        with self.assertRaisesRegex(Failure, "cannot be unpacked"):
+            base.import_tar(self.top / "x.tar.xz", self.top / "a")
+
+    def test_clone_that_was_interrupted(self):
+        self.package("9.9.2-1")
+        os.environ["HAVE"] = "sid=9.9.2-1"
+        repo, tree = self.repository(), self.top / "clone"
+        (tree / ".git").mkdir(parents=True)         # killed in git init
+        base.scratch_checkout(repo, tree)
+        self.assertIn("VERSION = 9", (tree / "Makefile").read_text())
+        (tree / ".git/index.lock").touch()          # killed in git checkout
+        (tree / "Makefile").unlink()
+        base.scratch_checkout(repo, tree)
+        self.assertTrue((tree / "Makefile").exists())
 
     def test_broken_package_is_a_failure(self):
         """A package that is there and of no use must not look like none."""

@@ -5,20 +5,15 @@ that is not to be had."""
 
 import contextlib
 import io
+import os
 import pathlib
 import sys
 import tempfile
 import unittest
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from unittest import mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import base  # noqa: E402
-
-LOADER = SourceFileLoader("iopf_build", str(pathlib.Path(__file__).parent / "build"))
-build = module_from_spec(spec_from_loader("iopf_build", LOADER))
-LOADER.exec_module(build)
+from iopf import base, build, errors, host, lanes, packages  # noqa: E402
 
 
 def kernel(**more):
@@ -47,10 +42,16 @@ class Keys(unittest.TestCase):
             (self.top / name).parent.mkdir(exist_ok=True)
             (self.top / name).write_text(text)
         for name, value in (
-                ("REPO", self.top), ("CACHE", self.top / "cache"), ("MODULE_HEADERS", ["h.h"]),
-                ("SERIES", {"linux": self.series}), ("run", lambda args: "gcc 1\n"),
+                ("REPO", self.top), ("SERIES", {"linux": self.series, "qemu": self.series}),
+                ("run", lambda args, **kw: f"{pathlib.Path(args[0]).name} {self.tools}\n"),
                 ("publish", lambda _build, final: (final, "built"))):
             self.patch(build, name, value)
+        self.tools = "1"
+        self.patch(host, "cache", lambda: self.top / "cache")
+        self.patch(packages, "own_versions", lambda names: [self.libraries])
+        self.patch(packages, "matching", lambda pattern: [])
+        self.libraries = "libc6-dev 1"
+        self.patch(base, "repository", lambda name: name)
         self.patch(base, "kernel_repository", lambda package: package)
         self.patch(base, "tree_id", lambda repo: f"{repo} {self.tree}")
         self.patch(base, "version", lambda repo, name: "Linux 9.9.1")
@@ -67,6 +68,34 @@ class Keys(unittest.TestCase):
         before = self.key(**more)
         change()
         return self.key(**more) != before
+
+    def test_compiler_and_linker(self):
+        def change():
+            self.tools += "+"
+        self.assertTrue(self.changes(change))
+        before = build.qemu_place()
+        change()
+        self.assertNotEqual(build.qemu_place(), before)
+
+    def test_kvm_is_another_qemu(self):
+        with mock.patch.dict(os.environ, {"KVM": ""}):
+            before = build.qemu_place()
+            os.environ["KVM"] = "1"
+            self.assertNotEqual(build.qemu_place(), before)
+
+    def test_libraries(self):
+        """What QEMU is linked with, and the C library in the guest's static programs."""
+        (self.top / "busybox").write_text("1")
+        self.patch(build, "busybox", lambda arch: self.top / "busybox")
+        self.patch(build, "guest_sources", lambda: [])
+        for place in (build.qemu_place, lambda: build.guest_place("x86")):
+            before = place()
+            self.assertEqual(place(), before)
+            self.libraries += "+"
+            self.assertNotEqual(place(), before)
+        before = build.guest_place("x86")
+        (self.top / "busybox").write_text("2")
+        self.assertNotEqual(build.guest_place("x86"), before)
 
     def test_series_is_in_its_own_kernels_only(self):
         def change():
@@ -102,7 +131,7 @@ class Keys(unittest.TestCase):
         before = path()
         (self.top / "m/README").write_text("more\n")
         self.assertEqual(path(), before)
-        for name in ("m/a.c", "m/Makefile", "h.h"):
+        for name in ("m/a.c", "m/Makefile"):
             (self.top / name).write_text("changed\n")
             self.assertNotEqual(path(), before)
             before = path()
@@ -116,7 +145,7 @@ class Keys(unittest.TestCase):
 
     def test_folder_without_a_module(self):
         (self.top / "empty").mkdir()
-        with self.assertRaisesRegex(build.Failure, "no module in empty"):
+        with self.assertRaisesRegex(errors.Failure, "no module in empty"):
             build.module_sources(kernel(modules=["empty"]))
 
     def absent(self, failure):
@@ -124,16 +153,16 @@ class Keys(unittest.TestCase):
             raise failure
         self.patch(base, "kernel_repository", refuse)
         with contextlib.redirect_stdout(io.StringIO()):
-            return build.kernel_or_absent(kernel(series=False, base="linux-source-9.9"))
+            return lanes.kernel_or_absent(kernel(series=False, base="linux-source-9.9"))
 
     def test_unavailable_is_absent(self):
         product, how = self.absent(base.Unavailable("nowhere"))
-        self.assertIsInstance(product, build.Absent)
+        self.assertIsInstance(product, lanes.Absent)
         self.assertEqual((product, how), ("nowhere", "skipped"))
 
     def test_any_other_failure_is_none_of_it(self):
-        with self.assertRaisesRegex(build.Failure, "disk"):
-            self.absent(build.Failure("disk full"))
+        with self.assertRaisesRegex(errors.Failure, "disk"):
+            self.absent(errors.Failure("disk full"))
 
 
 if __name__ == "__main__":

@@ -10,16 +10,11 @@ import subprocess
 import sys
 import tempfile
 import unittest
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
+from unittest import mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import base  # noqa: E402
-import iopf_common  # noqa: E402
-
-LOADER = SourceFileLoader("iopf_series", str(pathlib.Path(__file__).parent / "series"))
-tool = module_from_spec(spec_from_loader("iopf_series", LOADER))
-LOADER.exec_module(tool)
+from iopf import base, errors, patches  # noqa: E402
+from iopf import series as tool  # noqa: E402
 
 HOOK = """diff --git a/Makefile b/Makefile
 --- a/Makefile
@@ -43,29 +38,24 @@ class SeriesTool(unittest.TestCase):
         (self.source / "Makefile").write_text(
             "VERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 999\nEXTRAVERSION =\n")
         (self.source / "drivers/old.c").write_text("int old;\n")
-        self.series = iopf_common.Series("linux", self.root, ["drivers"],
+        self.series = patches.Series("linux", self.root, ["drivers"],
                                          {"drivers/Kconfig.new": "Kconfig"}, "PATCH 6.12")
-        self.series.tree = top / "tree"
-        self.saved = {key: os.environ.get(key) for key in ("KSRC", "IOPF_CACHE")}
-        os.environ["KSRC"] = str(self.source)
-        self.cache, base.CACHE = base.CACHE, top / "cache"
+        for patch in (mock.patch.dict(os.environ, {
+                "KSRC": str(self.source), "IOPF_CACHE": str(top / "cache"),
+                "OUT": str(top / "out")}), mock.patch.object(base, "SNAPSHOTS", set())):
+            patch.start()
+            self.addCleanup(patch.stop)
         self.write("01-a.patch", HOOK, ["drivers/Kconfig.new", "drivers/new.c"])
         (self.root / "drivers/new.c").write_text("int new;\n")
         (self.root / "Kconfig").write_text("config NEW\n")
         (self.root / "series/series").write_text("01-a.patch\n")
 
-    def tearDown(self):
-        base.CACHE = self.cache
-        for key, value in self.saved.items():
-            os.environ.pop(key, None)
-            if value is not None:
-                os.environ[key] = value
-
     def write(self, name, diff, adds=(), subject="a"):
-        patch = iopf_common.Patch(subject, "Why.", list(adds), diff)
+        patch = patches.Patch(subject, "Why.", list(adds), diff)
         (self.root / "series" / name).write_text(patch.text())
 
     def call(self, name, **opts):
+        base.SNAPSHOTS.clear()      # as in a command of its own
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
             getattr(tool, f"cmd_{name}")(self.series, type("Opts", (), {
@@ -74,7 +64,7 @@ class SeriesTool(unittest.TestCase):
         return out.getvalue()
 
     def refused(self, name, *words):
-        with self.assertRaises(iopf_common.Failure) as caught:
+        with self.assertRaises(errors.Failure) as caught:
             self.call(name)
         for word in words:
             self.assertIn(word, str(caught.exception))
@@ -182,8 +172,98 @@ class SeriesTool(unittest.TestCase):
         (self.root / "series/cover").write_text("All of it\n\nWhy.\n")
         self.call("mbox", output=str(self.root / "mbox"))
         mails = sorted(p.name for p in (self.root / "mbox").iterdir())
-        self.assertEqual(mails, ["0000-cover-letter.patch", "0001-a.patch"])
+        self.assertEqual(mails, ["0001-a.patch", "cover-letter.patch"])
+        cover = (self.root / "mbox/cover-letter.patch").read_text()
+        self.assertIn("All of it", cover)
+        self.assertNotIn("***", cover)
         self.assertIn("Signed-off-by:", (self.root / "mbox/0001-a.patch").read_text())
+
+
+    def test_mails_overwrite_mails_only(self):
+        (self.root / "series/cover").write_text("All of it\n\nWhy.\n")
+        dest = self.root / "mbox"
+        dest.mkdir()
+        (dest / "0007-old.patch").write_text("of an earlier run")
+        self.call("mbox", output=str(dest))
+        self.assertFalse((dest / "0007-old.patch").exists())
+        (dest / "letter.txt").write_text("a person's own")
+        with self.assertRaisesRegex(errors.Failure, "letter.txt"):
+            self.call("mbox", output=str(dest))
+        self.assertTrue((dest / "letter.txt").exists())
+        self.assertTrue((dest / "0001-a.patch").exists())
+
+    def test_mails_whatever_the_settings(self):
+        """A person's git may be told anything about mails and diffs."""
+        (self.root / "series/cover").write_text("All of it\n\nWhy.\n")
+        config = self.root / "gitconfig"
+        config.write_text("[format]\n suffix=.txt\n attach=true\n[diff]\n noprefix=true\n"
+                          " mnemonicPrefix=true\n[color]\n ui=always\n")
+        with mock.patch.dict(os.environ, {"GIT_CONFIG_GLOBAL": str(config)}):
+            self.call("mbox", output=str(self.root / "mbox"))
+            self.assertIn("export back unchanged", self.call("check"))
+        self.assertIn("--- a/Makefile\n", (self.root / "mbox/0001-a.patch").read_text())
+
+    def test_git_am_as_printed(self):
+        """`git am .../0*.patch` takes the mails, and not the cover letter."""
+        (self.root / "series/cover").write_text("All of it\n\nWhy.\n")
+        self.call("mbox", output=str(self.root / "mbox"))
+        subprocess.run(["git", "init", "-q", self.source], check=True)
+        git = ["git", "-C", str(self.source), "-c", "user.name=x", "-c", "user.email=x@localhost"]
+        subprocess.run([*git, "add", "-A"], check=True)
+        subprocess.run([*git, "commit", "-q", "-m", "base"], check=True)
+        subprocess.run(f"{' '.join(git)} am -q {self.root}/mbox/0*.patch", shell=True, check=True)
+        self.assertEqual((self.source / "drivers/new.c").read_text(), "int new;\n")
+
+    def test_advice_for_a_hook_that_does_not_apply(self):
+        """What is printed is done word by word, and the series fits in the end."""
+        self.write("01-a.patch", HOOK.replace("SUBLEVEL = 999", "SUBLEVEL = 998"),
+                   ["drivers/Kconfig.new", "drivers/new.c"])
+        self.write("02-b.patch", "", ["drivers/second.c"], "b")
+        (self.root / "drivers/second.c").write_text("int second;\n")
+        (self.root / "series/series").write_text("01-a.patch\n02-b.patch\n")
+        self.refused("apply", "'scripts/series rebase linux'")
+        self.refused("rebase", "01-a.patch", "Makefile.rej", "'scripts/series rebase linux' again")
+        self.refused("rebase", "Makefile.rej is still there")
+        self.refused("export", "in the middle of a rebase")
+        tree = self.series.tree
+        self.assertIn("+obj-y += new.o", (tree / "Makefile.rej").read_text())
+        with open(tree / "Makefile", "a", encoding="utf-8") as file:
+            file.write("obj-y += new.o\n")
+        (tree / "Makefile.rej").unlink()
+        said = self.call("rebase")
+        self.assertIn("'scripts/series export linux'", said)
+        self.refused("apply", "01-a.patch")         # nothing of it is lost before the export
+        self.call("export")
+        self.assertEqual(self.series.order(), ["01-a.patch", "02-b.patch"])
+        self.assertIn("export back unchanged", self.call("check"))
+        self.call("apply")
+
+    def test_rebase_where_a_file_is_gone(self):
+        self.write("01-a.patch", HOOK.replace("/Makefile", "/gone"),
+                   ["drivers/Kconfig.new", "drivers/new.c"])
+        self.refused("rebase", "01-a.patch.rej")
+        (self.series.tree / "01-a.patch.rej").unlink()
+        self.call("rebase")
+        self.call("export")
+        self.assertIn("export back unchanged", self.call("check"))
+
+    def test_checkout_that_was_interrupted(self):
+        """Half a checkout is no work of a person, and is taken up again."""
+        self.call("apply")
+        tree = self.series.tree
+        (tree / ".git/iopf-checkout").write_text("killed here\n")
+        (tree / ".git/index.lock").touch()
+        (tree / "drivers/new.c").write_text("int half")
+        self.call("apply")
+        self.assertEqual((tree / "drivers/new.c").read_text(), "int new;\n")
+        self.assertIn("int half", self.git("show", "refs/iopf/interrupted:drivers/new.c"))
+
+    def test_environment_of_a_hook(self):
+        """Called from a git hook, git's variables name another repository."""
+        with mock.patch.dict(os.environ, {"GIT_DIR": "/nowhere", "GIT_INDEX_FILE": "/nowhere/i",
+                                          "GIT_WORK_TREE": "/nowhere"}):
+            self.call("apply")
+        self.assertTrue((self.series.tree / "drivers/new.c").exists())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Copyright (C) 2026 The linux-iopf authors
+"""Kept results are of this machine; the sum tells them from fresh ones; results as files."""
+
+import contextlib
+import io
+import json
+import os
+import unittest
+import xml.etree.ElementTree as xml
+
+from testing import SCRIPTS, Sandboxed
+import check_readme
+from iopf import check, checks, errors, lanes, packages, results
+from iopf.results import Count, Result
+
+
+class Keeping(Sandboxed):
+    def setUp(self):
+        super().setUp()
+        self.calls, self.content, self.tool = 0, "1", "sparse 1"
+        self.result = Count(1)
+        self.patch(packages, "versions", lambda names: [self.tool, *sorted(names)])
+        self.check = checks.Check("group", "a check", lambda: self.content, self.func, ("sparse",))
+        os.environ["FORCE"] = ""
+
+    def func(self, log):
+        self.calls += 1
+        log.write_text("log\n")
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+    def run_check(self):
+        self.said = io.StringIO()
+        with contextlib.redirect_stdout(self.said):
+            return check.run_check("[1/1] a check", self.check)
+
+    def test_kept(self):
+        first, second = self.run_check(), self.run_check()
+        self.assertEqual((first.kept, second.kept, self.calls), (False, True, 1))
+        self.assertEqual((first.word(), second.word()), ("passed", "passed (kept)"))
+        self.assertIn("passed (kept", self.said.getvalue())
+
+    def test_count_is_kept(self):
+        self.result = Count(7, 0, 2)
+        self.run_check()
+        self.assertEqual(self.run_check().word(), "7 passed, 0 failed, 2 skipped (kept)")
+
+    def test_key(self):
+        """Content, versions, the list of what runs, and the system each count."""
+        self.run_check()
+        for name, value in (("content", "2"), ("tool", "sparse 2"),
+                            ("check", self.check._replace(packages=("spatch",)))):
+            setattr(self, name, value)
+            self.assertFalse(self.run_check().kept, name)
+            self.assertTrue(self.run_check().kept, name)
+        self.patch(checks.build, "os_release", lambda key: "Another GNU/Linux 1")
+        self.assertFalse(self.run_check().kept)
+
+    def test_forced(self):
+        self.run_check()
+        os.environ["FORCE"] = "1"
+        self.assertFalse(self.run_check().kept)
+
+    def test_failure_is_not_kept(self):
+        for failure in (errors.Failure("bad", 1), OSError(28, "No space left on device", "/x"),
+                        SyntaxError("x")):
+            self.result = failure
+            self.assertTrue(self.run_check().count.failed)
+            self.assertIn("FAILED", self.said.getvalue())
+        self.result = Count(1)
+        self.assertFalse(self.run_check().kept)
+
+    def test_damaged_keeping(self):
+        self.run_check()
+        file, = (self.cache / "check").iterdir()
+        for text in ("", "1 pass", "0 passed, 0 failed\n", "1 passed, 1 failed\n"):
+            file.write_text(text)
+            self.assertFalse(self.run_check().kept)
+
+    def test_every_check_names_what_runs(self):
+        for each in checks.CHECKS:
+            self.assertIsInstance(each, checks.Check)
+        used = {name for each in checks.CHECKS for name in each.packages}
+        self.assertLessEqual(set(packages.CHECKS), used)
+
+
+class Table(Sandboxed):
+    def test_closing_line_is_alone(self):
+        done = [Result("a", "one", Count(1), kept=True), Result("b", "two", Count(3, 0, 1), 61),
+                Result("c", "three", Count(0, 1), 5, text="why")]
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            total = check.table(done)
+        said = out.getvalue()
+        self.assertRegex(said, r"one +passed \(kept\)\n")
+        self.assertRegex(said, r"two +1m01s  3 passed, 0 failed, 1 skipped\n")
+        self.assertRegex(said, r"three +0m05s  FAILED\n")
+        self.assertIn("2 of 3 ran now", said)
+        self.assertEqual(str(total), "4 passed, 1 failed, 1 skipped")
+
+
+LANE = r"""#!/usr/bin/env python3
+import os, sys
+print("ok 1 test")
+print(os.environ.get("SUM", "2 passed, 0 failed, 1 skipped"))
+if "--junit" in sys.argv:
+    open(sys.argv[sys.argv.index("--junit") + 1], "w").write('''<testsuites><testsuite name="vtd">
+<testcase classname="vtd" name="a" time="1.5"/><testcase classname="vtd" name="b" time="2"/>
+<testcase classname="vtd" name="c" time="0"><skipped message="no"/></testcase>
+</testsuite></testsuites>''')
+sys.exit(int(os.environ.get("STATUS", "0")))
+"""
+
+
+class Files(Sandboxed):
+    def setUp(self):
+        super().setUp()
+        self.lane = self.top / "lane"
+        self.lane.write_text(LANE)
+        self.lane.chmod(0o755)
+
+        def commands(command, names, opts):
+            return [[self.lane, command, *lanes.passed_on(command, opts)]]
+        self.patch(lanes, "lane_commands", commands)
+
+    def boot(self, **env):
+        os.environ.update(env)
+        with contextlib.redirect_stdout(io.StringIO()):
+            return check.boot("run", True)
+
+    def write(self, done):
+        for path, write in ((self.top / "r.xml", results.write_junit),
+                            (self.top / "r.json", results.write_json)):
+            write(path, done)
+        return xml.parse(self.top / "r.xml").getroot(), json.loads(
+            (self.top / "r.json").read_text())
+
+    def test_merged(self):
+        done = [Result("scripts", "python", Count(1), 2.0), Result("k", "cc", Count(1), kept=True),
+                Result("qemu", "tests", Count(0, 1), 5, text="bad \x01 <&", log="/l"), self.boot()]
+        tree, data = self.write(done)
+        self.assertEqual([s.get("name") for s in tree], ["checks", "vtd"])
+        self.assertEqual((tree.get("tests"), tree.get("failures"), tree.get("skipped")),
+                         ("6", "1", "1"))
+        failure = tree.find(".//failure")
+        self.assertEqual(failure.get("message"), "bad ? <&")
+        self.assertEqual((data["passed"], data["failed"], data["skipped"]), (4, 1, 1))
+        names = {case["name"]: case for case in data["tests"]}
+        self.assertEqual(set(names), {"python", "cc", "tests", "a", "b", "c"})
+        self.assertTrue(names["cc"]["kept"])
+        self.assertEqual(names["c"]["result"], "skipped")
+        self.assertEqual(names["tests"]["message"], "bad ? <&")
+
+    def test_broken_testbed_is_a_failed_case(self):
+        for env in ({"STATUS": "2"}, {"STATUS": "0", "SUM": "nothing"}):
+            result = self.boot(**env)
+            self.assertEqual(str(result.count), "0 passed, 1 failed")
+            tree, _ = self.write([result])
+            self.assertIn("testbed is broken", tree.find(".//failure").get("message"))
+
+    def test_status_without_a_failure_counted(self):
+        self.assertEqual(self.boot(STATUS="1").count.failed, 1)
+
+
+class Readme(Sandboxed):
+    def test_blocks(self):
+        text = ("x\n<!-- test: a -->\n\n    make a   # why\n    # note\n    make b\n\nend\n"
+                "<!-- test: b -->\n```\nmake c\n```\n    make d\n")
+        self.assertEqual(check_readme.blocks(text), {"a": ["make a", "make b"], "b": ["make c"]})
+
+    def test_mark_without_commands_or_twice(self):
+        for text in ("<!-- test: a -->\nwords\n", "<!-- test: a -->\n",
+                     "<!-- test: a -->\n    x\n<!-- test: a -->\n    x\n"):
+            self.assertRaises(errors.Failure, check_readme.blocks, text)
+
+    def test_marks_and_functions_match(self):
+        good = {name: ["x"] for name in check_readme.COMMANDS}
+        check_readme.match(good)
+        self.assertRaisesRegex(errors.Failure, "no such test", check_readme.match,
+                               {**good, "new": ["x"]})
+        del good["mbox"]
+        self.assertRaisesRegex(errors.Failure, "test: mbox", check_readme.match, good)
+
+    def test_command_that_fails(self):
+        (self.top / "home").mkdir()
+        (self.top / "linux-iopf").mkdir()
+        box = check_readme.Sandbox(self.top, self.top / "log")
+        self.assertEqual(box.run("echo fine"), "fine\n")
+        self.assertRaisesRegex(errors.Failure, "'echo bad; exit 1' fails: bad", box.run,
+                               "echo bad; exit 1")
+
+
+class Make(Sandboxed):
+    """What make hands to the scripts."""
+
+    def printed(self, *args):
+        status, said = self.command(["make", "-n", "--no-print-directory", "-C", SCRIPTS.parent,
+                                     *args])
+        self.assertEqual(status, 0, said)
+        return " ".join(said.split())
+
+    def test_variables(self):
+        for args, line in (
+                (["check", "CHECKS=user series"], "scripts/check user series"),
+                (["check"], "scripts/check"), (["run"], "scripts/build demo vtd"),
+                (["run", "LANE=all"], "scripts/build demo all"),
+                (["lanes", "LANES=vtd mock", "ONLY=iopf*", "LOAD=4", "REPEAT=30"],
+                 r"scripts/build run vtd mock --only 'iopf*' --load '4' \ --repeat '30'"),
+                (["shell", "LANE=vtd", "FILE=a b"], "scripts/build shell vtd --file 'a b'"),
+                (["lanes-list"], "scripts/build list"), (["cache"], "scripts/cache sizes"),
+                (["cache-prune"], "scripts/cache prune"), (["clean"], "scripts/cache clean")):
+            self.assertEqual(self.printed(*args), line)
+
+    def test_every_target_is_told_of(self):
+        status, said = self.command(["make", "-C", SCRIPTS.parent, "--no-print-directory", "help"])
+        self.assertEqual(status, 0)
+        text = (SCRIPTS.parent / "Makefile").read_text()
+        phony = text.split(".PHONY:")[1].split("\n\n")[0].replace("\\", "").split()
+        for name in set(phony) - {"help"}:
+            self.assertRegex(said, rf"make (\w+\|)*{name}\b")
+
+
+if __name__ == "__main__":
+    unittest.main()
