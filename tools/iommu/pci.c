@@ -280,6 +280,15 @@ static void read_config(struct iopf_pci *pci)
 	}
 }
 
+static int access_root(const char *name)
+{
+	char *path = iopf_path("%s", name);
+	int ret = path ? access(path, R_OK | X_OK) : -1;
+
+	free(path);
+	return ret;
+}
+
 int iopf_pci_read(const char *text, struct iopf_pci *pci)
 {
 	char buf[64], bdf[16];
@@ -296,12 +305,16 @@ int iopf_pci_read(const char *text, struct iopf_pci *pci)
 	path = iopf_path(SYS_PCI "/%s", pci->bdf);
 	if (!path)
 		return iopf_err(-ENOMEM, "out of memory");
-	ret = access(path, F_OK);
+	ret = access(path, F_OK) ? -errno : 0;
 	free(path);
-	if (ret)
+	if (ret == -ENOENT && !access_root(SYS_PCI))
 		return iopf_err(-ENODEV,
 				"there is no PCI device %s; lspci -D lists what there is",
 				 pci->bdf);
+	if (ret)
+		return iopf_err(ret == -ENOENT ? -EIO : ret,
+				SYS_PCI "/%s is not readable: %s; mount sysfs and run as root",
+				 pci->bdf, strerror(-ret));
 
 	pci->vendor = hex_file(pci->bdf, "vendor");
 	pci->device = hex_file(pci->bdf, "device");
@@ -330,23 +343,35 @@ int iopf_pci_scan(int (*fn)(const struct iopf_pci *pci, void *arg), void *arg)
 {
 	struct dirent **list;
 	struct iopf_pci pci;
-	int i, nr, ret = 0;
+	int i, nr, err, ret = 0;
 	char *path;
 
 	path = iopf_path(SYS_PCI);
 	if (!path)
 		return iopf_err(-ENOMEM, "out of memory");
 	nr = scandir(path, &list, is_function, alphasort);
+	err = -errno;
 	free(path);
-	/* A machine without PCI has no such folder. */
-	if (nr < 0)
+	/* A machine without PCI has no such folder; one without sysfs no bus. */
+	if (nr < 0 && err == -ENOENT && !access_root("/sys/bus"))
 		return 0;
+	if (nr < 0)
+		return iopf_err(err,
+				SYS_PCI " is not readable: %s; mount sysfs and run as root",
+				strerror(-err));
+	err = 0;
 	for (i = 0; i < nr; i++) {
-		/* A function that went away in the meantime is no error. */
-		if (!ret && !iopf_pci_read(list[i]->d_name, &pci))
-			ret = fn(&pci, arg);
+		if (!ret) {
+			int now = iopf_pci_read(list[i]->d_name, &pci);
+
+			if (!now)
+				ret = fn(&pci, arg);
+			/* That it went away in the meantime is no error. */
+			else if (now != -ENODEV)
+				err = now;
+		}
 		free(list[i]);
 	}
 	free(list);
-	return ret;
+	return ret ? ret : err;
 }

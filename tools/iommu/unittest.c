@@ -21,16 +21,7 @@
 #include "internal.h"
 #include "kconfig.h"
 #include "testdev.h"
-
-static unsigned int failed, count;
-static bool ok;
-
-#define CHECK(cond) do { \
-	if (!(cond)) { \
-		printf("# %s:%d: %s\n", __FILE__, __LINE__, #cond); \
-		ok = false; \
-	} \
-} while (0)
+#include "unittest.h"
 
 /* What is mapped in the only address space there is, as map calls made it. */
 #define MAX_AREAS	1024
@@ -113,8 +104,6 @@ static int fake_fault_alloc(struct iommu_fault_alloc *cmd)
 	cmd->out_fault_id = 7;
 	return 0;
 }
-
-int __wrap_ioctl(int fd, unsigned long nr, ...);
 
 int __wrap_ioctl(int fd, unsigned long nr, ...)
 {
@@ -570,14 +559,6 @@ static void test_kconfig(void)
 	iopf_set_root("");
 	snprintf(path, sizeof(path), "rm -r %s", root);
 	CHECK(!system(path));
-}
-
-static void run(const char *name, void (*test)(void))
-{
-	ok = true;
-	test();
-	failed += !ok;
-	printf("%s %u %s\n", ok ? "ok" : "not ok", ++count, name);
 }
 
 int main(void)
