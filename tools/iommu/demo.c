@@ -140,7 +140,7 @@ static int check_args(struct demo *d)
 				 d->groups);
 	d->groups = (d->size + d->chunk - 1) / d->chunk;
 	if (d->iova + 2 * d->size - 1 < d->iova)
-		return cli_wrong("two times %llu bytes at %#llx run over the end of the address space",
+		return cli_wrong("2 * %llu bytes at %#llx run over the end of the address space",
 				 d->size, d->iova);
 	return -1;
 }
