@@ -155,6 +155,13 @@ one_line 'negative size' 64 "'-4' is no size" serve --size=-4 "$dev"
 one_line 'huge size' 64 'is no size' serve --size 99999999999T "$dev"
 one_line 'too many groups' 64 'is no number' demo --groups 100000
 one_line 'no groups' 64 'at least 1' demo --groups 0
+one_line 'demo, address is not a page' 64 '--iova: .*multiple of the page size' \
+	demo --iova 4097
+one_line 'demo, address and size overflow' 64 'end of the address space' \
+	demo --iova 0xffffffffffff0000 --size 64K
+expect 'demo, summary without a device' 2 \
+	'^#demo result=error mode=invalid device=ffff:ff:1f.7 transfers=0 requests=0 ' \
+	demo --summary --invalid ffff:ff:1f.7
 one_line 'try and no-try' 64 '--try does not go' probe --try --no-try
 
 # Nothing of the following needs a device: the call is refused before one is

@@ -24,7 +24,8 @@
 #include "server.h"
 #include "unittest.h"
 
-#define BASE	0x100000000ULL
+#define BASE		0x100000000ULL
+#define TEST_SECONDS	300
 
 static int fault_fds[2];	/* [1] is the kernel's end of a fault queue */
 
@@ -306,6 +307,8 @@ static void test_orphan(void)
 int main(void)
 {
 	sigemptyset(&no_signals);
+	/* A command that does not end fails the test, too. */
+	alarm(TEST_SECONDS);
 	printf("TAP version 13\n1..6\n");
 	run("limit", test_limit);
 	run("portions", test_portions);
