@@ -9,6 +9,7 @@
  *
  * Copyright (C) 2026 The linux-iopf authors
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -16,8 +17,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
-#include <sys/mman.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -125,6 +128,22 @@ static int drive(struct testdev *td, const char *what)
 	return open_request(td);
 }
 
+/* What the kernel does when the device reports an error it cannot mend. */
+static int report_error(int vfio)
+{
+	struct vfio_irq_set set = {
+		.argsz = sizeof(set),
+		.flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER,
+		.index = VFIO_PCI_ERR_IRQ_INDEX,
+		.count = 1,
+	};
+
+	if (ioctl(vfio, VFIO_DEVICE_SET_IRQS, &set))
+		return 96;
+	pause();
+	return 0;
+}
+
 /* Until a signal comes. */
 static int keep(const char *how)
 {
@@ -153,6 +172,8 @@ static int command(int argc, char **argv)
 		return raise(SIGKILL);
 	if (argc == 2 && !strncmp(argv[1], "hold", 4))
 		return keep(argv[1]);
+	if (!strcmp(argv[1], "error"))
+		return report_error(atoi(number));
 	if (iopf_dev_from_fd(NULL, atoi(number), &dev))
 		return driver_error();
 	if (testdev_open(dev, &td))
@@ -495,18 +516,49 @@ static bool serve_stubborn(void)
 	return OK(end_program() == 128 + SIGKILL);
 }
 
+/* A copy of the fault queue that another process has open. */
+static int queue_of(pid_t pid)
+{
+	char path[300], target[64] = "";
+	struct dirent *entry;
+	int pidfd, fd = -1;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	dir = opendir(path);
+	while (dir && fd < 0 && (entry = readdir(dir))) {
+		snprintf(path, sizeof(path), "/proc/%d/fd/%s", pid,
+			 entry->d_name);
+		if (readlink(path, target, sizeof(target) - 1) > 0 &&
+		    strstr(target, "iommufd-pgfault"))
+			fd = atoi(entry->d_name);
+	}
+	if (dir)
+		closedir(dir);
+	pidfd = syscall(SYS_pidfd_open, pid, 0);
+	fd = fd < 0 ? -1 : syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+	close(pidfd);
+	return fd;
+}
+
+/* A server that is stopped, with a request that waits in its queue. */
 static bool start_with_open_request(void)
 {
+	struct pollfd pfd = { .events = POLLIN };
 	int status;
 
 	if (!OK(start_program(SERVE(), "open", NULL)) ||
 	    !OK(read_until("ready")))
 		return false;
 	kill(prog.pid, SIGSTOP);
-	return OK(waitpid(prog.pid, &status, WUNTRACED) == prog.pid) &&
-	       OK(WIFSTOPPED(status)) &&
-	       OK(write(prog.in, "", 1) == 1) &&
-	       OK(read_until("open\n"));
+	if (!OK(waitpid(prog.pid, &status, WUNTRACED) == prog.pid) ||
+	    !OK(WIFSTOPPED(status)) || !OK(write(prog.in, "", 1) == 1) ||
+	    !OK(read_until("open\n")))
+		return false;
+	pfd.fd = queue_of(prog.pid);
+	status = poll(&pfd, 1, PATIENCE_MS);
+	close(pfd.fd);
+	return OK(pfd.fd >= 0) && OK(status == 1);
 }
 
 /* A request is open when the signal comes: it is served all the same. */
@@ -517,7 +569,7 @@ static bool serve_open_request(void)
 	kill(prog.pid, SIGTERM);
 	kill(prog.pid, SIGCONT);
 	return OK(end_program() == 128 + SIGTERM) &&
-	       OK(printed("1 request ") && printed("SUCCESS"));
+	       OK(printed("1 request ")) && OK(printed("SUCCESS"));
 }
 
 /*
@@ -529,8 +581,19 @@ static bool serve_killed(void)
 	if (!OK(start_with_open_request()))
 		return false;
 	kill(prog.pid, SIGKILL);
-	return OK(end_program() == 1000 + SIGKILL) &&
-	       OK(run_program(WORDS("probe", bdf), NULL, NULL) == 0);
+	if (!OK(end_program() == 1000 + SIGKILL))
+		return false;
+	/* The command is ours now. */
+	while (wait(NULL) > 0)
+		continue;
+	return OK(run_program(WORDS("probe", bdf), NULL, NULL) == 0);
+}
+
+/* An error of the device ends it all, and no status of a command hides that. */
+static bool serve_broken(void)
+{
+	return OK(run_program(SERVE(), "error", NULL) == 125) &&
+	       OK(printed("the device reports an error"));
 }
 
 static pid_t start_unbind(void)
@@ -613,6 +676,57 @@ static bool serve_flood(void)
 	       OK(!strstr(prog.text, "  group "));
 }
 
+/* The process that unbinds waits until the device is closed. */
+static bool waits_for_close(pid_t unbind)
+{
+	__u64 end = iopf_now() + PATIENCE_MS * 1000000ULL;
+	char path[32], stat[64];
+	struct iopf_pci pci;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", unbind);
+	while (iopf_now() < end) {
+		rest();
+		if (iopf_pci_read(bdf, &pci) || pci.cdev[0])
+			continue;
+		fd = open(path, O_RDONLY);
+		n = read(fd, stat, sizeof(stat) - 1);
+		close(fd);
+		stat[n > 0 ? n : 0] = 0;
+		if (strstr(stat, ") S "))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A demonstration that cannot end by itself: nobody reads what it prints, and
+ * that is more than a pipe takes.
+ */
+static bool start_long_demo(void)
+{
+	return OK(start_program(WORDS("demo", "--verbose", "--size", "128M",
+				      "--groups", "128", bdf), NULL, NULL)) &&
+	       OK(read_until("is not mapped"));
+}
+
+static bool demo_ends(void)
+{
+	pid_t unbind;
+
+	if (!OK(start_long_demo()))
+		return false;
+	kill(prog.pid, SIGTERM);
+	if (!OK(end_program() == 2) || !OK(printed("ended by a signal")) ||
+	    !OK(start_long_demo()))
+		return false;
+	unbind = start_unbind();
+	return OK(unbind > 0) && OK(waits_for_close(unbind)) &&
+	       OK(end_program() == 2) && OK(printed("the kernel wants")) &&
+	       OK(bound_again(unbind));
+}
+
 static bool demo_summary(void)
 {
 	return OK(run_program(WORDS("demo", "--summary", bdf), NULL, NULL) == 0) &&
@@ -638,9 +752,11 @@ static const struct {
 	{ "serve_stubborn", serve_stubborn },
 	{ "serve_open_request", serve_open_request },
 	{ "serve_killed", serve_killed },
+	{ "serve_broken", serve_broken },
 	{ "serve_unbind", serve_unbind },
 	{ "serve_flood", serve_flood },
 	{ "demo_summary", demo_summary },
+	{ "demo_ends", demo_ends },
 };
 
 int main(int argc, char **argv)
@@ -662,6 +778,8 @@ int main(int argc, char **argv)
 	memcpy(bdf, found.bdf[found.nr - 1], sizeof(bdf));
 	if (run_program(WORDS("--version"), NULL, NULL))
 		ksft_exit_skip("iopf of tools/iommu is not in PATH\n");
+	/* What a server leaves behind comes to us. */
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	ksft_set_plan(ARRAY_SIZE(tests));
 	for (i = 0; i < ARRAY_SIZE(tests); i++) {
 		passed = tests[i].run();
