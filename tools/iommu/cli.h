@@ -8,7 +8,9 @@
 #define IOPF_CLI_H
 
 #include <getopt.h>
+#include <stdio.h>
 
+#include "common.h"
 #include "libiopf.h"
 
 /* Exit status of all subcommands. */

@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "internal.h"
+#include "common.h"
 #include "kconfig.h"
 
 static char *config;

@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #include "cli.h"
-#include "internal.h"
+#include "common.h"
 #include "kconfig.h"
 
 static const char usage[] =
@@ -611,7 +611,7 @@ static int probe_one(struct probe *p)
 
 	p->vendor = iommu_vendor(p->pci.iommu);
 	printf("%s [%04x:%04x] class %06x\n", p->pci.bdf, p->pci.vendor,
-	       p->pci.device, p->pci.class);
+	       p->pci.device, p->pci.class_code);
 	probe_kernel(p);
 	probe_iommufd(p);
 	probe_iommu(p);

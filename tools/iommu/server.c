@@ -43,7 +43,7 @@ static void log_group(struct server *s, const struct iopf_group *group,
 		perm_text(group), first);
 	if (last != first)
 		fprintf(s->log, "..%#llx", last);
-	if (served->code == IOMMUFD_PAGE_RESP_SUCCESS)
+	if (served->code == IOPF_SUCCESS)
 		fprintf(s->log, ": %u page%s in %u map call%s, SUCCESS, %s\n",
 			served->pages + served->upgraded,
 			served->pages + served->upgraded == 1 ? "" : "s",
@@ -59,7 +59,7 @@ static void log_group(struct server *s, const struct iopf_group *group,
 static int serve_group(struct server *s, const struct iopf_group *group)
 {
 	struct iopf_served served = {
-		.code = IOMMUFD_PAGE_RESP_INVALID,
+		.code = IOPF_INVALID,
 		.reason = "as told",
 	};
 	__u64 ns;
@@ -82,7 +82,7 @@ static int serve_group(struct server *s, const struct iopf_group *group)
 	s->count.groups++;
 	s->count.pages += served.pages + served.upgraded;
 	s->count.calls += served.runs;
-	if (served.code != IOMMUFD_PAGE_RESP_SUCCESS)
+	if (served.code != IOPF_SUCCESS)
 		s->count.invalid++;
 	log_group(s, group, &served, ns);
 	return 0;

@@ -159,7 +159,7 @@ static unsigned int mapped_as(__u64 iova)
 #define BASE	0x100000000ULL
 
 static struct iopf_ctx fake = { .fd = -1 };
-static struct iommu_hwpt_pgfault records[1024];
+static struct iopf_request records[1024];
 
 /* A group of requests for @nr pages from @page on, every @step pages. */
 static struct iopf_group group_of(unsigned int page, unsigned int nr,
@@ -174,7 +174,7 @@ static struct iopf_group group_of(unsigned int page, unsigned int nr,
 		records[i].perm = perm;
 		records[i].cookie = 1;
 	}
-	records[nr - 1].flags = IOMMU_PGFAULT_FLAGS_LAST_PAGE;
+	records[nr - 1].flags = IOPF_REQUEST_LAST;
 	return g;
 }
 
@@ -233,14 +233,14 @@ static void test_serve(void)
 
 	g = group_of(8, 16, 1, IOPF_READ);
 	CHECK(!iopf_backing_serve(b, &g, &s));
-	CHECK(s.code == IOMMUFD_PAGE_RESP_SUCCESS && !s.reason);
+	CHECK(s.code == IOPF_SUCCESS && !s.reason);
 	CHECK(s.runs == 1 && s.pages == 16 && map_calls == 1);
 	CHECK(mapped_as(BASE + 8 * PAGE) == RW);
 	CHECK(areas[0].va ==
 	      (uintptr_t)iopf_backing_ptr(b, BASE + 8 * PAGE));
 	/* Again: nothing to do. */
 	CHECK(!iopf_backing_serve(b, &g, &s));
-	CHECK(s.code == IOMMUFD_PAGE_RESP_SUCCESS && !s.runs);
+	CHECK(s.code == IOPF_SUCCESS && !s.runs);
 	/* Around it: two calls. */
 	g = group_of(0, 32, 1, IOPF_WRITE);
 	CHECK(!iopf_backing_serve(b, &g, &s));
@@ -264,21 +264,21 @@ static void test_refuse(void)
 	g = group_of(0, 4, 1, IOPF_READ);
 	records[2].perm = IOPF_RW;
 	CHECK(!iopf_backing_serve(b, &g, &s));
-	CHECK(s.code == IOMMUFD_PAGE_RESP_INVALID && s.reason);
+	CHECK(s.code == IOPF_INVALID && s.reason);
 	CHECK(!map_calls);
 	g = group_of(1022, 4, 1, IOPF_READ);
 	CHECK(!iopf_backing_serve(b, &g, &s));
-	CHECK(s.code == IOMMUFD_PAGE_RESP_INVALID && !map_calls);
+	CHECK(s.code == IOPF_INVALID && !map_calls);
 	g = group_of(0, 1, 1, IOPF_READ);
 	records[0].addr = BASE - PAGE;
 	CHECK(!iopf_backing_serve(b, &g, &s));
-	CHECK(s.code == IOMMUFD_PAGE_RESP_INVALID && !map_calls);
-	g = group_of(0, 1, 1, IOPF_READ | IOMMU_PGFAULT_PERM_EXEC);
+	CHECK(s.code == IOPF_INVALID && !map_calls);
+	g = group_of(0, 1, 1, IOPF_READ | IOPF_EXEC);
 	CHECK(!iopf_backing_serve(b, &g, &s));
-	CHECK(s.code == IOMMUFD_PAGE_RESP_INVALID && !map_calls);
+	CHECK(s.code == IOPF_INVALID && !map_calls);
 	g = group_of(0, 1, 1, 0);
 	CHECK(!iopf_backing_serve(b, &g, &s));
-	CHECK(s.code == IOMMUFD_PAGE_RESP_INVALID && !map_calls);
+	CHECK(s.code == IOPF_INVALID && !map_calls);
 	CHECK(iopf_backing_map(b, BASE, PAGE, IOPF_RW) == -EACCES);
 	CHECK(iopf_backing_map(b, BASE + 1024 * PAGE, 1, IOPF_READ) == -ERANGE);
 	CHECK(iopf_backing_map(b, BASE, ~0ULL, IOPF_READ) == -ERANGE);
@@ -288,10 +288,10 @@ static void test_refuse(void)
 	g = group_of(0, 4, 1, IOPF_READ);
 	map_error = ENOMEM;
 	CHECK(iopf_backing_serve(b, &g, &s) == -ENOMEM);
-	CHECK(s.code == IOMMUFD_PAGE_RESP_INVALID && s.reason);
+	CHECK(s.code == IOPF_INVALID && s.reason);
 	CHECK(strstr(iopf_error(), "ulimit"));
 	CHECK(!iopf_backing_serve(b, &g, &s));
-	CHECK(s.code == IOMMUFD_PAGE_RESP_SUCCESS);
+	CHECK(s.code == IOPF_SUCCESS);
 	iopf_backing_close(b);
 }
 
@@ -309,7 +309,7 @@ static void test_upgrade(void)
 	/* The map call that has the page changes, its neighbour does not. */
 	g = group_of(3, 1, 1, IOPF_WRITE);
 	CHECK(!iopf_backing_serve(b, &g, &s));
-	CHECK(s.code == IOMMUFD_PAGE_RESP_SUCCESS && s.upgraded == 8);
+	CHECK(s.code == IOPF_SUCCESS && s.upgraded == 8);
 	CHECK(mapped_as(BASE) == RW && mapped_as(BASE + 7 * PAGE) == RW);
 	CHECK(mapped_as(BASE + 8 * PAGE) == R && nr_areas == 2);
 	CHECK(iopf_backing_mapped(b) == 16);
@@ -349,14 +349,14 @@ static void test_file(void)
 	/* The page with the last byte is there, the one behind it is not. */
 	g = group_of(4, 1, 1, IOPF_READ);
 	CHECK(!iopf_backing_serve(b, &g, &s));
-	CHECK(s.code == IOMMUFD_PAGE_RESP_SUCCESS);
+	CHECK(s.code == IOPF_SUCCESS);
 	g = group_of(5, 1, 1, IOPF_READ);
 	CHECK(!iopf_backing_serve(b, &g, &s));
-	CHECK(s.code == IOMMUFD_PAGE_RESP_INVALID);
+	CHECK(s.code == IOPF_INVALID);
 	/* Until the file grows. */
 	CHECK(!ftruncate(fd, 8 * PAGE));
 	CHECK(!iopf_backing_serve(b, &g, &s));
-	CHECK(s.code == IOMMUFD_PAGE_RESP_SUCCESS);
+	CHECK(s.code == IOPF_SUCCESS);
 	mem[0] = 'j';
 	iopf_backing_close(b);
 	CHECK(pread(fd, path, 1, PAGE) == 1 && path[0] == 'j');
@@ -383,20 +383,20 @@ static void test_file(void)
 
 static void put_record(unsigned int *n, __u32 cookie, bool last)
 {
-	struct iommu_hwpt_pgfault *rec = &records[(*n)++];
+	struct iopf_request *rec = &records[(*n)++];
 
 	memset(rec, 0, sizeof(*rec));
 	rec->cookie = cookie;
 	rec->grpid = cookie + 100;
-	rec->flags = IOMMU_PGFAULT_FLAGS_PASID_VALID;
+	rec->flags = IOPF_REQUEST_PASID;
 	rec->pasid = 3;
 	if (last)
-		rec->flags |= IOMMU_PGFAULT_FLAGS_LAST_PAGE;
+		rec->flags |= IOPF_REQUEST_LAST;
 }
 
 static void test_queue(void)
 {
-	struct iommu_hwpt_page_response resp = { 0 };
+	struct iopf_response resp = { 0 };
 	struct iopf_queue *q = NULL;
 	struct iopf_group g;
 	unsigned int n = 0;
@@ -419,9 +419,9 @@ static void test_queue(void)
 	CHECK(g.pasid_valid && g.pasid == 3 && g.grpid == 102);
 	CHECK(iopf_queue_read(q, &g) == 1 && g.nr == 1 && g.cookie == 3);
 	CHECK(iopf_queue_wait(q, 0) == 0);
-	CHECK(!iopf_queue_answer(q, 2, IOMMUFD_PAGE_RESP_INVALID));
+	CHECK(!iopf_queue_answer(q, 2, IOPF_INVALID));
 	CHECK(read(fault_fds[1], &resp, sizeof(resp)) == sizeof(resp));
-	CHECK(resp.cookie == 2 && resp.code == IOMMUFD_PAGE_RESP_INVALID);
+	CHECK(resp.cookie == 2 && resp.code == IOPF_INVALID);
 	/* Groups of a device that is gone, among those of another. */
 	n = 0;
 	put_record(&n, 1, true);
