@@ -116,7 +116,7 @@ circles() {
 }
 # Programs know the header, and headers of their own.
 internals() {
-	for file in "$src"/*.[ch] "$src"/examples/*; do
+	for file in "$src"/*.[ch] "$src"/examples/*.*; do
 		name=$(basename "$file")
 		case $name in
 		internal.h|uapi-compat.h|unittest.c) continue ;;
@@ -128,8 +128,9 @@ internals() {
 	! [ -s "$tmp/found" ]
 }
 licences() {
-	(cd "$src" && members | sed 's/$/.c/' && ls -d internal.h uapi-compat.h common.h libiopf.* \
-		Makefile man/* examples/*) > "$tmp/files"
+	(cd "$src" && members | sed 's/$/.c/' && ls internal.h uapi-compat.h common.h libiopf.h \
+		libiopf.map libiopf.pc.in Makefile man/* examples/Makefile examples/*.*) \
+		> "$tmp/files"
 	(cd "$src" && xargs grep -L 'SPDX-License-Identifier: LGPL-2.1-or-later OR MIT' \
 		< "$tmp/files") > "$tmp/wrong"
 	cat "$tmp/wrong"
