@@ -4,7 +4,7 @@
 LANE ?= vtd
 
 .PHONY: help run check check-qemu selfcheck lanes shell deps tree kernel qemu guest mbox export \
-	series-check clean
+	series-check clean deb
 
 help:
 	@echo 'linux-iopf: device page faults (IOPF) on Linux 6.12, and the machine that proves them'
@@ -21,6 +21,7 @@ help:
 	@echo '  make series-check  both series apply, and export back unchanged'
 	@echo '  make kernel|qemu|guest   build one product and print where it is'
 	@echo '  make check-qemu    QEMU'"'"'s unit tests and qtests with those of the series, under sanitizers'
+	@echo '  make deb           the Debian packages iopf, libiopf1, libiopf-dev in out/deb'
 	@echo '  make deps          install the distribution'"'"'s packages, or print the one line'
 	@echo '  make clean         remove out/ (the cache stays: ~/.cache/linux-iopf)'
 	@echo
@@ -74,6 +75,9 @@ qemu:
 
 guest:
 	@scripts/build path guest $(or $(ARCH),x86)
+
+deb:
+	@scripts/deb
 
 clean:
 	rm -rf out

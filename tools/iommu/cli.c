@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "cli.h"
-#include "internal.h"
 
 #define MAX_OPTIONS	32
 

@@ -9,7 +9,9 @@
 
 #include <getopt.h>
 #include <signal.h>
+#include <stdio.h>
 
+#include "common.h"
 #include "libiopf.h"
 
 /*

@@ -8,13 +8,13 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cli.h"
 #include "devevent.h"
-#include "internal.h"
 #include "server.h"
 #include "testdev.h"
 

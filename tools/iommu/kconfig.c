@@ -5,12 +5,13 @@
  * Copyright (C) 2026 The linux-iopf authors
  */
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "internal.h"
+#include "common.h"
 #include "kconfig.h"
 
 /* Larger than any configuration. */

@@ -9,7 +9,6 @@
  */
 #include <stdlib.h>
 
-#include "internal.h"
 #include "probe.h"
 
 /* Extended feature register: peripheral page requests */

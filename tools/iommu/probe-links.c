@@ -13,13 +13,13 @@
 #include <fcntl.h>
 #include <linux/pci_regs.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "internal.h"
 #include "kconfig.h"
 #include "probe.h"
 

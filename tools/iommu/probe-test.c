@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "cli.h"
-#include "internal.h"
 #include "json.h"
 #include "probe.h"
 #include "unittest.h"

@@ -5,10 +5,10 @@
  * Copyright (C) 2026 The linux-iopf authors
  */
 #include <linux/pci_regs.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
 #include "kconfig.h"
 #include "probe.h"
 

@@ -100,7 +100,7 @@ static void print_probe(struct probe *p, const char *bdf,
 
 	if (p->pci.vendor)
 		printf("%s [%04x:%04x] class %06x\n", bdf, p->pci.vendor,
-		       p->pci.device, p->pci.class);
+		       p->pci.device, p->pci.class_code);
 	for (i = 0; i < p->nr; i++)
 		print_link(&p->link[i], colour);
 	if (verdict == PROBE_USABLE)
@@ -130,7 +130,7 @@ static void json_device(struct json *j, const char *bdf,
 	if (pci->vendor) {
 		snprintf(id, sizeof(id), "%04x:%04x", pci->vendor,
 			 pci->device);
-		snprintf(class, sizeof(class), "%06x", pci->class & 0xffffff);
+		snprintf(class, sizeof(class), "%06x", pci->class_code & 0xffffff);
 	}
 	json_string(j, "device", bdf);
 	json_string(j, "id", or_null(id));

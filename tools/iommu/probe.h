@@ -11,6 +11,7 @@
 #ifndef IOPF_PROBE_H
 #define IOPF_PROBE_H
 
+#include "common.h"
 #include "libiopf.h"
 
 #define PROBE_LINKS	24

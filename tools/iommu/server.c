@@ -5,6 +5,7 @@
  * Copyright (C) 2026 The linux-iopf authors
  */
 #include <errno.h>
+#include <stdio.h>
 
 #include "cli.h"
 #include "server.h"
@@ -67,7 +68,7 @@ static void log_group(struct server *s, const struct iopf_group *group,
 		perm_text(group), first);
 	if (last != first)
 		fprintf(s->log, "..%#llx", last);
-	if (served->code == IOMMUFD_PAGE_RESP_SUCCESS)
+	if (served->code == IOPF_SUCCESS)
 		fprintf(s->log, ": %u page%s in %u map call%s, SUCCESS, %s\n",
 			served->pages + served->upgraded,
 			served->pages + served->upgraded == 1 ? "" : "s",
@@ -97,7 +98,7 @@ static void complain(struct server *s, __u64 now)
 static int serve_group(struct server *s, const struct iopf_group *group)
 {
 	struct iopf_served served = {
-		.code = IOMMUFD_PAGE_RESP_INVALID,
+		.code = IOPF_INVALID,
 		.reason = "as told",
 	};
 	__u64 ns;
@@ -120,7 +121,7 @@ static int serve_group(struct server *s, const struct iopf_group *group)
 	s->count.groups++;
 	s->count.pages += served.pages + served.upgraded;
 	s->count.calls += served.runs;
-	if (served.code != IOMMUFD_PAGE_RESP_SUCCESS)
+	if (served.code != IOPF_SUCCESS)
 		s->count.invalid++;
 	log_group(s, group, &served, ns);
 	return 0;

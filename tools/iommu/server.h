@@ -8,6 +8,8 @@
 #ifndef IOPF_SERVER_H
 #define IOPF_SERVER_H
 
+#include <stdio.h>
+
 #include "libiopf.h"
 #include "limit.h"
 
