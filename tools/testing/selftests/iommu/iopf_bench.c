@@ -5,6 +5,7 @@
  * Copyright (C) 2026 The linux-iopf authors
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
