@@ -253,7 +253,7 @@ static void test_stop(void)
 	int fds[2];
 
 	CHECK(!pipe(fds));
-	CHECK(stopped("echo >/proc/self/fd/$IOPF_VFIO_FD; exec sleep 1000000",
+	CHECK(stopped("echo >/proc/self/fd/$IOPF_VFIO_FD; exec sleep 1000",
 		      1, fds) == 128 + SIGTERM);
 	CHECK(stopped("trap 'exit 5' TERM; echo >/proc/self/fd/$IOPF_VFIO_FD;"
 		      "while :; do sleep 0.1; done", 1, fds) == 5);
@@ -281,7 +281,7 @@ static void test_orphan(void)
 	pid = fork();
 	if (!pid) {
 		close(fds[0]);
-		if (shell(&c, "exec sleep 1000000", fds[1]))
+		if (shell(&c, "exec sleep 1000", fds[1]))
 			_exit(1);
 		/* Not before the command is there. */
 		while (waitpid(c.pid, &status, WNOHANG) == 0) {
