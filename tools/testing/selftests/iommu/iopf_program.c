@@ -245,13 +245,13 @@ static bool read_until(const char *text)
 			break;
 		n = read(prog.out, prog.text + prog.len,
 			 sizeof(prog.text) - 1 - prog.len);
+		if (n <= 0 && !text)
+			return true;
 		if (n <= 0)
 			break;
 		prog.len += n;
 	}
-	if (!text)
-		return true;
-	ksft_print_msg("no '%s'\n", text);
+	ksft_print_msg("no '%s'\n", text ? text : "end");
 	return false;
 }
 
@@ -260,7 +260,8 @@ static int end_program(void)
 {
 	int status;
 
-	read_until(NULL);
+	if (!read_until(NULL))
+		kill(prog.pid, SIGKILL);
 	close(prog.in);
 	close(prog.out);
 	if (waitpid(prog.pid, &status, 0) != prog.pid)
