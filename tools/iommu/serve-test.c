@@ -6,8 +6,10 @@
  *
  * Copyright (C) 2026 The linux-iopf authors
  */
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/pci_regs.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,11 +29,21 @@
 #define BASE		0x100000000ULL
 #define TEST_SECONDS	300
 
+static int device = -1;		/* config space of a device */
+static __u16 detached_as = 0xffff;	/* its command register at the detach */
 static int fault_fds[2];	/* [1] is the kernel's end of a fault queue */
+
+static int fake_region_info(struct vfio_region_info *info)
+{
+	info->offset = 0;
+	info->size = 4096;
+	return 0;
+}
 
 int __wrap_ioctl(int fd, unsigned long nr, ...)
 {
 	struct iommu_fault_alloc *cmd;
+	ssize_t n;
 	va_list ap;
 
 	(void)fd;
@@ -46,6 +58,11 @@ int __wrap_ioctl(int fd, unsigned long nr, ...)
 		cmd->out_fault_fd = fault_fds[0];
 		cmd->out_fault_id = 7;
 		return 0;
+	case VFIO_DEVICE_GET_REGION_INFO:
+		return fake_region_info((void *)cmd);
+	case VFIO_DEVICE_DETACH_IOMMUFD_PT:
+		n = pread(device, &detached_as, 2, PCI_COMMAND);
+		return n == 2 ? 0 : -1;
 	case IOMMU_IOAS_UNMAP:
 	case IOMMU_DESTROY:
 		return 0;
@@ -189,6 +206,23 @@ static void test_complaints(void)
 	iopf_queue_close(s.queue);
 }
 
+/* A device does nothing any more when its memory is taken away. */
+static void test_close(void)
+{
+	__u16 on = htole16(PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	struct iopf_ctx fake = { .fd = -1 };
+	static struct server s;
+	struct iopf_dev *dev;
+
+	device = fileno(tmpfile());
+	CHECK(!ftruncate(device, 4096));
+	CHECK(pwrite(device, &on, 2, PCI_COMMAND) == 2);
+	CHECK(!iopf_dev_from_fd(&fake, device, &dev));
+	server_close(&fake, dev, &s, 1, 2);
+	CHECK(detached_as == htole16(PCI_COMMAND_MEMORY));
+	iopf_dev_close(dev);
+}
+
 static sigset_t no_signals;
 
 static int shell(struct command *c, const char *script, int vfio)
@@ -224,6 +258,8 @@ static int status_of(const char *script, int vfio)
 
 static void test_command(void)
 {
+	static char *grep[5];
+	struct command c;
 	char text[64] = "";
 	sigset_t blocked;
 	int fds[2];
@@ -241,8 +277,13 @@ static void test_command(void)
 	sigemptyset(&blocked);
 	sigaddset(&blocked, SIGTERM);
 	sigprocmask(SIG_BLOCK, &blocked, NULL);
-	CHECK(!status_of("grep -q 'SigBlk:[[:space:]]*0*$' /proc/self/status",
-			 fds[1]));
+	/* A shell would set the mask itself. */
+	grep[0] = "grep";
+	grep[1] = "-q";
+	grep[2] = "SigBlk:[[:space:]]*0*$";
+	grep[3] = "/proc/self/status";
+	c.argv = grep;
+	CHECK(!command_start(&c, fds[1], &no_signals) && !command_end(&c));
 	sigprocmask(SIG_UNBLOCK, &blocked, NULL);
 	close(fds[0]);
 	close(fds[1]);
@@ -309,10 +350,11 @@ int main(void)
 	sigemptyset(&no_signals);
 	/* A command that does not end fails the test, too. */
 	alarm(TEST_SECONDS);
-	printf("TAP version 13\n1..6\n");
+	printf("TAP version 13\n1..7\n");
 	run("limit", test_limit);
 	run("portions", test_portions);
 	run("complaints", test_complaints);
+	run("close", test_close);
 	run("command", test_command);
 	run("stop", test_stop);
 	run("orphan", test_orphan);

@@ -386,21 +386,6 @@ static void serve_loop(struct session *n)
 	}
 }
 
-/*
- * No new requests, and an answer for those that are there. What comes between
- * that and the detach is answered by the kernel.
- */
-static void quiesce(struct session *n)
-{
-	int rounds = 16;
-
-	iopf_dev_bus_master(n->dev, false);
-	if (n->error)
-		return;
-	while (rounds-- && server_run(&n->server) == SERVER_BATCH)
-		;
-}
-
 /* Returns the exit status of the command, or 0. */
 static int serve_attached(struct session *n)
 {
@@ -428,7 +413,6 @@ static int serve_attached(struct session *n)
 	serve_loop(n);
 	if (a->command)
 		status = command_end(&n->command);
-	quiesce(n);
 	server_log_end(&n->server);
 	server_table(stdout, &n->server);
 	return status;

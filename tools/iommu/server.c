@@ -177,6 +177,8 @@ destroy_ioas:
 void server_close(struct iopf_ctx *ctx, struct iopf_dev *dev, struct server *s,
 		  __u32 ioas_id, __u32 hwpt_id)
 {
+	/* It may be in the middle of something. */
+	iopf_dev_bus_master(dev, false);
 	iopf_dev_detach(dev);
 	iopf_backing_close(s->backing);
 	s->backing = NULL;

@@ -91,7 +91,7 @@ int server_open(struct iopf_ctx *ctx, struct iopf_dev *dev, struct server *s,
 		__u32 *ioas_id, __u32 *hwpt_id);
 
 /**
- * server_close - undo server_open()
+ * server_close - stop the device and undo server_open()
  * @ctx: context
  * @dev: device
  * @s: state; @s->backing is closed too
