@@ -4,7 +4,7 @@
 LANE ?= vtd
 
 .PHONY: help run check check-qemu selfcheck lanes lanes-list shell deps tree kernel qemu guest \
-	mbox export series-check cache cache-prune clean
+	mbox export series-check cache cache-prune clean deb
 
 help:
 	@echo 'linux-iopf: device page faults (IOPF) on Linux 6.12, and the machine that proves them'
@@ -25,6 +25,7 @@ help:
 	@echo '  make series-check  both series apply, and export back unchanged'
 	@echo '  make kernel|qemu|guest   build one product and print where it is'
 	@echo '  make check-qemu    QEMU'"'"'s unit tests and qtests with those of the series, under sanitizers'
+	@echo '  make deb           the Debian packages iopf, libiopf1, libiopf-dev in out/deb'
 	@echo '  make deps          install the distribution'"'"'s packages, or print the one line'
 	@echo
 	@echo '  make cache         what the cache holds;  make cache-prune  remove what this clone does'
@@ -92,6 +93,9 @@ cache:
 
 cache-prune:
 	@scripts/cache prune
+
+deb:
+	@scripts/deb
 
 clean:
 	@scripts/cache clean

@@ -336,6 +336,8 @@ def build_guest(arch, work, dest, log):
     common = [f"CC={cross}gcc", "LDFLAGS=-static", f"KHDR_INCLUDES=-isystem {headers}/include"]
     logged(["make", "-C", source / "tools/iommu", f"-j{host.jobs()}", f"O={work}/iommu",
             *common], log, env=env, what="tools/iommu")
+    logged(["make", "-C", source / "tools/iommu", f"O={work}/iommu", *common, "EXAMPLES=c",
+            "examples"], log, env=env, what="examples of libiopf")
     tests = work / "selftests"
     tests.mkdir()
     logged(["make", "-C", source / "tools/testing/selftests/iommu", f"-j{host.jobs()}",
@@ -344,6 +346,9 @@ def build_guest(arch, work, dest, log):
             *sorted((TESTBED / "init").glob("*.c"))], log, env=env, what="init")
     entries = [f"init={work}/init", f"bin/iopf={work}/iommu/iopf",
                f"bin/busybox={busybox(arch)}", "bin/sh->busybox", "bin/gzip->busybox"]
+    for example in sorted((source / "tools/iommu/examples").glob("*.c")):
+        entries.append(f"usr/libexec/iopf/example-{example.stem}="
+                       f"{work}/iommu/examples/{example.stem}")
     for test in sorted(tests.iterdir()):
         if os.access(test, os.X_OK) and test.is_file():
             entries.append(f"usr/libexec/iopf/{test.name}={test}")

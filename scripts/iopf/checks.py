@@ -44,7 +44,7 @@ def tools():
 
 def scripts_of(kind):
     found = []
-    for file in sources("scripts", ".ci", "tools/testing/iopf"):
+    for file in sources("scripts", ".ci", "tools/testing/iopf", "tools/iommu"):
         if file.is_symlink():
             continue
         with open(file, "rb") as text:
@@ -261,7 +261,7 @@ def check_user(log):
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     logged(["make", "-C", source, f"O={work}", "check"], log, what="tools/iommu check")
-    for page in sorted((REPO / "tools/iommu").glob("*.[1-8]")):
+    for page in sorted((REPO / "tools/iommu").rglob("*.[1-8]")):
         logged(["mandoc", "-Tlint", "-Wwarning", page], log, what=f"mandoc of {page.name}")
 
 
@@ -392,7 +392,7 @@ CHECKS = [
     Check("kernel", "coccicheck", kernel_key, check_coccinelle, ("coccinelle",)),
     Check("patches", "each kernel patch builds", kernel_key, check_patches, KERNEL_BUILD),
     Check("user", "tools/iommu unit tests, man page", kernel_key, check_user,
-          (*KERNEL_BUILD, "mandoc", "busybox-static")),
+          (*KERNEL_BUILD, "g++", "mandoc", "busybox-static")),
     Check("qemu", "QEMU unit tests and qtests", qemu_key, check_qemu, QEMU_BUILD),
 ]
 

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
  * Memory that is mapped into an I/O address space page by page, as the device
  * asks for it.
@@ -370,7 +370,7 @@ int iopf_backing_serve(struct iopf_backing *backing,
 	int ret;
 
 	memset(served, 0, sizeof(*served));
-	served->code = IOMMUFD_PAGE_RESP_INVALID;
+	served->code = IOPF_INVALID;
 	served->reason = refuse(b, group);
 	if (served->reason)
 		return 0;
@@ -390,7 +390,7 @@ int iopf_backing_serve(struct iopf_backing *backing,
 		if (ret)
 			goto failed;
 	}
-	served->code = IOMMUFD_PAGE_RESP_SUCCESS;
+	served->code = IOPF_SUCCESS;
 	return 0;
 
 failed:

@@ -38,6 +38,26 @@ one_line() {
 	fi
 }
 
+# json NAME STATUS EXPRESSION ARGUMENT... : JSON on stdout, and a Python expression
+# over it that has to be true
+json() {
+	name=$1 status=$2 expression=$3
+	shift 3
+	"$iopf" "$@" > "$tmp/out" 2> "$tmp/err" < /dev/null
+	got=$?
+	nr=$((nr + 1))
+	if [ $got -eq "$status" ] && python3 -m json.tool "$tmp/out" > "$tmp/json" &&
+	   python3 -c "import json; j = json.load(open('$tmp/json'))
+exit(not ($expression))"; then
+		echo "ok $nr $name"
+		return
+	fi
+	failed=1
+	echo "not ok $nr $name"
+	echo "# iopf $*: exit status $got, wanted $status; not so: $expression"
+	sed 's/^/#   /' "$tmp/out" "$tmp/err"
+}
+
 # put FILE OFFSET BYTE... : write bytes, hexadecimal
 put() {
 	file=$1 offset=$(($2))
@@ -93,60 +113,215 @@ probe() {
 	expect "$name" "$status" "$pattern" probe --root "$tmp/root" 01:00.0
 }
 
+# hide PATH: put something there that cannot be read, not even by root
+hide() {
+	rm -rf "${tmp:?}/root/$1"
+	ln -s "$(basename "$1")" "$tmp/root/$1"
+}
+
 dev=0000:01:00.0
 config=$tmp/root/sys/bus/pci/devices/$dev/config
 # scalable mode, PDS, PRS, DT and what comes with them
 good=4c9020f00f4e
 
 echo 'TAP version 13'
-expect 'no arguments' 2 '^Usage: iopf'
+expect 'no arguments' 64 '^Usage: iopf'
 expect 'help' 0 '^Usage: iopf' --help
+expect 'help, short' 0 '^Usage: iopf' -h
 expect 'version' 0 '^iopf [0-9]' --version
-one_line 'no such command' 2 "no command 'foo'" foo
+expect 'version, short' 0 '^iopf [0-9]' -V
+one_line 'no such command' 64 "no command 'foo'; see 'iopf --help'" foo
+one_line 'unknown option before a command' 64 'unknown option --what' --what
+one_line 'unknown letter before a command' 64 'unknown option -Z' -Z probe
 for command in probe serve demo; do
 	expect "$command help" 0 "^Usage: iopf $command" $command --help
+	expect "$command help, short" 0 "^Usage: iopf $command" $command -h
 	expect "$command version" 0 '^iopf [0-9]' $command -V
-	one_line "$command, unknown option" 2 'unknown option --what' \
-		$command --what
-	one_line "$command, unknown short option" 2 "'-Z'" $command -Z
-	one_line "$command, wrong address" 2 'is no PCI address' $command xy
+	expect "$command version, long" 0 '^iopf [0-9]' $command --version
+	one_line "$command, unknown option" 64 "unknown option --what; see 'iopf $command --help'" \
+		$command --what=1
+	one_line "$command, unknown short option" 64 'unknown option -Z' $command -Z
+	one_line "$command, help with a value" 64 '--help takes no value' \
+		$command --help=1
+	one_line "$command, wrong address" 64 'is no PCI address' $command xy
 done
-one_line 'option without value' 2 '--size needs a value' demo --size
-one_line 'option with value' 2 '--once takes no value' serve --once=1
-one_line 'wrong size' 2 "'12Q' is no size" serve --size 12Q "$dev"
-one_line 'negative size' 2 "'-4' is no size" serve --size=-4 "$dev"
-one_line 'huge size' 2 'is no size' serve --size 99999999999T "$dev"
-one_line 'too many groups' 2 'is no number' demo --groups 100000
-one_line 'no groups' 2 'at least 1' demo --groups 0
-one_line 'anon and file' 2 'exclude' serve --anon --file /x "$dev"
-one_line 'private without file' 2 'is for --file' serve --private "$dev"
-one_line 'serve without device' 2 'no device' serve
-one_line 'try and no-try' 2 '--try does not go' probe --try --no-try
+one_line 'unknown letter behind a known one' 64 'unknown option -Z' serve -qZ
+one_line 'option without value' 64 '--size needs a value' demo --size
+one_line 'option with value' 64 '--once takes no value' serve --once=1
+one_line 'option with a letter and a value' 64 '--quiet takes no value' \
+	serve --quiet=1
+one_line 'wrong size' 64 "'12Q' is no size" serve --size 12Q "$dev"
+one_line 'negative size' 64 "'-4' is no size" serve --size=-4 "$dev"
+one_line 'huge size' 64 'is no size' serve --size 99999999999T "$dev"
+one_line 'too many groups' 64 'is no number' demo --groups 100000
+one_line 'no groups' 64 'at least 1' demo --groups 0
+one_line 'demo, address is not a page' 64 '--iova: .*multiple of the page size' \
+	demo --iova 4097
+one_line 'demo, address and size overflow' 64 'end of the address space' \
+	demo --iova 0xffffffffffff0000 --size 64K
+expect 'demo, summary without a device' 2 \
+	'^#demo result=error mode=invalid device=ffff:ff:1f.7 transfers=0 requests=0 ' \
+	demo --summary --invalid ffff:ff:1f.7
+one_line 'try and no-try' 64 '--try does not go' probe --try --no-try
+
+# Nothing of the following needs a device: the call is refused before one is
+# looked for.
+absent=ffff:ff:1f.7
+page=$(getconf PAGESIZE)
+one_line 'anon and file' 64 'exclude' serve --anon --file /x "$absent"
+one_line 'private without file' 64 'is for --file' serve --private "$absent"
+one_line 'invalid and file' 64 '--invalid maps nothing' \
+	serve --invalid --file /x "$absent"
+one_line 'quiet and verbose' 64 'exclude' serve --quiet --verbose "$absent"
+one_line 'serve without device' 64 'no device' serve
+one_line 'no bytes' 64 '--size: 0 bytes' serve --size 0 "$absent"
+one_line 'no bytes of a file' 64 '--size: 0 bytes' \
+	serve --size 0 --file /dev/zero "$absent"
+one_line 'size is not whole pages' 64 "multiple of the page size.*$((2 * page))" \
+	serve --size $((page + 1)) "$absent"
+one_line 'address is not a page' 64 '--iova: .*multiple of the page size' \
+	serve --iova 0x100000001 "$absent"
+one_line 'address and size overflow' 64 'end of the address space' \
+	serve --iova 0xffffffffffff0000 --size 1M "$absent"
+one_line 'the default size overflows' 64 'end of the address space' \
+	serve --iova 0xffffffffffff0000 "$absent"
+one_line 'no such file' 64 "$tmp/no-file: No such file" \
+	serve --file "$tmp/no-file" "$absent"
+one_line 'a folder is no file' 64 "$tmp: Is a directory" \
+	serve --file "$tmp" "$absent"
+mkfifo "$tmp/fifo"
+one_line 'a pipe is no file' 64 "$tmp/fifo: neither a file nor a device" \
+	serve --file "$tmp/fifo" "$absent"
+: > "$tmp/empty"
+one_line 'empty file' 64 "$tmp/empty: the file is empty" \
+	serve --file "$tmp/empty" "$absent"
+one_line 'device file without size' 64 '/dev/zero: .*--size' \
+	serve --file /dev/zero "$absent"
+truncate -s "$page" "$tmp/file"
+one_line 'file and address overflow' 64 'end of the address space' \
+	serve --file "$tmp/file" --iova 0xffffffffffff0000 --size 128K "$absent"
+one_line 'no such command to run' 127 'no-such-command: No such file' \
+	serve "$absent" -- ./no-such-command
+one_line 'no such command in the path' 127 'no-such-command: .*PATH' \
+	serve "$absent" -- no-such-command
+one_line 'command is no program' 126 "$tmp/file: Permission denied" \
+	serve "$absent" -- "$tmp/file"
+one_line 'command is a folder' 126 "$tmp: Is a directory" \
+	serve "$absent" -- "$tmp"
+one_line 'empty command' 127 'empty' serve "$absent" -- ''
+one_line 'a command and no device' 64 'no device' serve -- true
+one_line 'two devices' 64 "'true': .*'--' before a command" serve "$absent" true
+if [ -e /dev/iommu ]; then
+	cause='no PCI device'
+else
+	cause=/dev/iommu
+fi
+one_line 'nothing is wrong but the device' 2 "$cause" serve "$absent"
+one_line 'the same for a command' 125 "$cause" serve "$absent" -- true
 
 machine $good 'intel_iommu=on,sm_on'
 expect 'empty machine' 1 'no device with PRI' probe --root "$tmp/root"
-one_line 'no such device' 2 'there is no PCI device' \
+json 'empty machine, JSON' 1 'j == {"format": 1, "candidates": [], "hidden": 0}' \
+	probe --json --root "$tmp/root"
+expect 'no such device' 1 'not usable: device: there is no PCI device' \
 	probe --root "$tmp/root" 7f:00.0
+one_line 'a list without sysfs' 2 'mount sysfs' probe --root "$tmp/nothing"
+expect 'a device without sysfs' 2 'not known .*mount sysfs' \
+	probe --root "$tmp/nothing" 7f:00.0
 
 device $dev vfio-pci dmar0
 expect 'list' 0 "$dev *1234:11f0 *vfio-pci *dmar0 *9 *on *on *on" \
 	probe --root "$tmp/root"
-probe 'all there' 0 'nothing is in the way'
-probe 'PRI capacity' 0 'PRI on (64 requests), PASID on (8 bits)'
+json 'list, JSON' 0 'j["hidden"] == 0 and j["candidates"] == [{
+	"device": "0000:01:00.0", "id": "1234:11f0", "class": "00ff00",
+	"driver": "vfio-pci", "iommu": "dmar0", "group": 9,
+	"ats": "on", "pri": "on", "pasid": "on"}]' probe --json --root "$tmp/root"
+probe 'all there, not tried' 2 'nothing is seen in the way .* not made'
+probe 'PRI capacity' 2 'PRI on (64 requests), PASID on (8 bits)'
+probe 'no snoop control' 2 'note *iommu *no snoop control'
+json 'all there, JSON' 2 'j["format"] == 1 and len(j["devices"]) == 1 and [
+	(d["device"], d["verdict"], d["tried"], d["reason"]) for d in j["devices"]] == [
+	("0000:01:00.0", "not known", False, "not made: only a copy of a machine is looked at")
+	] and [(k["name"], k["state"]) for k in j["devices"][0]["links"]] == [
+	("kernel", "ok"), ("iommu", "ok"), ("iommu", "note"), ("device", "ok"),
+	("driver", "ok"), ("group", "ok"), ("trial", "unknown")]' \
+	probe --json --root "$tmp/root" $dev
+printf 'ver"\\\001\t\303\251\377\355\240\200' > "$tmp/root/proc/release"
+mkdir -p "$tmp/root/proc/sys/kernel"
+mv "$tmp/root/proc/release" "$tmp/root/proc/sys/kernel/osrelease"
+json 'escapes in JSON' 2 'j["devices"][0]["links"][0]["text"].startswith(
+	"ver\x22\x5c\x01\t\xe9\ufffd\ufffd\ufffd\ufffd,")' \
+	probe --json --root "$tmp/root" $dev
+rm "$tmp/root/proc/sys/kernel/osrelease"
+
+# Of several devices the worst decides, and one that is missing hides no other.
+device 0000:02:00.0 nvme dmar0
+json 'several devices' 1 '[(d["device"], d["verdict"]) for d in j["devices"]] == [
+	("0000:02:00.0", "not usable"), ("0000:7f:00.0", "not usable")]' \
+	probe --json --root "$tmp/root" 02:00.0 7f:00.0
+one_line 'several devices, one address is wrong' 64 "'xy' is no PCI address" \
+	probe --root "$tmp/root" 01:00.0 xy
+expect 'several devices, all are shown' 1 'NO *driver *nvme' \
+	probe --root "$tmp/root" 01:00.0 02:00.0
+
+machine $good 'intel_iommu=on,sm_on'
+device $dev vfio-pci dmar0
 echo '# CONFIG_IOMMUFD is not set' > "$tmp/root/boot/config-$(uname -r)"
 probe 'kernel options' 1 'without CONFIG_IOMMUFD CONFIG_VFIO_DEVICE_CDEV'
 rm "$tmp/root/boot/config-$(uname -r)"
-probe 'no kernel options' 0 'configuration is not visible'
+probe 'no kernel options' 2 'not known .*configuration is not visible'
+mkdir "$tmp/root/boot/config-$(uname -r)"
+probe 'unreadable kernel options' 2 'configuration is not visible'
+rmdir "$tmp/root/boot/config-$(uname -r)"
+echo CONFIG_IOMMUFD=y | gzip > "$tmp/root/proc/config.gz"
+probe 'kernel options, compressed' 1 'without CONFIG_VFIO_DEVICE_CDEV'
+truncate -s 15 "$tmp/root/proc/config.gz"
+probe 'kernel options, compressed and cut' 2 'configuration is not visible'
 echo 'CONFIG_X=y' > "$tmp/root/proc/cmdline"
-probe 'scalable mode unknown' 0 'is scalable mode on'
+probe 'scalable mode unknown' 2 'not visible whether scalable mode is on'
+hide proc/cmdline
+machine_config="CONFIG_INTEL_IOMMU_SCALABLE_MODE_DEFAULT_ON=n"
+echo "$machine_config" > "$tmp/root/boot/config-$(uname -r)"
+probe 'command line unreadable' 1 '? *iommu .*scalable mode is on'
+probe 'command line unreadable, the device' 1 '? *device .*proc/cmdline'
+rm "$tmp/root/proc/cmdline"
 echo 'intel_iommu=on,sm_off' > "$tmp/root/proc/cmdline"
 probe 'scalable mode off' 1 '-> boot with intel_iommu=on,sm_on'
 
 machine 480000f00f4e 'intel_iommu=on,sm_on'
 device $dev vfio-pci dmar0
 probe 'IOMMU without page requests' 1 'no page requests, no page request drain'
-rm "$tmp/root/sys/class/iommu/dmar0/intel-iommu/ecap"
-probe 'IOMMU without registers' 0 'no register values'
+echo 0c9020f00f4e > "$tmp/root/sys/class/iommu/dmar0/intel-iommu/ecap"
+probe 'IOMMU without a second stage' 1 'NO *iommu .*no second-stage translation'
+echo 4c9020f00fce > "$tmp/root/sys/class/iommu/dmar0/intel-iommu/ecap"
+probe 'IOMMU with snoop control' 2 'ecap 0x4c9020f00fce'
+for link in iommu driver iommu_group; do
+	machine $good 'intel_iommu=on,sm_on'
+	device $dev vfio-pci dmar0
+	rm "$tmp/root/sys/bus/pci/devices/$dev/$link"
+	mkdir "$tmp/root/sys/bus/pci/devices/$dev/$link"
+	probe "unreadable: $link" 2 '? .*not readable'
+	json "unreadable: $link, JSON" 2 'j["devices"][0]["verdict"] == "not known"' \
+		probe --json --root "$tmp/root" $dev
+done
+for path in sys/class/iommu/dmar0/intel-iommu/ecap \
+	    sys/kernel/iommu_groups/9/devices \
+	    "sys/bus/pci/devices/$dev/config"; do
+	machine $good 'intel_iommu=on,sm_on'
+	device $dev vfio-pci dmar0
+	hide "$path"
+	probe "unreadable: $path" 2 '? .*not readable'
+	rm "$tmp/root/$path"
+	probe "missing: $path" 2 '? .*not there'
+done
+echo nonsense > "$tmp/root/sys/class/iommu/dmar0/intel-iommu/ecap"
+probe 'IOMMU with a strange register' 2 'no number'
+hide sys/bus/pci/devices/$dev
+probe 'unreadable device' 2 'not known .*not readable'
+one_line 'a list with an unreadable device' 2 'not readable' \
+	probe --root "$tmp/root"
+hide sys/bus/pci/devices
+one_line 'unreadable list' 2 'not readable' probe --root "$tmp/root"
 
 machine $good 'intel_iommu=on,sm_on pci=noats'
 device $dev vfio-pci dmar0
@@ -168,14 +343,24 @@ probe 'responses without PASID' 1 'responses take no PASID'
 put "$config" 0x126 00 81
 put "$config" 0x102 01 10	# a list that runs in a circle
 probe 'endless capability list' 1 'no PRI capability'
+put "$config" 0x100 ff ff ff ff
+probe 'extended config space does not answer' 2 'not known .*reads as ones'
 put "$config" 0x06 10
 put "$config" 0x34 40
 put "$config" 0x40 01 50	# power management, next 0x50
 put "$config" 0x50 10 00	# PCI Express
 truncate -s 256 "$config"
-probe 'no way to extended config space' 1 '-> .*CONFIG_PCI_MMCONFIG'
+probe 'no way to extended config space' 2 '-> .*CONFIG_PCI_MMCONFIG'
+one_line 'a list with no way to it' 2 'of 1 device are not visible' \
+	probe --root "$tmp/root"
+put "$config" 0x50 01 00
+probe 'conventional PCI' 1 'no ATS capability'
 truncate -s 64 "$config"
-probe 'not root' 0 'not visible; run as root'
+probe 'not root' 2 '-> run as root'
+probe 'not root, the verdict' 2 'not known .*capabilities are not visible'
+expect 'a list, not root' 2 'run as root' probe --root "$tmp/root"
+json 'a list, not root, JSON' 2 'j["hidden"] == 1 and not j["candidates"]' \
+	probe --json --root "$tmp/root"
 
 machine $good 'intel_iommu=on,sm_on'
 device $dev nvme dmar0
@@ -187,6 +372,28 @@ machine $good 'intel_iommu=on,sm_on'
 device $dev vfio-pci dmar0
 device 0000:01:00.1 nvme dmar0
 probe 'group is not viable' 1 '-> unbind 0000:01:00.1 from nvme'
+probe 'another function' 1 '01:00.1 too (another function of the same device), which belongs to nvme'
+json 'another function, JSON' 1 '[k["function"] for k in j["devices"][0]["links"]
+	if k["name"] == "group"] == ["0000:01:00.1"]' \
+	probe --json --root "$tmp/root" $dev
+device 0000:02:00.0 e1000e dmar0
+device 0000:00:1c.0 pcieport dmar0
+probe 'another device' 1 '02:00.0 too (not kept apart by the bridges above), which belongs to e1000e'
+json 'all that are in the way' 1 '[k["function"] for k in j["devices"][0]["links"]
+	if k["state"] == "no"] == ["0000:01:00.1", "0000:02:00.0"]' \
+	probe --json --root "$tmp/root" $dev
+machine $good 'intel_iommu=on,sm_on'
+device $dev vfio-pci dmar0
+for function in 1 2 3 4 5 6 7; do
+	device 0000:01:00.$function nvme dmar0
+	device 0000:02:00.$function nvme dmar0
+done
+probe 'a large group' 1 'NO *group *9 has 6 more devices'
+machine $good 'intel_iommu=on,sm_on'
+device $dev vfio-pci dmar0
+device 0000:01:00.1 - dmar0
+mkdir "$tmp/root/sys/bus/pci/devices/0000:01:00.1/driver"
+probe 'driver of another function unreadable' 2 '? *group .*0000:01:00.1 too; its driver'
 machine $good 'intel_iommu=off'
 device $dev vfio-pci -
 probe 'no IOMMU' 1 '-> boot without iommu=off'
@@ -198,13 +405,18 @@ device $dev vfio-pci ivhd0
 mkdir -p "$tmp/root/sys/class/iommu/ivhd0/amd-iommu"
 sed -i s/INTEL/AMD/ "$tmp/root/boot/config-$(uname -r)"
 echo '246577efa2254afa:10' > "$tmp/root/sys/class/iommu/ivhd0/amd-iommu/features"
-probe 'AMD' 0 'AMD-Vi: page requests'
+probe 'AMD' 1 'not usable: iommu: ivhd0, AMD-Vi: the kernel does not serve .* has page requests'
 echo '246577efa2254af8:10' > "$tmp/root/sys/class/iommu/ivhd0/amd-iommu/features"
-probe 'AMD without PPR' 1 'AMD-Vi: no page requests'
+probe 'AMD without PPR' 1 'the hardware has no page requests'
+hide sys/class/iommu/ivhd0/amd-iommu/features
+probe 'AMD without registers' 1 'what the hardware can do is not visible'
 machine $good ''
 device $dev vfio-pci smmu3.0x0000000009050000
 sed -i s/INTEL_IOMMU/ARM_SMMU_V3/ "$tmp/root/boot/config-$(uname -r)"
-probe 'Arm' 0 'Arm SMMUv3'
+probe 'Arm' 1 'not usable: iommu: smmu3.*Arm SMMUv3: the kernel does not serve'
+machine $good ''
+device $dev vfio-pci viommu0
+probe 'an unknown IOMMU' 2 'not known .*of a kind that this program does not know'
 
 echo "1..$nr"
 exit $failed

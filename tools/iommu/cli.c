@@ -10,23 +10,49 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <unistd.h>
 
 #include "cli.h"
 
+#define MAX_OPTIONS	32
+
 /* Name of the subcommand for messages: the first argument of its getopt. */
 static const char *command = "";
+
+const struct option cli_no_options[] = { { NULL, 0, NULL, 0 } };
+
+static const struct option common_options[] = {
+	{ "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, 'V' },
+	{ NULL, 0, NULL, 0 }
+};
+
+__printf(1, 0) static void complain(const char *fmt, va_list ap)
+{
+	fflush(stdout);
+	fprintf(stderr, "iopf%s%s: ", command[0] ? " " : "", command);
+	vfprintf(stderr, fmt, ap);
+	fputc('\n', stderr);
+}
 
 int cli_error(const char *fmt, ...)
 {
 	va_list ap;
 
-	fflush(stdout);
-	fprintf(stderr, "iopf%s%s: ", command[0] ? " " : "", command);
 	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
+	complain(fmt, ap);
 	va_end(ap);
-	fputc('\n', stderr);
 	return CLI_ERROR;
+}
+
+int cli_wrong(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	complain(fmt, ap);
+	va_end(ap);
+	return CLI_USAGE;
 }
 
 int cli_lib_error(void)
@@ -34,56 +60,90 @@ int cli_lib_error(void)
 	return cli_error("%s", iopf_error());
 }
 
-/* getopt_long() says only that something is wrong: find out what. */
-static void option_error(char **argv, int before, const struct option *longs)
+int cli_lib_wrong(void)
 {
-	const char *arg = argv[before];
-	size_t len;
+	return cli_wrong("%s", iopf_error());
+}
 
-	if (!arg || strncmp(arg, "--", 2)) {
-		cli_error("unknown option or missing value at '%s'; see 'iopf %s --help'",
-			  arg ? arg : "", command);
+/* The caller's options and the common ones. */
+static void merge_options(struct option *all, const struct option *longs)
+{
+	unsigned int nr = 0, i;
+
+	for (; longs->name && nr < MAX_OPTIONS; longs++)
+		all[nr++] = *longs;
+	for (i = 0; i < ARRAY_SIZE(common_options); i++)
+		all[nr++] = common_options[i];
+}
+
+/*
+ * getopt_long() says only that something is wrong: optopt is the option that
+ * has a value too many or too few, or an unknown letter, or 0 for an unknown
+ * word.
+ */
+static void option_error(const char *arg, bool missing,
+			 const struct option *longs)
+{
+	bool word = !strncmp(arg, "--", 2);
+
+	if (missing || (word && optopt)) {
+		for (; longs->name; longs++)
+			if (longs->val == optopt)
+				break;
+		cli_wrong("--%s %s; see 'iopf%s%s --help'",
+			  longs->name ? longs->name : arg,
+			  missing ? "needs a value" : "takes no value",
+			  command[0] ? " " : "", command);
 		return;
 	}
-	arg += 2;
-	len = strcspn(arg, "=");
-	for (; longs->name; longs++) {
-		if (strlen(longs->name) != len ||
-		    strncmp(longs->name, arg, len))
-			continue;
-		if (longs->has_arg == required_argument)
-			cli_error("--%s needs a value", longs->name);
-		else
-			cli_error("--%s takes no value", longs->name);
-		return;
-	}
-	cli_error("unknown option --%.*s; see 'iopf %s --help'", (int)len, arg,
-		  command);
+	if (word)
+		cli_wrong("unknown option %.*s; see 'iopf%s%s --help'",
+			  (int)strcspn(arg, "="), arg, command[0] ? " " : "",
+			  command);
+	else
+		cli_wrong("unknown option -%c; see 'iopf%s%s --help'", optopt,
+			  command[0] ? " " : "", command);
 }
 
 int cli_getopt(int argc, char **argv, const char *shorts,
 	       const struct option *longs, const char *usage)
 {
-	int before, ret;
+	struct option all[MAX_OPTIONS + 3];
+	bool plus = shorts[0] == '+';
+	char letters[64];
+	int ret;
 
-	command = argv[0];
+	command = strcmp(argv[0], "iopf") ? argv[0] : "";
+	merge_options(all, longs);
+	snprintf(letters, sizeof(letters), "%s:%shV", plus ? "+" : "",
+		 shorts + plus);
 	opterr = 0;
-	before = optind ? optind : 1;
-	ret = getopt_long(argc, argv, shorts, longs, NULL);
-	if (ret == '?' || ret == ':') {
-		/* The wrong one is where getopt stopped, or just before. */
-		if (optind > before)
-			before = optind - 1;
-		option_error(argv, before, longs);
+	ret = getopt_long(argc, argv, letters, all, NULL);
+	switch (ret) {
+	case '?':
+	case ':':
+		option_error(argv[optind - 1], ret == ':', all);
 		return '?';
-	}
-	if (ret == 'h')
+	case 'h':
 		fputs(usage, stdout);
-	else if (ret == 'V')
+		return 0;
+	case 'V':
 		puts("iopf " IOPF_VERSION);
-	else
-		return ret;
-	return 0;
+		return 0;
+	}
+	return ret;
+}
+
+bool cli_colour(FILE *out)
+{
+	const char *forbidden = getenv("NO_COLOR");
+	const char *term = getenv("TERM");
+
+	if (forbidden && forbidden[0])
+		return false;
+	if (!term || !strcmp(term, "dumb"))
+		return false;
+	return isatty(fileno(out));
 }
 
 static bool parse(const char *text, __u64 *value, char **end)
@@ -101,7 +161,7 @@ bool cli_number(const char *option, const char *text, __u64 max, __u64 *value)
 
 	if (parse(text, value, &end) && !*end && *value <= max)
 		return true;
-	cli_error("%s: '%s' is no number from 0 to %llu", option, text, max);
+	cli_wrong("%s: '%s' is no number from 0 to %llu", option, text, max);
 	return false;
 }
 
@@ -125,7 +185,7 @@ bool cli_size(const char *option, const char *text, __u64 *value)
 	}
 	return true;
 wrong:
-	cli_error("%s: '%s' is no size; write a number, with K, M, G or T if you like",
+	cli_wrong("%s: '%s' is no size; write a number, with K, M, G or T if you like",
 		  option, text);
 	return false;
 }
@@ -141,18 +201,29 @@ char *cli_time(char *buf, __u64 ns)
 	return buf;
 }
 
-int cli_signal_fd(void)
+/* Signals that ask for an end. One that is ignored, by nohup say, stays so. */
+static void add_signal(sigset_t *set, int sig)
+{
+	struct sigaction action;
+
+	if (!sigaction(sig, NULL, &action) && action.sa_handler != SIG_IGN)
+		sigaddset(set, sig);
+}
+
+int cli_signal_fd(sigset_t *before)
 {
 	sigset_t set;
 	int fd, err;
 
 	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
+	add_signal(&set, SIGINT);
+	add_signal(&set, SIGHUP);
 	sigaddset(&set, SIGTERM);
-	sigprocmask(SIG_BLOCK, &set, NULL);
+	sigprocmask(SIG_BLOCK, &set, before);
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd >= 0)
 		return fd;
 	err = errno;
+	sigprocmask(SIG_SETMASK, before, NULL);
 	return iopf_err(-err, "cannot catch signals: %s", strerror(err));
 }

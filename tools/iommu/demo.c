@@ -8,11 +8,13 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cli.h"
+#include "devevent.h"
 #include "server.h"
 #include "testdev.h"
 
@@ -26,20 +28,22 @@ static const char usage[] =
 "                 group (default 16)\n"
 "  --iova ADDR    where (default 0x100000000)\n"
 "  --invalid      answer INVALID: the device has to report failed transfers\n"
-"  --verbose      a line for every group\n"
-"  --help         this text\n"
-"  --version      version\n";
+"  --summary      a line of KEY=VALUE pairs for other programs at the end\n"
+"  --verbose, -v  a line for every group\n"
+"  --help, -h     this text\n"
+"  --version, -V  version\n"
+"\n"
+"Exit status: 0 passed, 1 failed, 2 something is in the way, 64 wrong call.\n";
 
-enum { OPT_SIZE = 256, OPT_GROUPS, OPT_IOVA, OPT_INVALID };
+enum { OPT_SIZE = 256, OPT_GROUPS, OPT_IOVA, OPT_INVALID, OPT_SUMMARY };
 
 static const struct option options[] = {
 	{ "size", required_argument, NULL, OPT_SIZE },
 	{ "groups", required_argument, NULL, OPT_GROUPS },
 	{ "iova", required_argument, NULL, OPT_IOVA },
 	{ "invalid", no_argument, NULL, OPT_INVALID },
+	{ "summary", no_argument, NULL, OPT_SUMMARY },
 	{ "verbose", no_argument, NULL, 'v' },
-	{ "help", no_argument, NULL, 'h' },
-	{ "version", no_argument, NULL, 'V' },
 	{ NULL, 0, NULL, 0 }
 };
 
@@ -56,6 +60,7 @@ struct demo {
 	__u64 groups;
 	__u64 iova;
 	bool invalid;
+	bool summary;
 	bool verbose;
 	char bdf[16];
 	int step;
@@ -64,6 +69,8 @@ struct demo {
 	struct iopf_ctx *ctx;
 	struct iopf_dev *dev;
 	struct testdev td;
+	struct devevents events;
+	int signals;
 	struct server s;
 	struct iopf_stat age;	/* response times that the device saw */
 	__u32 responses;	/* read from its log */
@@ -77,35 +84,38 @@ static int parse_args(int argc, char **argv, struct demo *d)
 	d->size = 1 << 20;
 	d->groups = 16;
 	d->iova = 1ULL << 32;
-	while ((opt = cli_getopt(argc, argv, "vhV", options, usage)) != -1) {
+	while ((opt = cli_getopt(argc, argv, "v", options, usage)) != -1) {
 		switch (opt) {
 		case OPT_SIZE:
 			if (!cli_size("--size", optarg, &d->size))
-				return CLI_ERROR;
+				return CLI_USAGE;
 			break;
 		case OPT_GROUPS:
 			if (!cli_number("--groups", optarg,
 					TESTDEV_RING_SIZE / 2, &d->groups))
-				return CLI_ERROR;
+				return CLI_USAGE;
 			break;
 		case OPT_IOVA:
 			if (!cli_size("--iova", optarg, &d->iova))
-				return CLI_ERROR;
+				return CLI_USAGE;
 			break;
 		case OPT_INVALID:
 			d->invalid = true;
+			break;
+		case OPT_SUMMARY:
+			d->summary = true;
 			break;
 		case 'v':
 			d->verbose = true;
 			break;
 		default:
-			return opt ? CLI_ERROR : CLI_OK;
+			return opt ? CLI_USAGE : CLI_OK;
 		}
 	}
 	if (optind + 1 < argc)
-		return cli_error("one device is enough");
+		return cli_wrong("one device is enough");
 	if (optind < argc && iopf_pci_bdf(argv[optind], d->bdf))
-		return cli_lib_error();
+		return cli_lib_wrong();
 	return -1;
 }
 
@@ -114,18 +124,24 @@ static int check_args(struct demo *d)
 {
 	__u64 page = sysconf(_SC_PAGESIZE);
 
+	if (d->iova % page)
+		return cli_wrong("--iova: %#llx is no multiple of the page size; give %#llx",
+				 d->iova, d->iova / page * page);
 	if (!d->size || d->size > 1ULL << 32)
-		return cli_error("--size: give something from 1 to 4G");
+		return cli_wrong("--size: give something from 1 to 4G");
 	if (!d->groups)
-		return cli_error("--groups: give at least 1");
+		return cli_wrong("--groups: give at least 1");
 	d->size = (d->size + page - 1) / page * page;
 	if (d->groups > d->size / page)
 		d->groups = d->size / page;
 	d->chunk = (d->size / page + d->groups - 1) / d->groups * page;
 	if (d->chunk > 1ULL << 30)
-		return cli_error("--groups: %llu transfers are too few for this size; give more",
+		return cli_wrong("--groups: %llu transfers are too few for this size; give more",
 				 d->groups);
 	d->groups = (d->size + d->chunk - 1) / d->chunk;
+	if (d->iova + 2 * d->size - 1 < d->iova)
+		return cli_wrong("2 * %llu bytes at %#llx run over the end of the address space",
+				 d->size, d->iova);
 	return -1;
 }
 
@@ -186,15 +202,24 @@ static int finish(struct demo *d, unsigned int slot, struct testdev_result *r)
 		{ .fd = iopf_queue_fd(d->s.queue), .events = POLLIN },
 		{ .fd = d->td.irq[0], .events = POLLIN },
 		{ .fd = d->td.irq[1], .events = POLLIN },
+		{ .fd = d->signals, .events = POLLIN },
+		{ .fd = d->events.wanted_back, .events = POLLIN },
 	};
 	__u64 since = iopf_now();
-	int ret;
+	int ret = 0;
 
 	while (!testdev_done(&d->td, slot, r)) {
-		if (poll(pfd, 3, LOOK_MS) < 0 && errno != EINTR)
+		if (poll(pfd, ARRAY_SIZE(pfd),
+			 ret == SERVER_BATCH ? 0 : LOOK_MS) < 0 &&
+		    errno != EINTR)
 			return iopf_err(-errno, "poll: %s", strerror(errno));
 		if (pfd[1].revents || pfd[2].revents)
 			drain_irqs(&d->td);
+		if (pfd[3].revents)
+			return iopf_err(-EINTR, "ended by a signal");
+		if (pfd[4].revents)
+			return iopf_err(-ENODEV,
+					"the kernel wants %s back", d->bdf);
 		ret = server_run(&d->s);
 		if (ret < 0)
 			return ret;
@@ -442,6 +467,7 @@ close_server:
 
 static int demo(struct demo *d)
 {
+	sigset_t mask;
 	int ret;
 
 	ret = choose_device(d);
@@ -450,17 +476,60 @@ static int demo(struct demo *d)
 	ret = iopf_ctx_open(&d->ctx);
 	if (ret)
 		return ret;
+	d->signals = cli_signal_fd(&mask);
+	if (d->signals < 0) {
+		ret = d->signals;
+		goto close_ctx;
+	}
 	ret = iopf_dev_open(d->ctx, d->bdf, &d->dev);
 	if (ret)
-		goto close_ctx;
+		goto close_signals;
 	say(d, "test endpoint %s is open%s", d->bdf,
 	    d->invalid ? ", the program will refuse its requests" : "");
-	ret = demo_with_device(d);
+	ret = devevents_open(d->dev, &d->events);
+	if (!ret) {
+		ret = demo_with_device(d);
+		devevents_close(&d->events);
+	}
 	iopf_dev_close(d->dev);
 
+close_signals:
+	close(d->signals);
 close_ctx:
 	iopf_ctx_close(d->ctx);
 	return ret;
+}
+
+static void summary_times(const char *prefix, const struct iopf_stat *stat)
+{
+	if (!stat->nr)
+		return;
+	printf(" %smin_us=%llu %smedian_us=%llu %sp99_us=%llu %smax_us=%llu",
+	       prefix, stat->min / 1000,
+	       prefix, iopf_stat_quantile(stat, 500) / 1000,
+	       prefix, iopf_stat_quantile(stat, 990) / 1000,
+	       prefix, stat->max / 1000);
+}
+
+/* One line: values have no blanks, and new keys come at the end. */
+static void summary(const struct demo *d, const char *result)
+{
+	const struct server_count *c = &d->s.count;
+	struct iopf_pci pci;
+
+	printf("#demo result=%s mode=%s", result,
+	       d->invalid ? "invalid" : "serve");
+	if (d->bdf[0])
+		printf(" device=%s", d->bdf);
+	if (d->bdf[0] && !iopf_pci_read(d->bdf, &pci) && pci.iommu[0])
+		printf(" iommu=%s", pci.iommu);
+	printf(" transfers=%llu requests=%llu groups=%llu pages=%llu",
+	       d->transfers, c->requests, c->groups, c->pages);
+	printf(" map_calls=%llu invalid=%llu errors=%llu stale=%llu", c->calls,
+	       c->invalid, c->errors, c->stale);
+	summary_times("", &d->s.time);
+	summary_times("device_", &d->age);
+	putchar('\n');
 }
 
 /* Failures of the demonstration itself, as opposed to a missing device. */
@@ -472,6 +541,7 @@ static bool is_failure(int err)
 int cmd_demo(int argc, char **argv)
 {
 	struct demo *d;
+	bool refusing;
 	int ret;
 
 	d = calloc(1, sizeof(*d));
@@ -482,7 +552,9 @@ int cmd_demo(int argc, char **argv)
 		ret = check_args(d);
 	if (ret >= 0)
 		goto out;
+	refusing = d->invalid;
 	ret = demo(d);
+	d->invalid = refusing;
 	if (!ret) {
 		printf("\ndemo%s: passed, %llu transfers\n",
 		       d->invalid ? " --invalid" : "", d->transfers);
@@ -491,6 +563,9 @@ int cmd_demo(int argc, char **argv)
 		cli_lib_error();
 		ret = is_failure(ret) ? CLI_NO : CLI_ERROR;
 	}
+	if (d->summary)
+		summary(d, ret == CLI_OK ? "passed" :
+			   ret == CLI_NO ? "failed" : "error");
 out:
 	free(d);
 	return ret;

@@ -1,14 +1,20 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
  * Error text of libiopf: one line per thread.
  *
  * Copyright (C) 2026 The linux-iopf authors
  */
 #include <stdarg.h>
+#include <stdio.h>
 
 #include "internal.h"
 
 static __thread char text[512];
+
+const char *iopf_version(void)
+{
+	return IOPF_VERSION;
+}
 
 const char *iopf_error(void)
 {

@@ -1,20 +1,20 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
- * What the files of libiopf share and its users do not see.
+ * What the files of libiopf share and its users do not see. Programs must not
+ * include it.
  *
  * Copyright (C) 2026 The linux-iopf authors
  */
 #ifndef IOPF_INTERNAL_H
 #define IOPF_INTERNAL_H
 
-#include "libiopf.h"
+#include "common.h"
+#include "uapi-compat.h"
 
-#ifndef ARRAY_SIZE
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#endif
-#ifndef BIT_ULL
-#define BIT_ULL(n) (1ULL << (n))
-#endif
+/* All is compiled with -fvisibility=hidden, but what the header declares. */
+#pragma GCC visibility push(default)
+#include "libiopf.h"
+#pragma GCC visibility pop
 
 struct iopf_ctx {
 	int fd;
@@ -31,17 +31,5 @@ struct iopf_dev {
 
 /* Pages of runs that touch and want the same become one run. */
 unsigned int iopf_merge_runs(struct iopf_run *run, unsigned int nr);
-
-/* A path below iopf_root(). Returns a string that the caller frees, or NULL. */
-__printf(1, 2) char *iopf_path(const char *fmt, ...);
-
-/*
- * A file below iopf_root(), cut at @size - 1 bytes and at the last newline.
- * Returns the length or a negative errno.
- */
-__printf(3, 4) int iopf_read_file(char *buf, size_t size, const char *fmt, ...);
-
-/* Last part of the path a link below iopf_root() points to. */
-__printf(3, 4) int iopf_read_link(char *buf, size_t size, const char *fmt, ...);
 
 #endif /* IOPF_INTERNAL_H */

@@ -16,7 +16,12 @@ static const char usage[] =
 "  serve   serve the page faults of a device\n"
 "  demo    let the emulated test endpoint touch memory that no one mapped\n"
 "\n"
-"'iopf COMMAND --help' lists the options; the manual page is iopf(1).\n";
+"  --help, -h      this text\n"
+"  --version, -V   version\n"
+"\n"
+"'iopf COMMAND --help' lists the options; the manual page is iopf(1).\n"
+"Exit status: 0 yes or well, 1 no, 2 not known or something is in the way,\n"
+"64 wrong call; 'iopf serve' passes on that of its command.\n";
 
 struct command {
 	const char *name;
@@ -30,26 +35,30 @@ static const struct command commands[] = {
 	{ NULL, NULL },
 };
 
+/* What stands before the command: at most one of the common options. */
+static int no_command(int argc, char **argv)
+{
+	char name[] = "iopf";
+	char *args[3] = { name, argc > 1 ? argv[1] : NULL };
+	int opt;
+
+	opt = cli_getopt(argc > 1 ? 2 : 1, args, "+", cli_no_options, usage);
+	if (opt != -1)
+		return opt ? CLI_USAGE : CLI_OK;
+	if (optind < 2 && args[1])
+		return cli_wrong("there is no command '%s'; see 'iopf --help'",
+				 args[1]);
+	fputs(usage, stderr);
+	return CLI_USAGE;
+}
+
 int main(int argc, char **argv)
 {
 	const struct command *c;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	if (argc < 2) {
-		fputs(usage, stderr);
-		return CLI_ERROR;
-	}
-	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
-		fputs(usage, stdout);
-		return CLI_OK;
-	}
-	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V")) {
-		puts("iopf " IOPF_VERSION);
-		return CLI_OK;
-	}
-	for (c = commands; c->name; c++)
+	for (c = commands; c->name && argc > 1; c++)
 		if (!strcmp(argv[1], c->name))
 			return c->run(argc - 1, argv + 1);
-	return cli_error("there is no command '%s'; see 'iopf --help'",
-			 argv[1]);
+	return no_command(argc, argv);
 }

@@ -5,22 +5,28 @@
  * Copyright (C) 2026 The linux-iopf authors
  */
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "internal.h"
+#include "common.h"
 #include "kconfig.h"
+
+/* Larger than any configuration. */
+#define MAX_CONFIG	(16 << 20)
 
 static char *config;
 static char cmdline[4096];
+static bool cmdline_known;
 
+/* All of a file or nothing: half a configuration lacks options. */
 static char *read_fd(int fd)
 {
 	size_t len = 0, size = 65536;
 	char *text, *more;
-	ssize_t n;
+	ssize_t n = 0;
 
 	text = malloc(size);
 	while (text) {
@@ -31,10 +37,16 @@ static char *read_fd(int fd)
 		if (len + 1 < size)
 			continue;
 		size *= 2;
-		more = realloc(text, size);
-		if (!more)
+		more = size <= MAX_CONFIG ? realloc(text, size) : NULL;
+		if (!more) {
+			n = -1;
 			break;
+		}
 		text = more;
+	}
+	if (n < 0) {
+		free(text);
+		return NULL;
 	}
 	if (text)
 		text[len] = 0;
@@ -57,8 +69,8 @@ static char *read_plain(const char *path)
 /* The one compressed file is not worth an inflate() of our own. */
 static char *read_compressed(const char *path)
 {
-	char *text = NULL;
-	int fds[2];
+	int fds[2], status;
+	char *text;
 	pid_t pid;
 
 	if (access(path, R_OK) || pipe(fds))
@@ -76,10 +88,15 @@ static char *read_compressed(const char *path)
 	close(fds[1]);
 	if (pid > 0) {
 		text = read_fd(fds[0]);
-		waitpid(pid, NULL, 0);
+		/* If it was left early, the program has to notice. */
+		close(fds[0]);
+		if (waitpid(pid, &status, 0) == pid && !status)
+			return text;
+		free(text);
+		return NULL;
 	}
 	close(fds[0]);
-	return text;
+	return NULL;
 }
 
 static bool take(char *text)
@@ -107,17 +124,24 @@ void kconfig_free(void)
 	free(config);
 	config = NULL;
 	cmdline[0] = 0;
+	cmdline_known = false;
 }
 
 void kconfig_load(const char *release)
 {
 	kconfig_free();
-	iopf_read_file(cmdline, sizeof(cmdline), "/proc/cmdline");
+	cmdline_known = iopf_read_file(cmdline, sizeof(cmdline),
+				       "/proc/cmdline") >= 0;
 	if (try_file(read_compressed, "/proc/config.gz", "", "") ||
 	    try_file(read_plain, "/boot/config-", release, "") ||
 	    try_file(read_plain, "/lib/modules/", release, "/config") ||
 	    try_file(read_plain, "/lib/modules/", release, "/build/.config"))
 		return;
+}
+
+bool kcmdline_known(void)
+{
+	return cmdline_known;
 }
 
 bool kconfig_known(void)

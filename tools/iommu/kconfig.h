@@ -39,6 +39,13 @@ bool kconfig_known(void);
 char kconfig_option(const char *name);
 
 /**
+ * kcmdline_known - is the kernel command line visible
+ *
+ * Return: true if it is.
+ */
+bool kcmdline_known(void);
+
+/**
  * kcmdline_has - look for a word on the kernel command line
  * @option: name before the equal sign
  * @value: one of the values in the list after it, separated by commas, or NULL

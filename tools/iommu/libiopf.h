@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
  * libiopf: serve the page faults of a PCIe device from user space.
  *
@@ -17,35 +17,66 @@
  *	iopf_queue_wait(), iopf_queue_read(), iopf_backing_serve(),
  *	iopf_queue_answer()	the loop
  *
- * Errors: functions that return int return 0 (or a count, where said) on
- * success and a negative errno on failure. iopf_error() then has one line that
- * names the cause and, where there is one, the cure.
+ * Errors: a function that returns int returns 0 (or a count, where said) on
+ * success and a negative errno on failure, never -1 for "some error". After a
+ * failure iopf_error() has one line that names the cause and, where there is
+ * one, the cure. The values of errno that a function names are part of its
+ * interface; others come from the kernel as they are. The text is for people
+ * and may change. A handle or an id that a function hands out is only set when
+ * it returns success.
  *
- * Threads: the library has no global state but the error text, which is one
- * per thread. Calls on different handles may run in different threads. Calls
- * on one handle have to be serialized by the caller. The exception is a
- * context, which any number of threads may use until it is closed.
+ * State: there is no other state in the library than what the handles hold,
+ * with two exceptions: the error text, which each thread has for itself, and
+ * the folder of iopf_set_root(), which is one for the process.
+ *
+ * Threads: calls on different handles may run at the same time. Calls on one
+ * handle must not, with these exceptions, which any number of threads may use:
+ * a context until it is closed; iopf_queue_answer(), iopf_queue_answer_many(),
+ * iopf_queue_fd() and iopf_queue_id() of a queue; the functions that only tell
+ * an id, a descriptor or a name. A device and a queue are different handles:
+ * one thread may move a device while another one reads its queue.
  *
  * Lifetime: handles are freed by their close function only. Close them in the
- * reverse order of the list above.
+ * reverse order of the list above. After fork() they are the parent's alone:
+ * the child must not even close them, since the open files are the same; it
+ * executes another program, which does not get them, or calls _exit().
+ *
+ * Layout: handles are opaque. Structures that a caller allocates never change
+ * their size: those that may get more members have room for them, which the
+ * library sets to zero where it fills the structure. The others are said to be
+ * fixed. New functions come with a new version node in libiopf.map.
  *
  * Copyright (C) 2026 The linux-iopf authors
  */
 #ifndef LIBIOPF_H
 #define LIBIOPF_H
 
+#include <linux/types.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdio.h>
 
-#include "uapi-compat.h"
+#define IOPF_VERSION	"1.0"
 
-#define IOPF_VERSION	"0.1"
-
-#ifndef __printf
-#define __printf(a, b) __attribute__(( \
-	format(printf, a, b)))
+/* Where a format string is, and the first of its arguments. */
+#ifdef __GNUC__
+#define IOPF_FORMAT(a, b)	__attribute__((__format__(__printf__, a, b)))
+#else
+#define IOPF_FORMAT(a, b)
 #endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * iopf_version - version of the library that runs
+ *
+ * IOPF_VERSION is that of the header a program was built with. A newer library
+ * runs programs of an older one.
+ *
+ * Return: a string that lives for ever.
+ */
+const char *iopf_version(void);
 
 /*
  * Errors
@@ -54,21 +85,26 @@
 /**
  * iopf_error - text of the last failure in this thread
  *
- * Return: one line without a newline, never NULL. It stays valid until the
- * next call into the library by the same thread.
+ * Only a failure sets the text, success leaves it alone: look at it after a
+ * call that failed.
+ *
+ * Return: one line without a newline, never NULL, "no error" if no call of this
+ * thread ever failed. It stays valid until the next call into the library by
+ * the same thread.
  */
 const char *iopf_error(void);
 
 /**
  * iopf_err - set the error text and return the error
  * @err: negative errno to return
- * @fmt: printf format of the text
+ * @fmt: printf format of the text; its arguments may contain iopf_error().
+ *	 What does not fit in 511 bytes is cut off.
  *
  * For code that is built on the library and wants to report errors its way.
  *
  * Return: @err
  */
-__printf(2, 3) int iopf_err(int err, const char *fmt, ...);
+IOPF_FORMAT(2, 3) int iopf_err(int err, const char *fmt, ...);
 
 /*
  * Context: one open /dev/iommu
@@ -115,11 +151,20 @@ int iopf_destroy(struct iopf_ctx *ctx, __u32 id);
  * I/O address spaces and page tables
  */
 
-/* What a mapping or a request allows or wants; values of the fault record. */
+/**
+ * enum iopf_prot - what a mapping allows and a request wants
+ * @IOPF_READ: read
+ * @IOPF_WRITE: write
+ * @IOPF_RW: both
+ * @IOPF_EXEC: execute; only in requests, nothing can be mapped for it
+ * @IOPF_PRIV: access in privileged mode; only in requests, too
+ */
 enum iopf_prot {
-	IOPF_READ = IOMMU_PGFAULT_PERM_READ,
-	IOPF_WRITE = IOMMU_PGFAULT_PERM_WRITE,
+	IOPF_READ = 1 << 0,
+	IOPF_WRITE = 1 << 1,
 	IOPF_RW = IOPF_READ | IOPF_WRITE,
+	IOPF_EXEC = 1 << 2,
+	IOPF_PRIV = 1 << 3
 };
 
 /**
@@ -195,6 +240,64 @@ int iopf_hwpt_alloc(struct iopf_ctx *ctx, __u32 dev_id, __u32 ioas_id,
  */
 
 /**
+ * enum iopf_request_flags - what is to be known about a request
+ * @IOPF_REQUEST_PASID: it carries a PASID
+ * @IOPF_REQUEST_LAST: it is the last one of its group
+ */
+enum iopf_request_flags {
+	IOPF_REQUEST_PASID = 1 << 0,
+	IOPF_REQUEST_LAST = 1 << 1
+};
+
+/**
+ * struct iopf_request - one page request, as the kernel delivers it
+ * @flags: enum iopf_request_flags
+ * @dev_id: iommufd id of the device that asks
+ * @pasid: PASID, if @flags says so
+ * @grpid: page request group index the device chose
+ * @perm: enum iopf_prot, what the device wants to do
+ * @unused: 0
+ * @addr: I/O address, of a page of 4096 bytes
+ * @length: bytes, a hint; 0 for one page
+ * @cookie: the group's
+ *
+ * Fixed: it is the kernel's struct iommu_hwpt_pgfault.
+ */
+struct iopf_request {
+	__u32 flags;
+	__u32 dev_id;
+	__u32 pasid;
+	__u32 grpid;
+	__u32 perm;
+	__u32 unused;
+	__aligned_u64 addr;
+	__u32 length;
+	__u32 cookie;
+};
+
+/**
+ * enum iopf_code - answer to a group
+ * @IOPF_SUCCESS: the device shall try again
+ * @IOPF_INVALID: it shall give the access up
+ */
+enum iopf_code {
+	IOPF_SUCCESS = 0,
+	IOPF_INVALID = 1
+};
+
+/**
+ * struct iopf_response - answer to one group
+ * @cookie: the group's
+ * @code: enum iopf_code
+ *
+ * Fixed: it is the kernel's struct iommu_hwpt_page_response.
+ */
+struct iopf_response {
+	__u32 cookie;
+	__u32 code;
+};
+
+/**
  * struct iopf_group - one page request group, as read from a fault queue
  * @rec: the records of the group; they stay valid until the next
  *	 iopf_queue_read() or iopf_queue_close() of the queue
@@ -205,9 +308,10 @@ int iopf_hwpt_alloc(struct iopf_ctx *ctx, __u32 dev_id, __u32 ioas_id,
  * @pasid: PASID of the request, 0 if it has none
  * @pasid_valid: the requests carry @pasid
  * @t_read: CLOCK_MONOTONIC time of the read in nanoseconds
+ * @reserved: room for more
  */
 struct iopf_group {
-	const struct iommu_hwpt_pgfault *rec;
+	const struct iopf_request *rec;
 	unsigned int nr;
 	__u32 cookie;
 	__u32 dev_id;
@@ -215,6 +319,7 @@ struct iopf_group {
 	__u32 pasid;
 	bool pasid_valid;
 	__u64 t_read;
+	__u64 reserved[4];
 };
 
 /**
@@ -292,8 +397,7 @@ void iopf_queue_drop(struct iopf_queue *queue, __u32 dev_id);
  * iopf_queue_answer - answer one group
  * @queue: queue the group came from
  * @cookie: cookie of the group
- * @code: IOMMUFD_PAGE_RESP_SUCCESS: the device shall try again;
- *	  IOMMUFD_PAGE_RESP_INVALID: it shall give the access up
+ * @code: enum iopf_code
  *
  * Return: 0, -EINVAL when the group is not waiting any more, for instance
  * because a detach answered it, or another negative errno.
@@ -311,8 +415,7 @@ int iopf_queue_answer(struct iopf_queue *queue, __u32 cookie, __u32 code);
  * at. A negative errno if the first was refused.
  */
 int iopf_queue_answer_many(struct iopf_queue *queue,
-			   const struct iommu_hwpt_page_response *resp,
-			   unsigned int nr);
+			   const struct iopf_response *resp, unsigned int nr);
 
 /*
  * Memory mapped on demand
@@ -323,6 +426,8 @@ int iopf_queue_answer_many(struct iopf_queue *queue,
  * @iova: first address
  * @length: bytes
  * @prot: IOPF_READ and IOPF_WRITE
+ *
+ * Fixed: callers have arrays of them.
  */
 struct iopf_run {
 	__u64 iova;
@@ -354,16 +459,17 @@ unsigned int iopf_coalesce(const struct iopf_group *group, __u64 page_size,
  */
 enum iopf_backing_flags {
 	IOPF_BACKING_EXACT = 1 << 0,
-	IOPF_BACKING_PRIVATE = 1 << 1,
+	IOPF_BACKING_PRIVATE = 1 << 1
 };
 
 /**
  * struct iopf_served - what serving one group did
- * @code: answer to give, IOMMUFD_PAGE_RESP_SUCCESS or _INVALID
+ * @code: answer to give, enum iopf_code
  * @runs: map calls made
  * @pages: pages newly mapped
  * @upgraded: pages that were mapped again with more permissions
  * @reason: static text saying why @code is INVALID, else NULL
+ * @reserved: room for more
  */
 struct iopf_served {
 	__u32 code;
@@ -371,6 +477,7 @@ struct iopf_served {
 	unsigned int pages;
 	unsigned int upgraded;
 	const char *reason;
+	__u64 reserved[4];
 };
 
 struct iopf_backing;
@@ -486,11 +593,13 @@ struct iopf_dev;
 
 /**
  * struct iopf_hw_info - what iommufd says about the IOMMU of a device
- * @type: IOMMU_HW_INFO_TYPE_*, 0 if the driver tells nothing more
+ * @type: enum iommu_hw_info_type of <linux/iommufd.h>, 0 if the driver tells
+ *	  nothing more
  * @pasid_bits: width of a PASID, 0 without PASID
- * @caps: IOMMU_HW_CAP_*
+ * @caps: enum iommufd_hw_capabilities of <linux/iommufd.h>
  * @raw_len: bytes the kernel has for @type
  * @raw: the first of them, zero extended
+ * @reserved: room for more
  */
 struct iopf_hw_info {
 	__u32 type;
@@ -498,6 +607,7 @@ struct iopf_hw_info {
 	__u64 caps;
 	__u32 raw_len;
 	__u8 raw[64];
+	__u64 reserved[4];
 };
 
 /**
@@ -660,18 +770,20 @@ int iopf_dev_bus_master(struct iopf_dev *dev, bool on);
  * @offset: where it is in the VFIO file, for pread() and pwrite()
  * @mem: the BAR in memory of this process, or NULL if it cannot be mapped
  * @fd: VFIO file descriptor, property of the device
+ * @reserved: room for more
  */
 struct iopf_region {
 	__u64 size;
 	__u64 offset;
 	void *mem;
 	int fd;
+	__u64 reserved[4];
 };
 
 /**
  * iopf_dev_region - get access to a BAR
  * @dev: device; it has to outlive the region
- * @index: VFIO_PCI_BAR0_REGION_INDEX and so on
+ * @index: number of the BAR, 0 to 5
  * @region: filled; to be given to iopf_region_close()
  *
  * Return: 0, -ENOENT when the device has no such BAR, or another negative
@@ -692,7 +804,7 @@ void iopf_region_close(struct iopf_region *region);
  * @offset: bytes from the start of the BAR, a multiple of 4 inside of it
  *
  * Return: the value in the byte order of the CPU, all ones when the read
- * failed, as on the bus.
+ * failed, as on the bus, and for an offset that is not allowed.
  */
 __u32 iopf_region_read32(const struct iopf_region *region, __u64 offset);
 
@@ -701,6 +813,9 @@ __u32 iopf_region_read32(const struct iopf_region *region, __u64 offset);
  * @region: region
  * @offset: bytes from the start of the BAR, a multiple of 4 inside of it
  * @value: value in the byte order of the CPU
+ *
+ * A write that fails or whose offset is not allowed does nothing, as on the
+ * bus; iopf_error() tells.
  */
 void iopf_region_write32(const struct iopf_region *region, __u64 offset,
 			 __u32 value);
@@ -756,7 +871,7 @@ int iopf_dev_msix(struct iopf_dev *dev, int *fds, unsigned int nr);
 enum iopf_pci_known {
 	IOPF_PCI_CONFIG = 1 << 0,
 	IOPF_PCI_EXPRESS = 1 << 1,
-	IOPF_PCI_EXTENDED = 1 << 2,
+	IOPF_PCI_EXTENDED = 1 << 2
 };
 
 /**
@@ -764,7 +879,7 @@ enum iopf_pci_known {
  * @bdf: full PCI address
  * @vendor: vendor id
  * @device: device id
- * @class: class code, 24 bits
+ * @class_code: class code, 24 bits
  * @known: enum iopf_pci_known
  * @driver: name of the bound driver, empty without
  * @cdev: name of the VFIO character device, "vfio0", empty without
@@ -783,12 +898,13 @@ enum iopf_pci_known {
  * @pasid: offset of the PASID capability, 0 without
  * @pasid_cap: PASID capability register
  * @pasid_ctrl: PASID control register
+ * @reserved: room for more
  */
 struct iopf_pci {
 	char bdf[16];
 	__u16 vendor;
 	__u16 device;
-	__u32 class;
+	__u32 class_code;
 	unsigned int known;
 	char driver[32];
 	char cdev[32];
@@ -807,6 +923,7 @@ struct iopf_pci {
 	unsigned int pasid;
 	__u16 pasid_cap;
 	__u16 pasid_ctrl;
+	__u64 reserved[8];
 };
 
 /**
@@ -866,7 +983,7 @@ int iopf_pci_scan(int (*fn)(const struct iopf_pci *pci, void *arg), void *arg);
  * @max: largest, nanoseconds
  * @bucket: logarithmic histogram, see iopf_stat_quantile()
  *
- * Start with zeroes. The size does not depend on the number of samples.
+ * Start with zeroes. The size does not depend on the number of samples. Fixed.
  */
 struct iopf_stat {
 	__u64 nr;
@@ -898,5 +1015,9 @@ __u64 iopf_stat_quantile(const struct iopf_stat *stat, unsigned int permille);
  * Return: CLOCK_MONOTONIC in nanoseconds.
  */
 __u64 iopf_now(void);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif /* LIBIOPF_H */

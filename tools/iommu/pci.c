@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
  * PCI functions as sysfs shows them.
  *
@@ -8,9 +8,8 @@
 #include <dirent.h>
 #include <endian.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/pci_regs.h>
-#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,114 +21,6 @@
 #endif
 
 #define SYS_PCI	"/sys/bus/pci/devices"
-
-static const char *root = "";
-
-void iopf_set_root(const char *new_root)
-{
-	root = new_root;
-}
-
-const char *iopf_root(void)
-{
-	return root;
-}
-
-static char *vpath(const char *fmt, va_list ap)
-{
-	char *tail, *path;
-
-	if (vasprintf(&tail, fmt, ap) < 0)
-		return NULL;
-	if (asprintf(&path, "%s%s", root, tail) < 0)
-		path = NULL;
-	free(tail);
-	return path;
-}
-
-char *iopf_path(const char *fmt, ...)
-{
-	va_list ap;
-	char *path;
-
-	va_start(ap, fmt);
-	path = vpath(fmt, ap);
-	va_end(ap);
-	return path;
-}
-
-static ssize_t read_all(const char *path, void *buf, size_t size)
-{
-	size_t len = 0;
-	ssize_t n;
-	int fd;
-
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	while (len < size) {
-		n = read(fd, (char *)buf + len, size - len);
-		if (n < 0) {
-			n = -errno;
-			close(fd);
-			return n;
-		}
-		if (!n)
-			break;
-		len += n;
-	}
-	close(fd);
-	return len;
-}
-
-int iopf_read_file(char *buf, size_t size, const char *fmt, ...)
-{
-	ssize_t len;
-	va_list ap;
-	char *path;
-
-	va_start(ap, fmt);
-	path = vpath(fmt, ap);
-	va_end(ap);
-	if (!path)
-		return -ENOMEM;
-	len = read_all(path, buf, size - 1);
-	free(path);
-	if (len < 0) {
-		buf[0] = 0;
-		return len;
-	}
-	while (len && buf[len - 1] == '\n')
-		len--;
-	buf[len] = 0;
-	return len;
-}
-
-int iopf_read_link(char *buf, size_t size, const char *fmt, ...)
-{
-	char target[512];
-	const char *name;
-	ssize_t len;
-	va_list ap;
-	char *path;
-
-	buf[0] = 0;
-	va_start(ap, fmt);
-	path = vpath(fmt, ap);
-	va_end(ap);
-	if (!path)
-		return -ENOMEM;
-	len = readlink(path, target, sizeof(target) - 1);
-	if (len < 0)
-		len = -errno;
-	free(path);
-	if (len < 0)
-		return len;
-	target[len] = 0;
-	name = strrchr(target, '/');
-	snprintf(buf, size, "%s", name ? name + 1 : target);
-	return 0;
-}
 
 int iopf_pci_bdf(const char *text, char *bdf)
 {
@@ -249,21 +140,17 @@ static void read_config(struct iopf_pci *pci)
 	unsigned int pos = PCI_CFG_SPACE_SIZE;
 	unsigned int left;
 	__u32 header;
-	ssize_t len;
-	char *path;
+	int len;
 
-	path = iopf_path(SYS_PCI "/%s/config", pci->bdf);
-	if (!path)
-		return;
-	len = read_all(path, config, sizeof(config));
-	free(path);
+	len = iopf_read_bytes(config, sizeof(config), SYS_PCI "/%s/config",
+			      pci->bdf);
 	/* 64 bytes: no right. 256 bytes: no extended space, or no way to it. */
 	if (len < PCI_CFG_SPACE_SIZE)
 		return;
 	pci->known |= IOPF_PCI_CONFIG;
 	if (is_express(config))
 		pci->known |= IOPF_PCI_EXPRESS;
-	if (len < (ssize_t)sizeof(config))
+	if (len < (int)sizeof(config))
 		return;
 	pci->known |= IOPF_PCI_EXTENDED;
 	for (left = sizeof(config) / 8; left; left--) {
@@ -278,6 +165,15 @@ static void read_config(struct iopf_pci *pci)
 		if (pos < PCI_CFG_SPACE_SIZE)
 			return;
 	}
+}
+
+static int access_root(const char *name)
+{
+	char *path = iopf_path("%s", name);
+	int ret = path ? access(path, R_OK | X_OK) : -1;
+
+	free(path);
+	return ret;
 }
 
 int iopf_pci_read(const char *text, struct iopf_pci *pci)
@@ -296,16 +192,20 @@ int iopf_pci_read(const char *text, struct iopf_pci *pci)
 	path = iopf_path(SYS_PCI "/%s", pci->bdf);
 	if (!path)
 		return iopf_err(-ENOMEM, "out of memory");
-	ret = access(path, F_OK);
+	ret = access(path, F_OK) ? -errno : 0;
 	free(path);
-	if (ret)
+	if (ret == -ENOENT && !access_root(SYS_PCI))
 		return iopf_err(-ENODEV,
 				"there is no PCI device %s; lspci -D lists what there is",
 				 pci->bdf);
+	if (ret)
+		return iopf_err(ret == -ENOENT ? -EIO : ret,
+				SYS_PCI "/%s is not readable: %s; mount sysfs and run as root",
+				 pci->bdf, strerror(-ret));
 
 	pci->vendor = hex_file(pci->bdf, "vendor");
 	pci->device = hex_file(pci->bdf, "device");
-	pci->class = hex_file(pci->bdf, "class");
+	pci->class_code = hex_file(pci->bdf, "class");
 	pci->external = is_external(pci->bdf);
 	iopf_read_link(pci->driver, sizeof(pci->driver), SYS_PCI "/%s/driver",
 		       pci->bdf);
@@ -330,23 +230,35 @@ int iopf_pci_scan(int (*fn)(const struct iopf_pci *pci, void *arg), void *arg)
 {
 	struct dirent **list;
 	struct iopf_pci pci;
-	int i, nr, ret = 0;
+	int i, nr, err, ret = 0;
 	char *path;
 
 	path = iopf_path(SYS_PCI);
 	if (!path)
 		return iopf_err(-ENOMEM, "out of memory");
 	nr = scandir(path, &list, is_function, alphasort);
+	err = -errno;
 	free(path);
-	/* A machine without PCI has no such folder. */
-	if (nr < 0)
+	/* A machine without PCI has no such folder; one without sysfs no bus. */
+	if (nr < 0 && err == -ENOENT && !access_root("/sys/bus"))
 		return 0;
+	if (nr < 0)
+		return iopf_err(err,
+				SYS_PCI " is not readable: %s; mount sysfs and run as root",
+				strerror(-err));
+	err = 0;
 	for (i = 0; i < nr; i++) {
-		/* A function that went away in the meantime is no error. */
-		if (!ret && !iopf_pci_read(list[i]->d_name, &pci))
-			ret = fn(&pci, arg);
+		if (!ret) {
+			int now = iopf_pci_read(list[i]->d_name, &pci);
+
+			if (!now)
+				ret = fn(&pci, arg);
+			/* That it went away in the meantime is no error. */
+			else if (now != -ENODEV)
+				err = now;
+		}
 		free(list[i]);
 	}
 	free(list);
-	return ret;
+	return ret ? ret : err;
 }

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
  * Fault queues: groups out, answers in.
  *
@@ -10,10 +10,37 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "internal.h"
+
+/* The kernel's records are handed out as they are. */
+#define SAME(type, member, kernel_type, kernel_member) \
+	_Static_assert(offsetof(struct type, member) == \
+		       offsetof(struct kernel_type, kernel_member), #member)
+SAME(iopf_request, flags, iommu_hwpt_pgfault, flags);
+SAME(iopf_request, dev_id, iommu_hwpt_pgfault, dev_id);
+SAME(iopf_request, pasid, iommu_hwpt_pgfault, pasid);
+SAME(iopf_request, grpid, iommu_hwpt_pgfault, grpid);
+SAME(iopf_request, perm, iommu_hwpt_pgfault, perm);
+SAME(iopf_request, addr, iommu_hwpt_pgfault, addr);
+SAME(iopf_request, length, iommu_hwpt_pgfault, length);
+SAME(iopf_request, cookie, iommu_hwpt_pgfault, cookie);
+SAME(iopf_response, cookie, iommu_hwpt_page_response, cookie);
+SAME(iopf_response, code, iommu_hwpt_page_response, code);
+_Static_assert(sizeof(struct iopf_request) == sizeof(struct iommu_hwpt_pgfault),
+	       "size of a request");
+_Static_assert(sizeof(struct iopf_response) ==
+	       sizeof(struct iommu_hwpt_page_response), "size of a response");
+_Static_assert((int)IOPF_REQUEST_PASID == (int)IOMMU_PGFAULT_FLAGS_PASID_VALID &&
+	       (int)IOPF_REQUEST_LAST == (int)IOMMU_PGFAULT_FLAGS_LAST_PAGE,
+	       "flags");
+_Static_assert((int)IOPF_READ == (int)IOMMU_PGFAULT_PERM_READ &&
+	       (int)IOPF_WRITE == (int)IOMMU_PGFAULT_PERM_WRITE &&
+	       (int)IOPF_EXEC == (int)IOMMU_PGFAULT_PERM_EXEC &&
+	       (int)IOPF_PRIV == (int)IOMMU_PGFAULT_PERM_PRIV, "permissions");
+_Static_assert((int)IOPF_SUCCESS == (int)IOMMUFD_PAGE_RESP_SUCCESS &&
+	       (int)IOPF_INVALID == (int)IOMMUFD_PAGE_RESP_INVALID, "answers");
 
 /* Records the buffer holds at first; it grows with the groups. */
 #define FIRST_RECORDS	64
@@ -24,20 +51,12 @@ struct iopf_queue {
 	struct iopf_ctx *ctx;
 	int fd;
 	__u32 id;
-	struct iommu_hwpt_pgfault *rec;
+	struct iopf_request *rec;
 	unsigned int size;	/* records the buffer has room for */
 	unsigned int nr;	/* records in the buffer */
 	unsigned int next;	/* first record not handed out yet */
 	__u64 t_read;		/* when the buffer was filled */
 };
-
-__u64 iopf_now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
-}
 
 static int queue_alloc(struct iopf_queue *q)
 {
@@ -129,7 +148,7 @@ int iopf_queue_wait(struct iopf_queue *queue, int timeout_ms)
 
 static int queue_grow(struct iopf_queue *q)
 {
-	struct iommu_hwpt_pgfault *rec;
+	struct iopf_request *rec;
 
 	if (q->size >= MAX_RECORDS)
 		return iopf_err(-EPROTO,
@@ -172,7 +191,7 @@ static int queue_fill(struct iopf_queue *q)
 
 int iopf_queue_read(struct iopf_queue *queue, struct iopf_group *group)
 {
-	const struct iommu_hwpt_pgfault *rec;
+	const struct iopf_request *rec;
 	unsigned int i;
 	int ret;
 
@@ -188,7 +207,7 @@ int iopf_queue_read(struct iopf_queue *queue, struct iopf_group *group)
 	for (i = queue->next; i < queue->nr; i++) {
 		if (queue->rec[i].cookie != rec->cookie)
 			break;
-		if (!(queue->rec[i].flags & IOMMU_PGFAULT_FLAGS_LAST_PAGE))
+		if (!(queue->rec[i].flags & IOPF_REQUEST_LAST))
 			continue;
 		memset(group, 0, sizeof(*group));
 		group->rec = rec;
@@ -196,7 +215,7 @@ int iopf_queue_read(struct iopf_queue *queue, struct iopf_group *group)
 		group->cookie = rec->cookie;
 		group->dev_id = rec->dev_id;
 		group->grpid = rec->grpid;
-		if (rec->flags & IOMMU_PGFAULT_FLAGS_PASID_VALID) {
+		if (rec->flags & IOPF_REQUEST_PASID) {
 			group->pasid_valid = true;
 			group->pasid = rec->pasid;
 		}
@@ -222,8 +241,7 @@ void iopf_queue_drop(struct iopf_queue *queue, __u32 dev_id)
 }
 
 int iopf_queue_answer_many(struct iopf_queue *queue,
-			   const struct iommu_hwpt_page_response *resp,
-			   unsigned int nr)
+			   const struct iopf_response *resp, unsigned int nr)
 {
 	ssize_t len;
 	int err;
@@ -244,7 +262,7 @@ int iopf_queue_answer_many(struct iopf_queue *queue,
 
 int iopf_queue_answer(struct iopf_queue *queue, __u32 cookie, __u32 code)
 {
-	struct iommu_hwpt_page_response resp = {
+	struct iopf_response resp = {
 		.cookie = cookie,
 		.code = code,
 	};

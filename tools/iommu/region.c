@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
  * BARs of an open VFIO device, in memory or, if that is not possible, through
  * the file.
@@ -54,10 +54,15 @@ void iopf_region_close(struct iopf_region *region)
 	memset(region, 0, sizeof(*region));
 }
 
-static bool in_region(const struct iopf_region *region, __u64 offset,
-		      size_t len)
+static int check_words(const struct iopf_region *region, __u64 offset,
+		       size_t len)
 {
-	return offset <= region->size && len <= region->size - offset;
+	if (offset <= region->size && len <= region->size - offset &&
+	    !(offset & 3) && !(len & 3))
+		return 0;
+	return iopf_err(-ERANGE,
+			"%zu bytes at %#llx are not whole words of the region of %llu bytes",
+			len, offset, region->size);
 }
 
 static __u32 *word_at(const struct iopf_region *region, __u64 offset)
@@ -69,7 +74,7 @@ __u32 iopf_region_read32(const struct iopf_region *region, __u64 offset)
 {
 	__u32 value;
 
-	if (!in_region(region, offset, sizeof(value)))
+	if (check_words(region, offset, sizeof(value)))
 		return ~0U;
 	if (region->mem) {
 		value = __atomic_load_n(word_at(region, offset),
@@ -87,7 +92,7 @@ __u32 iopf_region_read32(const struct iopf_region *region, __u64 offset)
 void iopf_region_write32(const struct iopf_region *region, __u64 offset,
 			 __u32 value)
 {
-	if (!in_region(region, offset, sizeof(value)))
+	if (check_words(region, offset, sizeof(value)))
 		return;
 	value = htole32(value);
 	if (region->mem) {
@@ -103,47 +108,47 @@ void iopf_region_write32(const struct iopf_region *region, __u64 offset,
 			 strerror(errno));
 }
 
-static int check_copy(const struct iopf_region *region, __u64 offset,
-		      size_t len)
+static void word_in(const struct iopf_region *region, __u64 offset, char *buf)
 {
-	if (in_region(region, offset, len) && !(offset & 3) && !(len & 3))
-		return 0;
-	return iopf_err(-ERANGE,
-			"%zu bytes at %#llx are not in the region of %llu bytes",
-			 len, offset, region->size);
+	__u32 word = htole32(iopf_region_read32(region, offset));
+
+	memcpy(buf, &word, sizeof(word));
+}
+
+static void word_out(const struct iopf_region *region, __u64 offset, char *buf)
+{
+	__u32 word;
+
+	memcpy(&word, buf, sizeof(word));
+	iopf_region_write32(region, offset, le32toh(word));
 }
 
 /* Bytes, not values: word by word, since memcpy() may use any width. */
-int iopf_region_copy_in(const struct iopf_region *region, __u64 offset,
-			void *buf, size_t len)
+static int copy_words(const struct iopf_region *region, __u64 offset, char *buf,
+		      size_t len,
+		      void (*word)(const struct iopf_region *region,
+				   __u64 offset, char *buf))
 {
-	__u32 word;
 	size_t i;
 	int ret;
 
-	ret = check_copy(region, offset, len);
+	ret = check_words(region, offset, len);
 	if (ret)
 		return ret;
-	for (i = 0; i < len; i += sizeof(word)) {
-		word = htole32(iopf_region_read32(region, offset + i));
-		memcpy((char *)buf + i, &word, sizeof(word));
-	}
+	for (i = 0; i < len; i += sizeof(__u32))
+		word(region, offset + i, buf + i);
 	return 0;
+}
+
+int iopf_region_copy_in(const struct iopf_region *region, __u64 offset,
+			void *buf, size_t len)
+{
+	return copy_words(region, offset, buf, len, word_in);
 }
 
 int iopf_region_copy_out(const struct iopf_region *region, __u64 offset,
 			 const void *buf, size_t len)
 {
-	__u32 word;
-	size_t i;
-	int ret;
-
-	ret = check_copy(region, offset, len);
-	if (ret)
-		return ret;
-	for (i = 0; i < len; i += sizeof(word)) {
-		memcpy(&word, (const char *)buf + i, sizeof(word));
-		iopf_region_write32(region, offset + i, le32toh(word));
-	}
-	return 0;
+	/* word_out() only reads it. */
+	return copy_words(region, offset, (char *)buf, len, word_out);
 }

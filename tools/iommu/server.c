@@ -5,6 +5,7 @@
  * Copyright (C) 2026 The linux-iopf authors
  */
 #include <errno.h>
+#include <stdio.h>
 
 #include "cli.h"
 #include "server.h"
@@ -19,6 +20,24 @@ static const char *perm_text(const struct iopf_group *group)
 	return text[perm & IOPF_RW];
 }
 
+static void log_dropped(struct server *s, __u64 dropped)
+{
+	if (dropped)
+		fprintf(s->log, "  ... %llu group%s more (--verbose shows all)\n",
+			dropped, dropped == 1 ? "" : "s");
+}
+
+void server_log_end(struct server *s)
+{
+	if (s->log)
+		log_dropped(s, s->lines.dropped);
+	s->lines.dropped = 0;
+	if (s->complaints.dropped)
+		cli_error("%llu more of these errors",
+			  s->complaints.dropped);
+	s->complaints.dropped = 0;
+}
+
 static void log_group(struct server *s, const struct iopf_group *group,
 		      const struct iopf_served *served, __u64 ns)
 {
@@ -26,9 +45,15 @@ static void log_group(struct server *s, const struct iopf_group *group,
 	char pasid[24] = "";
 	char time[24];
 	unsigned int i;
+	__u64 dropped;
 
 	if (!s->log || !s->log_left)
 		return;
+	if (s->limited) {
+		if (!limit_pass(&s->lines, group->t_read, &dropped))
+			return;
+		log_dropped(s, dropped);
+	}
 	s->log_left--;
 	for (i = 0; i < group->nr; i++) {
 		if (group->rec[i].addr < first)
@@ -43,7 +68,7 @@ static void log_group(struct server *s, const struct iopf_group *group,
 		perm_text(group), first);
 	if (last != first)
 		fprintf(s->log, "..%#llx", last);
-	if (served->code == IOMMUFD_PAGE_RESP_SUCCESS)
+	if (served->code == IOPF_SUCCESS)
 		fprintf(s->log, ": %u page%s in %u map call%s, SUCCESS, %s\n",
 			served->pages + served->upgraded,
 			served->pages + served->upgraded == 1 ? "" : "s",
@@ -56,10 +81,24 @@ static void log_group(struct server *s, const struct iopf_group *group,
 		fputs("  ... (--verbose shows all groups)\n", s->log);
 }
 
+/* Mapping failed, for a reason that may well be there for each group. */
+static void complain(struct server *s, __u64 now)
+{
+	__u64 dropped;
+
+	if (!limit_pass(&s->complaints, now, &dropped))
+		return;
+	if (dropped)
+		cli_error("%s (and %llu more of these errors)", iopf_error(),
+			  dropped);
+	else
+		cli_lib_error();
+}
+
 static int serve_group(struct server *s, const struct iopf_group *group)
 {
 	struct iopf_served served = {
-		.code = IOMMUFD_PAGE_RESP_INVALID,
+		.code = IOPF_INVALID,
 		.reason = "as told",
 	};
 	__u64 ns;
@@ -68,7 +107,7 @@ static int serve_group(struct server *s, const struct iopf_group *group)
 	if (!s->answer_invalid &&
 	    iopf_backing_serve(s->backing, group, &served)) {
 		s->count.errors++;
-		cli_lib_error();
+		complain(s, group->t_read);
 	}
 	ret = iopf_queue_answer(s->queue, group->cookie, served.code);
 	ns = iopf_now() - group->t_read;
@@ -82,7 +121,7 @@ static int serve_group(struct server *s, const struct iopf_group *group)
 	s->count.groups++;
 	s->count.pages += served.pages + served.upgraded;
 	s->count.calls += served.runs;
-	if (served.code != IOMMUFD_PAGE_RESP_SUCCESS)
+	if (served.code != IOPF_SUCCESS)
 		s->count.invalid++;
 	log_group(s, group, &served, ns);
 	return 0;
@@ -93,13 +132,16 @@ int server_run(struct server *s)
 	struct iopf_group group;
 	int ret, nr = 0;
 
-	while ((ret = iopf_queue_read(s->queue, &group)) > 0) {
+	while (nr < SERVER_BATCH) {
+		ret = iopf_queue_read(s->queue, &group);
+		if (ret <= 0)
+			return ret ? ret : nr;
 		ret = serve_group(s, &group);
 		if (ret)
 			return ret;
 		nr++;
 	}
-	return ret ? ret : nr;
+	return nr;
 }
 
 int server_open(struct iopf_ctx *ctx, struct iopf_dev *dev, struct server *s,
@@ -135,6 +177,8 @@ destroy_ioas:
 void server_close(struct iopf_ctx *ctx, struct iopf_dev *dev, struct server *s,
 		  __u32 ioas_id, __u32 hwpt_id)
 {
+	/* It may be in the middle of something. */
+	iopf_dev_bus_master(dev, false);
 	iopf_dev_detach(dev);
 	iopf_backing_close(s->backing);
 	s->backing = NULL;

@@ -8,7 +8,10 @@
 #ifndef IOPF_SERVER_H
 #define IOPF_SERVER_H
 
+#include <stdio.h>
+
 #include "libiopf.h"
+#include "limit.h"
 
 /**
  * struct server_count - what was served
@@ -37,6 +40,9 @@ struct server_count {
  * @answer_invalid: map nothing and answer INVALID
  * @log: file to write a line per group to, or NULL
  * @log_left: lines that may still be written
+ * @limited: of these, no more than @lines allows
+ * @lines: limit of lines per group
+ * @complaints: limit of lines about pages that could not be mapped
  * @count: what was served
  * @time: from the read of a group to the end of the write of its answer
  */
@@ -46,18 +52,28 @@ struct server {
 	bool answer_invalid;
 	FILE *log;
 	__u64 log_left;
+	bool limited;
+	struct limit lines;
+	struct limit complaints;
 	struct server_count count;
 	struct iopf_stat time;
 };
 
+/*
+ * Groups that are served at once: a device that never stops to ask must not
+ * keep the program from looking at anything else.
+ */
+#define SERVER_BATCH	64
+
 /**
- * server_run - serve all groups that wait now
+ * server_run - serve groups that wait now
  * @s: state
  *
  * A group that cannot be mapped is answered INVALID and counted, and the loop
  * goes on.
  *
- * Return: number of groups, or a negative errno when the queue is broken.
+ * Return: number of groups, or a negative errno when the queue is broken. If it
+ * is SERVER_BATCH there may be more, which poll() need not tell.
  */
 int server_run(struct server *s);
 
@@ -75,7 +91,7 @@ int server_open(struct iopf_ctx *ctx, struct iopf_dev *dev, struct server *s,
 		__u32 *ioas_id, __u32 *hwpt_id);
 
 /**
- * server_close - undo server_open()
+ * server_close - stop the device and undo server_open()
  * @ctx: context
  * @dev: device
  * @s: state; @s->backing is closed too
@@ -84,6 +100,12 @@ int server_open(struct iopf_ctx *ctx, struct iopf_dev *dev, struct server *s,
  */
 void server_close(struct iopf_ctx *ctx, struct iopf_dev *dev, struct server *s,
 		  __u32 ioas_id, __u32 hwpt_id);
+
+/**
+ * server_log_end - say how many lines were left out, if any
+ * @s: state
+ */
+void server_log_end(struct server *s);
 
 /**
  * server_table - print what was served

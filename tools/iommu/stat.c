@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
  * Distribution of times in a fixed amount of memory.
  *
@@ -7,6 +7,8 @@
  *
  * Copyright (C) 2026 The linux-iopf authors
  */
+#include <time.h>
+
 #include "internal.h"
 
 #define SUB_BITS	6
@@ -65,4 +67,12 @@ __u64 iopf_stat_quantile(const struct iopf_stat *stat, unsigned int permille)
 	if (value < stat->min)
 		return stat->min;
 	return value > stat->max ? stat->max : value;
+}
+
+__u64 iopf_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
 }

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "internal.h"
+#include "common.h"
 #include "testdev.h"
 
 /* Memory of a descriptor and of a log record, as 32-bit words. */

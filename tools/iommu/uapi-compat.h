@@ -1,12 +1,12 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
  * The iommufd and VFIO user ABI, whatever age the installed headers have.
  *
- * The Makefile looks once whether <linux/iommufd.h> knows fault queues and
- * defines IOPF_OLD_UAPI when it does not (or when there is no such file). The
- * part of the ABI that the library uses is then defined here. Layouts and
- * numbers are those of Linux 6.11 and later, so the program that comes out is
- * the same. Programs that use the library with such headers define it, too.
+ * Only the library reads this. The Makefile looks once whether
+ * <linux/iommufd.h> knows fault queues and defines IOPF_OLD_UAPI when it does
+ * not (or when there is no such file). The part of the ABI that the library
+ * uses is then defined here. Layouts and numbers are those of Linux 6.11 and
+ * later, so the library that comes out is the same.
  *
  * Copyright (C) 2026 The linux-iopf authors
  */

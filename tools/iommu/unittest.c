@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -18,19 +19,114 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "examples/endpoint.h"
 #include "internal.h"
 #include "kconfig.h"
 #include "testdev.h"
+#include "unittest.h"
 
-static unsigned int failed, count;
-static bool ok;
+/* The examples name the few registers that they need themselves. */
+_Static_assert(ENDPOINT_REG_ID == IOPF_TD_REG_ID &&
+	       ENDPOINT_ID == IOPF_TD_ID &&
+	       ENDPOINT_REG_CTRL == IOPF_TD_REG_CTRL &&
+	       ENDPOINT_RUN == IOPF_TD_CTRL_RUN &&
+	       ENDPOINT_REG_COMMAND == IOPF_TD_REG_COMMAND &&
+	       ENDPOINT_RESET == IOPF_TD_CMD_RESET &&
+	       ENDPOINT_REG_RING_LOG2 == IOPF_TD_REG_RING_LOG2 &&
+	       ENDPOINT_REG_RING_TAIL == IOPF_TD_REG_RING_TAIL, "registers");
+_Static_assert(ENDPOINT_DESC_SIZE == IOPF_TD_DESC_SIZE &&
+	       ENDPOINT_DESC_OP == IOPF_TD_DESC_OPCODE &&
+	       ENDPOINT_DESC_IOVA == IOPF_TD_DESC_IOVA &&
+	       ENDPOINT_DESC_LENGTH == IOPF_TD_DESC_LENGTH &&
+	       ENDPOINT_DESC_RAM == IOPF_TD_DESC_RAM &&
+	       ENDPOINT_DESC_SEED == IOPF_TD_DESC_DATA &&
+	       ENDPOINT_DESC_STATUS == IOPF_TD_DESC_STATUS &&
+	       ENDPOINT_READ == IOPF_TD_OP_READ &&
+	       ENDPOINT_FILL == IOPF_TD_OP_FILL &&
+	       ENDPOINT_DATA == IOPF_TD_RAM_DATA &&
+	       ENDPOINT_OK == IOPF_TD_ST_OK &&
+	       ENDPOINT_REFUSED == IOPF_TD_ST_RSP_INVALID, "descriptor");
 
-#define CHECK(cond) do { \
-	if (!(cond)) { \
-		printf("# %s:%d: %s\n", __FILE__, __LINE__, #cond); \
-		ok = false; \
-	} \
-} while (0)
+/*
+ * What a program that was built long ago takes for granted: sizes of all
+ * structures that it allocates, and where their members are.
+ */
+#define AT(type, member, offset) \
+	_Static_assert(offsetof(struct type, member) == (offset), #member)
+#define SIZE(type, size) \
+	_Static_assert(sizeof(struct type) == (size), #type)
+AT(iopf_request, flags, 0);
+AT(iopf_request, dev_id, 4);
+AT(iopf_request, pasid, 8);
+AT(iopf_request, grpid, 12);
+AT(iopf_request, perm, 16);
+AT(iopf_request, addr, 24);
+AT(iopf_request, length, 32);
+AT(iopf_request, cookie, 36);
+SIZE(iopf_request, 40);
+AT(iopf_response, cookie, 0);
+AT(iopf_response, code, 4);
+SIZE(iopf_response, 8);
+#ifdef __LP64__
+AT(iopf_group, rec, 0);
+AT(iopf_group, nr, 8);
+AT(iopf_group, cookie, 12);
+AT(iopf_group, dev_id, 16);
+AT(iopf_group, grpid, 20);
+AT(iopf_group, pasid, 24);
+AT(iopf_group, pasid_valid, 28);
+AT(iopf_group, t_read, 32);
+SIZE(iopf_group, 72);
+AT(iopf_run, iova, 0);
+AT(iopf_run, length, 8);
+AT(iopf_run, prot, 16);
+SIZE(iopf_run, 24);
+AT(iopf_served, code, 0);
+AT(iopf_served, runs, 4);
+AT(iopf_served, pages, 8);
+AT(iopf_served, upgraded, 12);
+AT(iopf_served, reason, 16);
+SIZE(iopf_served, 56);
+AT(iopf_hw_info, type, 0);
+AT(iopf_hw_info, pasid_bits, 4);
+AT(iopf_hw_info, caps, 8);
+AT(iopf_hw_info, raw_len, 16);
+AT(iopf_hw_info, raw, 20);
+SIZE(iopf_hw_info, 120);
+AT(iopf_region, size, 0);
+AT(iopf_region, offset, 8);
+AT(iopf_region, mem, 16);
+AT(iopf_region, fd, 24);
+SIZE(iopf_region, 64);
+AT(iopf_pci, bdf, 0);
+AT(iopf_pci, vendor, 16);
+AT(iopf_pci, device, 18);
+AT(iopf_pci, class_code, 20);
+AT(iopf_pci, known, 24);
+AT(iopf_pci, driver, 28);
+AT(iopf_pci, cdev, 60);
+AT(iopf_pci, iommu, 92);
+AT(iopf_pci, group, 156);
+AT(iopf_pci, virtfn, 160);
+AT(iopf_pci, external, 161);
+AT(iopf_pci, ats, 164);
+AT(iopf_pci, ats_cap, 168);
+AT(iopf_pci, ats_ctrl, 170);
+AT(iopf_pci, pri, 172);
+AT(iopf_pci, pri_ctrl, 176);
+AT(iopf_pci, pri_status, 178);
+AT(iopf_pci, pri_max, 180);
+AT(iopf_pci, pri_alloc, 184);
+AT(iopf_pci, pasid, 188);
+AT(iopf_pci, pasid_cap, 192);
+AT(iopf_pci, pasid_ctrl, 194);
+SIZE(iopf_pci, 264);
+AT(iopf_stat, nr, 0);
+AT(iopf_stat, min, 8);
+AT(iopf_stat, max, 16);
+AT(iopf_stat, bucket, 24);
+SIZE(iopf_stat, 24 + 8 * 64 * 64);
+#endif
 
 /* What is mapped in the only address space there is, as map calls made it. */
 #define MAX_AREAS	1024
@@ -114,8 +210,6 @@ static int fake_fault_alloc(struct iommu_fault_alloc *cmd)
 	return 0;
 }
 
-int __wrap_ioctl(int fd, unsigned long nr, ...);
-
 int __wrap_ioctl(int fd, unsigned long nr, ...)
 {
 	va_list ap;
@@ -159,7 +253,7 @@ static unsigned int mapped_as(__u64 iova)
 #define BASE	0x100000000ULL
 
 static struct iopf_ctx fake = { .fd = -1 };
-static struct iommu_hwpt_pgfault records[1024];
+static struct iopf_request records[1024];
 
 /* A group of requests for @nr pages from @page on, every @step pages. */
 static struct iopf_group group_of(unsigned int page, unsigned int nr,
@@ -174,7 +268,7 @@ static struct iopf_group group_of(unsigned int page, unsigned int nr,
 		records[i].perm = perm;
 		records[i].cookie = 1;
 	}
-	records[nr - 1].flags = IOMMU_PGFAULT_FLAGS_LAST_PAGE;
+	records[nr - 1].flags = IOPF_REQUEST_LAST;
 	return g;
 }
 
@@ -233,14 +327,14 @@ static void test_serve(void)
 
 	g = group_of(8, 16, 1, IOPF_READ);
 	CHECK(!iopf_backing_serve(b, &g, &s));
-	CHECK(s.code == IOMMUFD_PAGE_RESP_SUCCESS && !s.reason);
+	CHECK(s.code == IOPF_SUCCESS && !s.reason);
 	CHECK(s.runs == 1 && s.pages == 16 && map_calls == 1);
 	CHECK(mapped_as(BASE + 8 * PAGE) == RW);
 	CHECK(areas[0].va ==
 	      (uintptr_t)iopf_backing_ptr(b, BASE + 8 * PAGE));
 	/* Again: nothing to do. */
 	CHECK(!iopf_backing_serve(b, &g, &s));
-	CHECK(s.code == IOMMUFD_PAGE_RESP_SUCCESS && !s.runs);
+	CHECK(s.code == IOPF_SUCCESS && !s.runs);
 	/* Around it: two calls. */
 	g = group_of(0, 32, 1, IOPF_WRITE);
 	CHECK(!iopf_backing_serve(b, &g, &s));
@@ -264,21 +358,21 @@ static void test_refuse(void)
 	g = group_of(0, 4, 1, IOPF_READ);
 	records[2].perm = IOPF_RW;
 	CHECK(!iopf_backing_serve(b, &g, &s));
-	CHECK(s.code == IOMMUFD_PAGE_RESP_INVALID && s.reason);
+	CHECK(s.code == IOPF_INVALID && s.reason);
 	CHECK(!map_calls);
 	g = group_of(1022, 4, 1, IOPF_READ);
 	CHECK(!iopf_backing_serve(b, &g, &s));
-	CHECK(s.code == IOMMUFD_PAGE_RESP_INVALID && !map_calls);
+	CHECK(s.code == IOPF_INVALID && !map_calls);
 	g = group_of(0, 1, 1, IOPF_READ);
 	records[0].addr = BASE - PAGE;
 	CHECK(!iopf_backing_serve(b, &g, &s));
-	CHECK(s.code == IOMMUFD_PAGE_RESP_INVALID && !map_calls);
-	g = group_of(0, 1, 1, IOPF_READ | IOMMU_PGFAULT_PERM_EXEC);
+	CHECK(s.code == IOPF_INVALID && !map_calls);
+	g = group_of(0, 1, 1, IOPF_READ | IOPF_EXEC);
 	CHECK(!iopf_backing_serve(b, &g, &s));
-	CHECK(s.code == IOMMUFD_PAGE_RESP_INVALID && !map_calls);
+	CHECK(s.code == IOPF_INVALID && !map_calls);
 	g = group_of(0, 1, 1, 0);
 	CHECK(!iopf_backing_serve(b, &g, &s));
-	CHECK(s.code == IOMMUFD_PAGE_RESP_INVALID && !map_calls);
+	CHECK(s.code == IOPF_INVALID && !map_calls);
 	CHECK(iopf_backing_map(b, BASE, PAGE, IOPF_RW) == -EACCES);
 	CHECK(iopf_backing_map(b, BASE + 1024 * PAGE, 1, IOPF_READ) == -ERANGE);
 	CHECK(iopf_backing_map(b, BASE, ~0ULL, IOPF_READ) == -ERANGE);
@@ -288,10 +382,10 @@ static void test_refuse(void)
 	g = group_of(0, 4, 1, IOPF_READ);
 	map_error = ENOMEM;
 	CHECK(iopf_backing_serve(b, &g, &s) == -ENOMEM);
-	CHECK(s.code == IOMMUFD_PAGE_RESP_INVALID && s.reason);
+	CHECK(s.code == IOPF_INVALID && s.reason);
 	CHECK(strstr(iopf_error(), "ulimit"));
 	CHECK(!iopf_backing_serve(b, &g, &s));
-	CHECK(s.code == IOMMUFD_PAGE_RESP_SUCCESS);
+	CHECK(s.code == IOPF_SUCCESS);
 	iopf_backing_close(b);
 }
 
@@ -309,7 +403,7 @@ static void test_upgrade(void)
 	/* The map call that has the page changes, its neighbour does not. */
 	g = group_of(3, 1, 1, IOPF_WRITE);
 	CHECK(!iopf_backing_serve(b, &g, &s));
-	CHECK(s.code == IOMMUFD_PAGE_RESP_SUCCESS && s.upgraded == 8);
+	CHECK(s.code == IOPF_SUCCESS && s.upgraded == 8);
 	CHECK(mapped_as(BASE) == RW && mapped_as(BASE + 7 * PAGE) == RW);
 	CHECK(mapped_as(BASE + 8 * PAGE) == R && nr_areas == 2);
 	CHECK(iopf_backing_mapped(b) == 16);
@@ -349,14 +443,14 @@ static void test_file(void)
 	/* The page with the last byte is there, the one behind it is not. */
 	g = group_of(4, 1, 1, IOPF_READ);
 	CHECK(!iopf_backing_serve(b, &g, &s));
-	CHECK(s.code == IOMMUFD_PAGE_RESP_SUCCESS);
+	CHECK(s.code == IOPF_SUCCESS);
 	g = group_of(5, 1, 1, IOPF_READ);
 	CHECK(!iopf_backing_serve(b, &g, &s));
-	CHECK(s.code == IOMMUFD_PAGE_RESP_INVALID);
+	CHECK(s.code == IOPF_INVALID);
 	/* Until the file grows. */
 	CHECK(!ftruncate(fd, 8 * PAGE));
 	CHECK(!iopf_backing_serve(b, &g, &s));
-	CHECK(s.code == IOMMUFD_PAGE_RESP_SUCCESS);
+	CHECK(s.code == IOPF_SUCCESS);
 	mem[0] = 'j';
 	iopf_backing_close(b);
 	CHECK(pread(fd, path, 1, PAGE) == 1 && path[0] == 'j');
@@ -383,20 +477,20 @@ static void test_file(void)
 
 static void put_record(unsigned int *n, __u32 cookie, bool last)
 {
-	struct iommu_hwpt_pgfault *rec = &records[(*n)++];
+	struct iopf_request *rec = &records[(*n)++];
 
 	memset(rec, 0, sizeof(*rec));
 	rec->cookie = cookie;
 	rec->grpid = cookie + 100;
-	rec->flags = IOMMU_PGFAULT_FLAGS_PASID_VALID;
+	rec->flags = IOPF_REQUEST_PASID;
 	rec->pasid = 3;
 	if (last)
-		rec->flags |= IOMMU_PGFAULT_FLAGS_LAST_PAGE;
+		rec->flags |= IOPF_REQUEST_LAST;
 }
 
 static void test_queue(void)
 {
-	struct iommu_hwpt_page_response resp = { 0 };
+	struct iopf_response resp = { 0 };
 	struct iopf_queue *q = NULL;
 	struct iopf_group g;
 	unsigned int n = 0;
@@ -419,9 +513,9 @@ static void test_queue(void)
 	CHECK(g.pasid_valid && g.pasid == 3 && g.grpid == 102);
 	CHECK(iopf_queue_read(q, &g) == 1 && g.nr == 1 && g.cookie == 3);
 	CHECK(iopf_queue_wait(q, 0) == 0);
-	CHECK(!iopf_queue_answer(q, 2, IOMMUFD_PAGE_RESP_INVALID));
+	CHECK(!iopf_queue_answer(q, 2, IOPF_INVALID));
 	CHECK(read(fault_fds[1], &resp, sizeof(resp)) == sizeof(resp));
-	CHECK(resp.cookie == 2 && resp.code == IOMMUFD_PAGE_RESP_INVALID);
+	CHECK(resp.cookie == 2 && resp.code == IOPF_INVALID);
 	/* Groups of a device that is gone, among those of another. */
 	n = 0;
 	put_record(&n, 1, true);
@@ -572,17 +666,138 @@ static void test_kconfig(void)
 	CHECK(!system(path));
 }
 
-static void run(const char *name, void (*test)(void))
+/* Room for more members is zero, whatever the caller had there. */
+static void test_reserved(void)
 {
-	ok = true;
-	test();
-	failed += !ok;
-	printf("%s %u %s\n", ok ? "ok" : "not ok", ++count, name);
+	struct iopf_backing *b = new_backing(IOPF_RW, 0);
+	static const __u64 zero[8];
+	struct iopf_queue *q = NULL;
+	struct iopf_served s;
+	struct iopf_group g;
+	struct iopf_pci pci;
+	unsigned int n = 0;
+
+	memset(&g, 0x55, sizeof(g));
+	memset(&s, 0x55, sizeof(s));
+	memset(&pci, 0x55, sizeof(pci));
+	CHECK(!iopf_queue_open(&fake, &q));
+	put_record(&n, 1, true);
+	CHECK(write(fault_fds[1], records, sizeof(records[0])) > 0);
+	CHECK(iopf_queue_read(q, &g) == 1);
+	CHECK(!memcmp(g.reserved, zero, sizeof(g.reserved)));
+	CHECK(!iopf_backing_serve(b, &g, &s));
+	CHECK(!memcmp(s.reserved, zero, sizeof(s.reserved)));
+	CHECK(iopf_pci_read("ffff:ff:1f.7", &pci) == -ENODEV);
+	CHECK(!memcmp(pci.reserved, zero, sizeof(pci.reserved)));
+	iopf_backing_close(b);
+	close(fault_fds[1]);
+	iopf_queue_close(q);
+}
+
+static void *other_thread(void *arg)
+{
+	*(bool *)arg = !strcmp(iopf_error(), "no error");
+	iopf_err(-EIO, "of the other thread");
+	return NULL;
+}
+
+static void test_error(void)
+{
+	char line[600];
+	pthread_t thread;
+	bool clean = false;
+	char bdf[16];
+
+	CHECK(!strcmp(iopf_version(), IOPF_VERSION));
+	CHECK(iopf_err(-EIO, "cause %d", 7) == -EIO);
+	CHECK(!strcmp(iopf_error(), "cause 7"));
+	/* The text before it may be part of it. */
+	iopf_err(-EIO, "more: %s", iopf_error());
+	CHECK(!strcmp(iopf_error(), "more: cause 7"));
+	/* Success leaves it alone, other threads do not see it. */
+	CHECK(!iopf_pci_bdf("01:00.0", bdf));
+	CHECK(!strcmp(iopf_error(), "more: cause 7"));
+	CHECK(!pthread_create(&thread, NULL, other_thread, &clean));
+	CHECK(!pthread_join(thread, NULL));
+	CHECK(clean && !strcmp(iopf_error(), "more: cause 7"));
+	memset(line, 'x', sizeof(line));
+	line[sizeof(line) - 1] = 0;
+	iopf_err(-EIO, "%s", line);
+	CHECK(strlen(iopf_error()) == 511);
+}
+
+/* Device memory that is mapped, and the same that is not. */
+static void test_region(void)
+{
+	static const char text[] = "0123456789abcdef";
+	struct iopf_region in_memory = { .size = 32, .fd = -1 };
+	struct iopf_region in_file = { .size = 32, .offset = 4096 };
+	struct iopf_region *r;
+	__u32 words[8] = { 0 };
+	char buf[16];
+	int i, fd;
+
+	fd = memfd_create("region", 0);
+	CHECK(fd >= 0 && !ftruncate(fd, 8192));
+	in_memory.mem = words;
+	in_file.fd = fd;
+	for (i = 0; i < 2; i++) {
+		r = i ? &in_file : &in_memory;
+		CHECK(!iopf_region_copy_out(r, 16, text, 16));
+		memset(buf, 0, sizeof(buf));
+		CHECK(!iopf_region_copy_in(r, 16, buf, 16));
+		CHECK(!memcmp(buf, text, 16));
+		CHECK(iopf_region_read32(r, 20) == 0x37363534);
+		iopf_region_write32(r, 0, 0x01020304);
+		CHECK(!iopf_region_copy_in(r, 0, buf, 4));
+		CHECK(buf[0] == 4 && buf[3] == 1);
+		/* Outside, across the end, not aligned, no whole word. */
+		CHECK(iopf_region_copy_in(r, 32, buf, 4) == -ERANGE);
+		CHECK(iopf_region_copy_in(r, 20, buf, 16) == -ERANGE);
+		CHECK(iopf_region_copy_out(r, -4ULL, text, 8) == -ERANGE);
+		CHECK(iopf_region_copy_out(r, 2, text, 4) == -ERANGE);
+		CHECK(iopf_region_copy_out(r, 0, text, 6) == -ERANGE);
+		CHECK(iopf_region_read32(r, 32) == ~0U);
+		CHECK(iopf_region_read32(r, 1) == ~0U);
+		iopf_region_write32(r, 30, 0);
+		iopf_region_write32(r, 32, 0);
+		CHECK(iopf_region_read32(r, 28) == 0x66656463);
+	}
+	CHECK(!memcmp((char *)words + 16, text, 16));
+	CHECK(pread(fd, buf, 16, 4096 + 16) == 16 && !memcmp(buf, text, 16));
+	/* Nothing behind the end was written. */
+	CHECK(pread(fd, buf, 4, 4096 + 32) == 4 && !memcmp(buf, "\0\0\0", 4));
+	close(fd);
+}
+
+static void test_sysfile(void)
+{
+	char root[] = "/tmp/iopf-unittest-XXXXXX";
+	char buf[8], path[64];
+
+	CHECK(mkdtemp(root));
+	iopf_set_root(root);
+	write_tree(root, "text", "1234567890\n");
+	write_tree(root, "short", "12\n\n");
+	snprintf(path, sizeof(path), "%s/link", root);
+	CHECK(!symlink("../a/b", path));
+	CHECK(iopf_read_file(buf, sizeof(buf), "/%s", "text") == 7);
+	CHECK(!strcmp(buf, "1234567"));
+	CHECK(iopf_read_file(buf, sizeof(buf), "/short") == 2);
+	CHECK(!strcmp(buf, "12"));
+	CHECK(iopf_read_bytes(buf, sizeof(buf), "/short") == 4);
+	CHECK(iopf_read_bytes(buf, sizeof(buf), "/text") == 8);
+	CHECK(iopf_read_file(buf, sizeof(buf), "/none") == -ENOENT && !buf[0]);
+	CHECK(!iopf_read_link(buf, sizeof(buf), "/link") && !strcmp(buf, "b"));
+	CHECK(iopf_read_link(buf, sizeof(buf), "/text") == -EINVAL && !buf[0]);
+	iopf_set_root("");
+	snprintf(path, sizeof(path), "rm -r %s", root);
+	CHECK(!system(path));
 }
 
 int main(void)
 {
-	printf("TAP version 13\n1..10\n");
+	printf("TAP version 13\n1..14\n");
 	run("coalesce", test_coalesce);
 	run("serve", test_serve);
 	run("refuse", test_refuse);
@@ -593,5 +808,9 @@ int main(void)
 	run("bdf", test_bdf);
 	run("pattern", test_pattern);
 	run("kconfig", test_kconfig);
+	run("reserved", test_reserved);
+	run("error", test_error);
+	run("region", test_region);
+	run("sysfile", test_sysfile);
 	return failed ? 1 : 0;
 }

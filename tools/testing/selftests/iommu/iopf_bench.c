@@ -5,6 +5,7 @@
  * Copyright (C) 2026 The linux-iopf authors
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -122,18 +123,15 @@ int wait_reg(struct bench *b, unsigned int reg, __u32 value)
 
 int check_group(const struct iopf_group *g)
 {
-	const __u32 flags = IOMMU_PGFAULT_FLAGS_PASID_VALID |
-			    IOMMU_PGFAULT_FLAGS_LAST_PAGE;
-	const __u32 perms = IOMMU_PGFAULT_PERM_READ |
-			    IOMMU_PGFAULT_PERM_WRITE |
-			    IOMMU_PGFAULT_PERM_EXEC | IOMMU_PGFAULT_PERM_PRIV;
-	const struct iommu_hwpt_pgfault *rec;
+	const __u32 flags = IOPF_REQUEST_PASID | IOPF_REQUEST_LAST;
+	const __u32 perms = IOPF_RW | IOPF_EXEC | IOPF_PRIV;
+	const struct iopf_request *rec;
 	unsigned int i;
 	bool last;
 
 	for (i = 0; i < g->nr; i++) {
 		rec = &g->rec[i];
-		last = rec->flags & IOMMU_PGFAULT_FLAGS_LAST_PAGE;
+		last = rec->flags & IOPF_REQUEST_LAST;
 		if (rec->flags & ~flags)
 			return iopf_err(-EPROTO, "flags %#x", rec->flags);
 		if (last != (i == g->nr - 1))
@@ -141,17 +139,16 @@ int check_group(const struct iopf_group *g)
 					i, g->nr);
 		if (rec->perm & ~perms)
 			return iopf_err(-EPROTO, "permissions %#x", rec->perm);
-		if (rec->__reserved || rec->length)
+		if (rec->unused || rec->length)
 			return iopf_err(-EPROTO, "reserved %#x, length %#x",
-					rec->__reserved, rec->length);
+					rec->unused, rec->length);
 		if (rec->cookie != g->cookie || rec->grpid != g->grpid ||
 		    rec->dev_id != g->dev_id)
 			return iopf_err(-EPROTO, "record %u is of another group",
 					i);
 		if (rec->addr & 0xfff)
 			return iopf_err(-EPROTO, "address %#llx", rec->addr);
-		if (!(rec->flags & IOMMU_PGFAULT_FLAGS_PASID_VALID) &&
-		    rec->pasid)
+		if (!(rec->flags & IOPF_REQUEST_PASID) && rec->pasid)
 			return iopf_err(-EPROTO, "PASID %u without its flag",
 					rec->pasid);
 	}

@@ -11,6 +11,9 @@
 #ifndef IOPF_BENCH_H
 #define IOPF_BENCH_H
 
+#include <linux/iommufd.h>
+#include <linux/vfio.h>
+
 #include "libiopf.h"
 #include "testdev.h"
 

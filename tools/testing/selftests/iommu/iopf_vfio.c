@@ -270,7 +270,7 @@ TEST_IOPF(many_transfers)
 
 TEST_IOPF(batched_answers)
 {
-	struct iommu_hwpt_page_response resp[8];
+	struct iopf_response resp[8];
 	struct bench *b = &self->b;
 	unsigned int slot[8], i;
 	struct testdev_result r;
@@ -966,7 +966,7 @@ TEST_IOPF(poll)
 
 TEST_IOPF(wrong_cookie)
 {
-	struct iommu_hwpt_page_response resp[2];
+	struct iopf_response resp[2];
 	struct bench *b = &self->b;
 	int fd = iopf_queue_fd(b->queue);
 	struct testdev_result r;

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/*
+ * Helpers that the library and the programs are both built with. None of them
+ * is part of the library's interface.
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ */
+#ifndef IOPF_COMMON_H
+#define IOPF_COMMON_H
+
+#include <stddef.h>
+
+#ifndef ARRAY_SIZE
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#endif
+#ifndef BIT_ULL
+#define BIT_ULL(n) (1ULL << (n))
+#endif
+#ifndef __printf
+#define __printf(a, b) __attribute__((format(printf, a, b)))
+#endif
+
+/*
+ * Files of /sys and /proc. The format and what comes after it is the path,
+ * which is looked up below iopf_root().
+ */
+
+/* The whole path: a string that the caller frees, or NULL without memory. */
+__printf(1, 2) char *iopf_path(const char *fmt, ...);
+
+/*
+ * Up to @size bytes of a file as they are. Returns their number or a negative
+ * errno.
+ */
+__printf(3, 4) int iopf_read_bytes(void *buf, size_t size, const char *fmt,
+				   ...);
+
+/*
+ * A text file as a string of at most @size - 1 bytes, without the newlines at
+ * its end. Returns the length or a negative errno; the string is empty then.
+ */
+__printf(3, 4) int iopf_read_file(char *buf, size_t size, const char *fmt, ...);
+
+/*
+ * Last part of the path a link points to. Returns 0 or a negative errno; the
+ * string is empty then.
+ */
+__printf(3, 4) int iopf_read_link(char *buf, size_t size, const char *fmt, ...);
+
+#endif /* IOPF_COMMON_H */

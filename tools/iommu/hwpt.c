@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+/*
+ * I/O page tables, with a fault queue or without.
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "internal.h"
+
+int iopf_hwpt_alloc(struct iopf_ctx *ctx, __u32 dev_id, __u32 ioas_id,
+		    struct iopf_queue *queue, __u32 *hwpt_id)
+{
+	struct iommu_hwpt_alloc cmd = {
+		.size = sizeof(cmd),
+		.dev_id = dev_id,
+		.pt_id = ioas_id,
+	};
+	int err;
+
+	if (queue) {
+		cmd.flags = IOMMU_HWPT_FAULT_ID_VALID;
+		cmd.fault_id = iopf_queue_id(queue);
+	}
+	if (!ioctl(ctx->fd, IOMMU_HWPT_ALLOC, &cmd)) {
+		*hwpt_id = cmd.out_hwpt_id;
+		return 0;
+	}
+	err = errno;
+	if (queue && (err == EOPNOTSUPP || err == E2BIG))
+		return iopf_err(-EOPNOTSUPP,
+				"this kernel's iommufd takes no fault queue on a paging domain; use a kernel with the linux-iopf series or a later one that has the feature");
+	return iopf_err(-err, "cannot make an I/O page table: %s",
+			 strerror(err));
+}
