@@ -30,27 +30,36 @@ MACHINE = re.compile(r"WARNING: dot\(1\) not found")
 def pages_to_build(tree, folder, touched):
     """Pages that the series adds or changes, or that show comments it changes."""
     for page in sorted((tree / folder).rglob("*.rst")):
-        path = str(page.relative_to(tree))
         shown = re.findall(r"^\.\. kernel-doc:: *(\S+)", page.read_text(errors="replace"), re.M)
-        if path in touched or set(shown) & set(touched):
-            yield path
+        if str(page.relative_to(tree)) in touched or set(shown) & set(touched):
+            yield str(page.relative_to(tree / folder))
 
 
-def stage(tree, folder, pages, dest):
-    """A folder of links to the pages and to all lists of contents, and of stubs
-    in the place of the other pages in the same parts of the documentation."""
+def to_stage(top, pages):
+    """What stands beside the pages, or is named in a list of contents there."""
+    folders = {str(pathlib.Path(page).parent) for page in pages} | {
+        page.split("/")[0] for page in pages}
+    found = set()
+    for folder in folders:
+        found |= {str(file.relative_to(top)) for file in (top / folder).glob("*.rst")}
+        for index in (top / folder).glob("index*.rst"):
+            found |= {f"{folder}/{name}.rst" for name in
+                      re.findall(r"^ +([\w/.-]+)$", index.read_text(errors="replace"), re.M)}
+    return sorted(name for name in found if (top / name).is_file())
+
+
+def stage(top, pages, dest):
+    """A folder of links to the pages and to lists of contents, and of stubs in
+    the place of other pages."""
     shutil.rmtree(dest, ignore_errors=True)
-    dest.mkdir(parents=True)
-    parts = sorted({page.split("/")[1] for page in pages})
-    for part in parts:
-        for file in (tree / folder / part).rglob("*.rst"):
-            copy = dest / file.relative_to(tree / folder)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            if str(file.relative_to(tree)) in pages or file.name.startswith("index"):
-                copy.symlink_to(file)
-            else:
-                copy.write_text(f":orphan:\n\n{file.stem}\n{'=' * len(file.stem)}\n")
-    contents = "".join(f"   {part}/index\n" for part in parts)
+    for name in to_stage(top, pages):
+        copy = dest / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if name in pages or copy.name.startswith("index"):
+            copy.symlink_to(top / name)
+        else:
+            copy.write_text(f":orphan:\n\n{copy.stem}\n{'=' * len(copy.stem)}\n")
+    contents = "".join(f"   {part}/index\n" for part in sorted({p.split("/")[0] for p in pages}))
     (dest / "index.rst").write_text(f"Pages\n=====\n\n.. toctree::\n\n{contents}")
 
 
@@ -70,7 +79,7 @@ def check_pages(tree, name, touched, work, log):
     pages = list(pages_to_build(tree, folder, touched))
     if not pages:
         raise Failure(f"the {name} series has no page in {folder}/", 1)
-    stage(tree, folder, pages, work / "pages")
+    stage(tree / folder, pages, work / "pages")
     said = work / "remarks"
     said.unlink(missing_ok=True)
     shutil.rmtree(work / "html", ignore_errors=True)
@@ -80,9 +89,8 @@ def check_pages(tree, name, touched, work, log):
            env={**os.environ, "srctree": "..", "PYTHONDONTWRITEBYTECODE": "1"},
            what=f"sphinx for the pages of the {name} series")
     for page in pages:
-        html = work / "html" / pathlib.Path(page).relative_to(folder).with_suffix(".html")
-        if not html.is_file():
-            raise Failure(f"sphinx has not made a page of {page}; read {log}", 1)
+        if not (work / "html" / page).with_suffix(".html").is_file():
+            raise Failure(f"sphinx has not made a page of {folder}/{page}; read {log}", 1)
     found = list(ours(said.read_text().splitlines(), tree, folder, work / "pages", touched))
     if found:
         raise Failure(f"sphinx, {name} series: {found[0]}", 1)

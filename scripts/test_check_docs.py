@@ -83,7 +83,7 @@ class PagesToBuild(unittest.TestCase):
             (tree / "docs/a.rst").write_text(".. kernel-doc:: include/a.h\n   :internal:\n")
             (tree / "docs/b.rst").write_text(".. kernel-doc:: include/b.h\n")
             found = check_docs.pages_to_build(tree, "docs", ["include/a.h"])
-            self.assertEqual(list(found), ["docs/a.rst"])
+            self.assertEqual(list(found), ["a.rst"])
 
 
 class Links(unittest.TestCase):
