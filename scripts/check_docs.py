@@ -43,8 +43,9 @@ def to_stage(top, pages):
     for folder in folders:
         found |= {str(file.relative_to(top)) for file in (top / folder).glob("*.rst")}
         for index in (top / folder).glob("index*.rst"):
-            found |= {f"{folder}/{name}.rst" for name in
-                      re.findall(r"^ +([\w/.-]+)$", index.read_text(errors="replace"), re.M)}
+            listed = re.findall(r"^ +([\w/.-]+?)(?:\.rst)?$",
+                                index.read_text(errors="replace"), re.M)
+            found |= {f"{folder}/{name}.rst" for name in listed}
     return sorted(name for name in found if (top / name).is_file())
 
 

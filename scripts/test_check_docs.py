@@ -14,7 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import check_docs  # noqa: E402
 from iopf_common import REPO, Failure  # noqa: E402
 
-INDEX = "All\n===\n\n.. toctree::\n\n   other\n   ours\n"
+INDEX = "All\n===\n\n.. toctree::\n\n   other\n   below/more.rst\n   ours\n"
 
 
 class Pages(unittest.TestCase):
@@ -27,6 +27,8 @@ class Pages(unittest.TestCase):
         self.docs = self.top / "tree/docs"
         (self.docs / "specs").mkdir(parents=True)
         (self.docs / "conf.py").write_text("project = 'x'\nhtml_theme = 'basic'\n")
+        (self.docs / "specs/below").mkdir()
+        self.write("below/more", "More\n====\n")
         self.write("index", INDEX)
         self.write("other", "Other\n==\n\nNot ours: :doc:`nowhere`.\n")
         self.write("ours", "Ours\n====\n\nSee :doc:`other`.\n")
@@ -48,6 +50,10 @@ class Pages(unittest.TestCase):
     def test_good(self):
         self.check()
         self.assertTrue((self.top / "work/html/specs/ours.html").is_file())
+
+    def test_contents_are_complete(self):
+        self.touched.append("docs/specs/index.rst")
+        self.check()
 
     def test_markup(self):
         self.write("ours", "Ours, short\n=====\n\ntext\n")
