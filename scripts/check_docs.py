@@ -52,7 +52,6 @@ def to_stage(top, pages):
 def stage(top, pages, dest):
     """A folder of links to the pages and to lists of contents, and of stubs in
     the place of other pages."""
-    shutil.rmtree(dest, ignore_errors=True)
     for name in to_stage(top, pages):
         copy = dest / name
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -80,10 +79,10 @@ def check_pages(tree, name, touched, work, log):
     pages = list(pages_to_build(tree, folder, touched))
     if not pages:
         raise Failure(f"the {name} series has no page in {folder}/", 1)
+    # what sphinx remembers of other contents would add remarks and hide some
+    shutil.rmtree(work, ignore_errors=True)
     stage(tree / folder, pages, work / "pages")
     said = work / "remarks"
-    said.unlink(missing_ok=True)
-    shutil.rmtree(work / "html", ignore_errors=True)
     # the kernel's conf.py and kernel-doc want to run in the folder of conf.py
     logged([SPHINX, "-q", "-w", said, "-c", ".", "-b", "html",
             "-d", work / "doctrees", work / "pages", work / "html"], log, cwd=tree / folder,
