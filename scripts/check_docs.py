@@ -64,12 +64,14 @@ def stage(top, pages, dest):
 
 
 def ours(remarks, tree, folder, staged, touched):
-    """The remarks that name a file of the series, by its path in the tree."""
+    """The remarks that name a file of the series: `PAGE.rst:3: WARNING: ...`, and for
+    comments that a page shows `PAGE:3: ../FILE.c:7: WARNING: ...`."""
     for line in remarks:
         line = line.replace(f"{staged}/", f"{folder}/").replace(f"{tree}/", "")
-        line = re.sub(r"^(\.\./)+", "", line)
-        if not MACHINE.search(line) and any(
-                re.match(rf"{re.escape(path)}[: ]", line) for path in touched):
+        places = re.findall(r"(\S+?)(?::\d+)?: ", line.partition("WARNING: ")[0]
+                            .partition("ERROR: ")[0])
+        names = [re.sub(r"^(\.\./)+", "", os.path.normpath(place)) for place in places]
+        if not MACHINE.search(line) and set(touched) & {*names, *[f"{n}.rst" for n in names]}:
             yield line
 
 

@@ -81,6 +81,28 @@ class Pages(unittest.TestCase):
         self.refuse("sphinx for the pages of the qemu series failed")
 
 
+class Remarks(unittest.TestCase):
+    """Whose remark it is: lines as sphinx 5 prints them."""
+
+    def ours(self, line, *touched):
+        return bool(list(check_docs.ours([line], pathlib.Path("/t"), "docs",
+                                         pathlib.Path("/w/pages"), touched)))
+
+    def test_page(self):
+        line = "/w/pages/specs/a.rst:2: WARNING: Title underline too short."
+        self.assertTrue(self.ours(line, "docs/specs/a.rst"))
+        self.assertFalse(self.ours(line, "docs/specs/b.rst"))
+
+    def test_comment_that_a_page_shows(self):
+        line = "/w/pages/specs/a:102: ../hw/a.c:422: WARNING: Inline interpreted text"
+        self.assertTrue(self.ours(line, "hw/a.c"))
+        self.assertTrue(self.ours(line, "docs/specs/a.rst"))
+        self.assertFalse(self.ours(line, "hw/b.c"))
+
+    def test_absolute(self):
+        self.assertTrue(self.ours("/t/docs/../hw/a.c:1: ERROR: x", "hw/a.c"))
+
+
 class PagesToBuild(unittest.TestCase):
     def test_comments_shown(self):
         with tempfile.TemporaryDirectory() as tmp:
