@@ -11,7 +11,7 @@ import sys
 from collections import namedtuple
 
 import check_readme
-from iopf import base, build, host, packages, process, series
+from iopf import base, build, docs, host, packages, process, series
 from iopf.cache import digest, digest_files
 from iopf.errors import Failure
 from iopf.host import REPO
@@ -338,6 +338,17 @@ def judge_qemu(results, wanted):
     return count
 
 
+# ---- documentation ---------------------------------------------------------------
+
+def check_pages(name, log):
+    docs.check_pages(series.built_tree(name), name, patched_paths(name),
+                     host.out() / "check/docs" / name, log)
+
+
+def check_pictures(log):
+    docs.check_pictures([series.built_tree(name) for name in SERIES], log)
+
+
 # ---- all -------------------------------------------------------------------------------
 
 def testbed_key():
@@ -354,6 +365,10 @@ def mails_key(name):
     return digest(kernel_key() if name == "linux" else qemu_key(), digest_files(files, REPO))
 
 
+def pictures_key():
+    return digest(kernel_key(), qemu_key(), digest_files(sources("*.svg"), REPO))
+
+
 def qemu_key():
     repo = base.repository("qemu")
     return digest(base.tree_id(repo), SERIES["qemu"].key(base.version(repo, "qemu")),
@@ -368,6 +383,8 @@ COMPILER = ("gcc", "libc6-dev", "make")
 KERNEL_BUILD = (*COMPILER, "bc", "bison", "flex", "libelf-dev", "libssl-dev", "perl", "rsync")
 QEMU_BUILD = (*COMPILER, "ninja-build", "pkgconf", "libfdt-dev", "libglib2.0-dev",
               "libpixman-1-dev", "zlib1g-dev", "python3-venv", "seabios", "qemu-system-data")
+
+SPHINX = ("perl", "python3-sphinx", "python3-sphinx-rtd-theme")
 
 CHECKS = [
     Check("scripts", "shellcheck", testbed_key, check_shellcheck, ("shellcheck",)),
@@ -393,6 +410,12 @@ CHECKS = [
     Check("patches", "each kernel patch builds", kernel_key, check_patches, KERNEL_BUILD),
     Check("user", "tools/iommu unit tests, man page", kernel_key, check_user,
           (*KERNEL_BUILD, "g++", "mandoc", "busybox-static")),
+    Check("docs", "links in our pages", everything_key, docs.check_links),
+    Check("docs", "names in pictures", pictures_key, check_pictures),
+    Check("docs", "sphinx, pages of the kernel series", kernel_key,
+          lambda log: check_pages("linux", log), SPHINX),
+    Check("docs", "sphinx, pages of the QEMU series", qemu_key,
+          lambda log: check_pages("qemu", log), SPHINX),
     Check("qemu", "QEMU unit tests and qtests", qemu_key, check_qemu, QEMU_BUILD),
 ]
 

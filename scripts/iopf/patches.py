@@ -139,8 +139,8 @@ class Patch:
 SERIES = {
     "linux": Series(
         "linux", REPO,
-        ["arch", "drivers", "include", "Documentation", "samples", "mm",
-         "tools/iommu", "tools/testing/selftests"],
+        ["arch", "drivers", "include", "Documentation/driver-api",
+         "Documentation/userspace-api", "samples", "mm", "tools/iommu", "tools/testing/selftests"],
         {"drivers/iommu/Kconfig.iopf": "Kconfig"}, "PATCH 6.12"),
     "qemu": Series(
         "qemu", REPO / "tools/qemu",
