@@ -13,6 +13,7 @@ import time
 from typing import Callable, Optional
 
 from cpio import Archive
+from kmodules import add_preload
 from lanefile import Lane, TestbedError
 
 PORT = "org.linux-iopf.ktap"
@@ -48,10 +49,12 @@ class Machine:
     def log(self, name: str) -> str:
         return os.path.join(self.out, name)
 
-    def make_initrd(self, parts: list[str], plan: list[str],
-                    files: dict[str, bytes]) -> None:
+    def make_initrd(self, parts: list[str], plan: list[str], files: dict[str, bytes],
+                    module_tree: str = "") -> None:
         """The kernel unpacks archives that follow each other: parts, then the plan."""
         archive = Archive()
+        if self.lane.preload:
+            add_preload(archive, module_tree, self.lane.preload)
         text = "\n".join([f"timeout {self.lane.step_timeout}"] + plan) + "\n"
         archive.file(PLAN, text.encode())
         for path, content in files.items():

@@ -2,13 +2,17 @@
 # Copyright (C) 2026 The linux-iopf authors
 """The runner as a program, on machines that are shell scripts."""
 
+import lzma
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 import unittest
+
+from test_kmodules import module
 
 LIB = os.path.dirname(os.path.abspath(__file__))
 GOOD = r"printf 'KTAP version 1\n1..1\n# iopf: start 1 a\nok 1 a\n# iopf: end\n'"
@@ -113,6 +117,32 @@ class Runner(unittest.TestCase):
         script = f"{BOOT}grep -q 'the modules' {initrd} || exit 1\n{GOOD}"
         argv = self.argv("run", "stock-7.2", script)
         argv += ["--modules", f"x86-stock-7.2={modules}"]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def test_preload(self) -> None:
+        """A kernel with its drivers in modules: they come from a folder of a package."""
+        lanes = os.path.join(LIB, "../lanes")
+        folder = os.path.join(self.folder, "lanes")
+        shutil.copytree(lanes, folder)
+        with open(os.path.join(folder, "x86.kernel"), "a", encoding="utf-8") as file:
+            file.write("preload = virtio-pci\n")
+        lib = shutil.copytree(LIB, os.path.join(self.folder, "lib"))
+        argv = self.argv("run", "mock", BOOT + GOOD)
+        argv[1] = os.path.join(lib, "lane")
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual((done.returncode, "give --module-tree" in done.stdout), (2, True),
+                         done.stdout)
+        argv += ["--module-tree", f"x86={self.folder}"]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        self.assertIn("no module virtio_pci, in " + self.folder, done.stdout)
+        self.assertEqual(done.returncode, 2)
+        with open(os.path.join(self.folder, "virtio_pci.ko.xz"), "wb") as file:
+            file.write(lzma.compress(module()))
+        argv = self.argv("run", "mock", f"{BOOT}grep -q /lib/modules/virtio_pci.ko "
+                         f"{self.folder}/mock/initrd || exit 1\n{GOOD}")
+        argv[1] = os.path.join(lib, "lane")
+        argv += ["--module-tree", self.folder]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
