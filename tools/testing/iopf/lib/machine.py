@@ -2,19 +2,21 @@
 # Copyright (C) 2026 The linux-iopf authors
 """One virtual machine: its initramfs, its command line, its life."""
 
-import ctypes
 import os
 import selectors
 import shlex
 import shutil
 import signal
 import subprocess
+import sys
+import termios
 import time
 from typing import Callable, Optional
 
 from cpio import Archive
 from kmodules import add_preload
 from lanefile import Lane, TestbedError
+from load import die_with
 
 PORT = "org.linux-iopf.ktap"
 PLAN = "etc/iopf/plan"
@@ -22,12 +24,6 @@ PLAN = "etc/iopf/plan"
 # machine: its watchdogs must be slower than the slowest host. An oops ends the run.
 CMDLINE = ("panic=-1 oops=panic printk.devkmsg=on watchdog_thresh=60 "
            "rcupdate.rcu_cpu_stall_timeout=180 workqueue.watchdog_thresh=180")
-
-_PR_SET_PDEATHSIG = 1
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Machine:
@@ -43,7 +39,6 @@ class Machine:
         self.kvm = kvm
         self.status: Optional[int] = None
         self.timed_out = False
-        shutil.rmtree(out, ignore_errors=True)
         os.makedirs(out)
 
     def log(self, name: str) -> str:
@@ -102,13 +97,15 @@ class Machine:
         argv = self.argv(interactive)
         with open(self.log("cmdline"), "w", encoding="utf-8") as file:
             file.write(shlex.join(argv) + "\n")
+        parent = os.getpid()
         try:
-            return subprocess.Popen(argv, preexec_fn=_die_with_parent, **kwargs)
+            return subprocess.Popen(argv, preexec_fn=lambda: die_with(parent), **kwargs)
         except OSError as error:
             raise TestbedError(f"cannot start {self.qemu}: {error.strerror}") from error
 
     def shell(self) -> int:
         """Gives the terminal to the machine. Returns QEMU's exit status."""
+        terminal = termios.tcgetattr(sys.stdin) if sys.stdin.isatty() else None
         process = self._start(True)
         handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
@@ -117,6 +114,9 @@ class Machine:
             signal.signal(signal.SIGINT, handler)
             process.kill()
             process.wait()
+            if terminal:    # a killed QEMU leaves it raw
+                termios.tcsetattr(sys.stdin, termios.TCSADRAIN, terminal)
+            self._drop_initrd()
 
     def run(self, on_line: Callable[[str], None], on_tick: Callable[[], None]) -> None:
         """Runs to power-off or to the lane's limit, and leaves no process behind."""
@@ -125,7 +125,7 @@ class Machine:
             process = self._start(False, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                   stderr=errors, start_new_session=True)
         try:
-            self._follow(process, on_line, on_tick)
+            self._read_report(process, on_line, on_tick)
         finally:
             if process.poll() is None:
                 process.kill()
@@ -133,10 +133,15 @@ class Machine:
             assert process.stdin and process.stdout
             process.stdin.close()
             process.stdout.close()
-            if os.path.exists(self.log("initrd")):
-                os.unlink(self.log("initrd"))
+            self._drop_initrd()
 
-    def _follow(self, process: subprocess.Popen, on_line: Callable[[str], None],
+    def _drop_initrd(self) -> None:
+        try:
+            os.unlink(self.log("initrd"))
+        except FileNotFoundError:
+            pass
+
+    def _read_report(self, process: subprocess.Popen, on_line: Callable[[str], None],
                 on_tick: Callable[[], None]) -> None:
         assert process.stdout
         end = time.monotonic() + self.lane.timeout
