@@ -122,7 +122,7 @@ bool preload(char *why)
 			*params++ = '\0';
 		if (!line[0] || line[0] == '#')
 			continue;
-		log_line("preload %s", line);
+		log_line("loads %s", line);
 		good = load_module(line, params, why) == PASS;
 	}
 	fclose(f);

@@ -49,12 +49,17 @@ class Lane:
     plan: list[str]
     # modules that init loads first, those of the kernel's file included
     preload: list[str] = field(default_factory=list)
+    compared: bool = True   # in the demonstration of all lanes
     scripts: dict[str, str] = field(default_factory=dict)
     skips: dict[str, str] = field(default_factory=dict)
     splats: dict[str, str] = field(default_factory=dict)
     noise: dict[str, str] = field(default_factory=dict)
     # kind and pattern of each failure that must be found; None: an ordinary lane
     expect: Optional[list[tuple[str, str]]] = None
+
+    @property
+    def has_demo(self) -> bool:
+        return any(step.split()[0] == "demo" for step in self.plan)
 
 
 def _parse(path: str) -> configparser.ConfigParser:
@@ -138,6 +143,7 @@ def load(name: str) -> Lane:
             " ".join(lane.get("cmdline", "").split()), lane.getint("timeout"),
             lane.getint("step-timeout"), lane.getboolean("port", True),
             _lines(lane["plan"]))
+        made.compared = lane.getboolean("compared", True)
         made.preload = made.kernel.preload + lane.get("preload", "").split()
     except (KeyError, ValueError, TypeError) as error:
         raise TestbedError(f"lane {name}: {error}") from error
@@ -149,3 +155,18 @@ def load(name: str) -> Lane:
         made.expect = [(kind, pattern.strip()) for kind, _, pattern
                        in (line.partition(" ") for line in lines)]
     return made
+
+
+def demo_lanes(name: str) -> list[Lane]:
+    """The lane of this name, or for "all" those that are worth a comparison.
+
+    TestbedError if the lane has nothing to demonstrate.
+    """
+    known = [lane for lane in map(load, names()) if lane.has_demo]
+    if name == "all":
+        return [lane for lane in known if lane.compared]
+    lane = load(name)
+    if not lane.has_demo:
+        raise TestbedError(f"lane {name} has no demonstration; these have one: "
+                           f"{' '.join(each.name for each in known)}")
+    return [lane]

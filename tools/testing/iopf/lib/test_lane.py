@@ -317,6 +317,23 @@ class Runner(unittest.TestCase):
             while any(map(is_alive, pids)):     # for as long as it takes: the kernel does it
                 time.sleep(0.01)
 
+    def test_shell_that_is_ended(self) -> None:
+        """Ctrl-C is for the machine; what ends the runner ends the machine."""
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            with subprocess.Popen(self.argv("shell", "vtd", "exec sleep 1000"),
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL) as process:
+                while not os.path.exists(self.pid_file) or not os.path.getsize(self.pid_file):
+                    time.sleep(0.01)
+                with open(self.pid_file, encoding="utf-8") as file:
+                    pid = int(file.read())
+                process.send_signal(signal.SIGINT)
+                self.assertTrue(is_alive(pid))
+                process.send_signal(number)
+                self.assertEqual(process.wait(LIMIT), 128 + number)
+            os.unlink(self.pid_file)
+            self.assertFalse(is_alive(pid))
+
 
 if __name__ == "__main__":
     unittest.main()

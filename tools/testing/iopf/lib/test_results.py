@@ -80,7 +80,8 @@ class Results(unittest.TestCase):
         both = suites() + suites()
         both[1].round = 2
         root = ElementTree.fromstring(results.junit(both))
-        self.assertEqual([suite.get("name") for suite in root], ["mock (round 1)", "mock (round 2)"])
+        self.assertEqual([suite.get("name") for suite in root],
+                         ["mock (round 1)", "mock (round 2)"])
         self.assertEqual(root.get("tests"), "10")
 
     def test_broken(self) -> None:

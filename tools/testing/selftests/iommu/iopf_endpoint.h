@@ -15,7 +15,7 @@
 #include "testdev.h"
 
 /* Longer than anything takes, even with all debugging on in an emulator. */
-#define LONG_MS		30000
+#define LONG_MS		120000
 
 #define BASE		0x100000000ULL
 #define SPAN		(8 << 20)

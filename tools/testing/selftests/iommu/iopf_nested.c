@@ -19,7 +19,7 @@
 
 #include "iopf_endpoint.h"
 
-#define TEST_SECONDS	300
+#define TEST_SECONDS	900
 #define TEST_NESTED(name) TEST_F_TIMEOUT(nested, name, TEST_SECONDS)
 
 /* Guest physical memory; clear of the interrupt range */

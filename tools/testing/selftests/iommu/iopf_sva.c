@@ -35,7 +35,7 @@
 
 #define DEVICE		"/dev/iopf-sva0"
 #define DEVICE2		"/dev/iopf-sva1"
-#define TEST_SECONDS	300
+#define TEST_SECONDS	900
 
 #define BASE		((char *)0x10000000000)
 #define PAGE		4096UL

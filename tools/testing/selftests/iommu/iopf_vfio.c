@@ -29,7 +29,7 @@
 #include "iopf_endpoint.h"
 #include "iopf_sysfs.h"
 
-#define TEST_SECONDS	300
+#define TEST_SECONDS	900
 /* What a page is full of that the device must not write */
 #define UNTOUCHED	0x5a
 #define TEST_IOPF(name) TEST_F_TIMEOUT(iopf, name, TEST_SECONDS)
