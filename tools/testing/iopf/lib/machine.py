@@ -106,16 +106,18 @@ class Machine:
     def shell(self) -> int:
         """Gives the terminal to the machine. Returns QEMU's exit status."""
         terminal = termios.tcgetattr(sys.stdin) if sys.stdin.isatty() else None
-        process = self._start(True)
         handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            return process.wait()
+            process = self._start(True)
+            try:
+                return process.wait()
+            finally:
+                process.kill()
+                process.wait()
+                if terminal:    # a killed QEMU leaves it raw
+                    termios.tcsetattr(sys.stdin, termios.TCSADRAIN, terminal)
         finally:
             signal.signal(signal.SIGINT, handler)
-            process.kill()
-            process.wait()
-            if terminal:    # a killed QEMU leaves it raw
-                termios.tcsetattr(sys.stdin, termios.TCSADRAIN, terminal)
             self._drop_initrd()
 
     def run(self, on_line: Callable[[str], None], on_tick: Callable[[], None]) -> None:
