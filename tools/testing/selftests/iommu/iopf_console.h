@@ -20,10 +20,15 @@
 static inline void write_console_mark(const char *mark, const char *pattern)
 {
 	int fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
+	char line[512];
+	int len;
 
 	if (fd < 0)
 		return;
-	dprintf(fd, "<6>iopf: %s%s", mark, pattern);
+	/* not dprintf(), which wants to know where in the file it is */
+	len = snprintf(line, sizeof(line), "<6>iopf: %s%s", mark, pattern);
+	if (write(fd, line, len) != len)
+		perror("# /dev/kmsg");
 	close(fd);
 }
 
