@@ -208,6 +208,18 @@ class Runner(unittest.TestCase):
         self.assertRegex(text, r"mock +1 of 2 rounds passed, not 2\n")
         self.assertEqual(status, 1)
 
+    def test_rounds_that_are_cut_short(self) -> None:
+        count = os.path.join(self.folder, "count")
+        script = f"{BOOT}echo >>{count}; [ $(wc -l <{count}) = 1 ] || exec sleep 1000\n{GOOD}"
+        with subprocess.Popen([*self.argv("run", "mock", script), "--repeat", "3"],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True) as process:
+            while not os.path.exists(count) or os.path.getsize(count) < 2:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGTERM)
+            text, _ = process.communicate(timeout=LIMIT)
+        self.assertRegex(text, r"mock +1 of 1 rounds passed\n$")
+
     def test_bad_numbers(self) -> None:
         for more in (("--repeat", "0"), ("--repeat", "x"), ("--load", "x"), ("--load", "-1"),
                      ("--load", "1000000")):
