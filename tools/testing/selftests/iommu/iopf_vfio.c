@@ -1691,9 +1691,12 @@ TEST_IOPF(pasid_without_owner)
 
 	if (!(testdev_reg(&ep->td, IOPF_TD_REG_LIVE) & IOPF_TD_LIVE_PASID))
 		SKIP(return, "the kernel has not enabled PASID in the device");
+	/* By the kernel, or by an IOMMU that has no entry for the PASID. */
+	expect_vtd_faults(self->found.bdf[0] + strlen("0000:"), "PASID 0x5",
+			  "100000000", 0x59);
 	ASSERT_LIB(testdev_submit(&ep->td, &op, &slot));
 	ASSERT_LIB(wait_op(ep, slot, &r));
-	/* By the kernel, or by an IOMMU that has no entry for the PASID. */
+	expect_no_more_on_console();
 	EXPECT_TRUE(r.status == IOPF_TD_ST_RSP_INVALID ||
 		    r.status == IOPF_TD_ST_PR_ERROR)
 		TH_LOG("%s", testdev_status(r.status));
