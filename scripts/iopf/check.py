@@ -77,12 +77,12 @@ def explain(failure):
 def boot(command, wanted):
     """Run lanes; their results are counted from what lib/lane prints."""
     start = time.monotonic()
-    result = Result(command, command, Count(), log=host.log(
-        "selfcheck" if command == "selfcheck" else "lanes"))
+    result = Result(command, command, Count(), log=(
+        host.out() / "log" / ("selfcheck" if command == "selfcheck" else "lanes") / "latest"))
     with tempfile.TemporaryDirectory() as work:
         opts = lane_options(f"{work}/junit.xml" if wanted else None)
         try:
-            call, = lanes.lane_commands(command, [], opts)
+            call = lanes.lane_command(command, [], opts)
             found, status = count_lines(command, call)
         except (Failure, OSError, build.lanefile.TestbedError) as failure:
             say(f"{command}: {colour('FAILED', 'red')}: {explain(failure)}", always=True)

@@ -45,14 +45,6 @@ def load(names):
     return [lanefile.load(name) for name in names]
 
 
-def demonstrates(lane):
-    return any(step.split()[0] == "demo" for step in lane.plan)
-
-
-def demonstrators():
-    return [lane.name for lane in load(lanefile.names()) if demonstrates(lane)]
-
-
 def build_lanes(names):
     """Build what the lanes need.
 
@@ -146,11 +138,11 @@ def machine_options(products):
 
 
 def guest_file(path):
-    """A program of the user's own, to be found by its name in the lane's shell."""
+    """A program of the user's own, which lib/lane puts into the machine."""
     file = pathlib.Path(path)
     if not file.is_file():
         raise Failure(f"FILE={path}: there is no such file")
-    return ["--file", f"bin/{file.name}={file.resolve()}"]
+    return ["--file", str(file.resolve())]
 
 
 def count_option(name, text):
@@ -196,49 +188,40 @@ def lanes_of(command, names):
         return names or lanefile.selfcheck_names()
     if command == "run":
         return names or lanefile.names()
-    if command == "demo" and names == ["all"]:
-        return demonstrators()
     if len(names) != 1:
         raise Failure(f"{command} wants one lane; there are {' '.join(lanefile.names())}")
-    lane, = load(names)
-    if command == "demo" and not demonstrates(lane):
-        raise Failure(f"the lane {lane.name} has nothing to show; "
-                      f"LANE= may be all, or one of {' '.join(demonstrators())}")
+    if command == "demo":
+        if names != ["all"]:
+            load(names)
+        return [lane.name for lane in lanefile.demo_lanes(names[0])]
+    load(names)
     return names
 
 
-def lane_commands(command, names, opts):
-    """Build, and return the calls of lib/lane that are to follow."""
-    names = lanes_of(command, names)
+def lane_command(command, wanted, opts):
+    """Build, and return the call of lib/lane that is to follow."""
+    names = lanes_of(command, wanted)
     lanes = load(names)
     options = passed_on(command, opts)
     if os.environ.get("KVM") == "1":
         for lane in lanes:
             host.check_kvm(lane.kernel.arch)
-    tool = TESTBED / "lib/lane"
     products = build_lanes(names)
-    options = [*machine_options(products), *options, "--out", host.log(
-        "selfcheck" if command == "selfcheck" else "lanes")]
-    if command in ("demo", "shell"):
-        return [[tool, command, *options, name] for name in names]
-    # selfcheck's own default is all of its lanes
-    return [[tool, command, *options, *names]]
+    # lib/lane keeps the logs of its last runs there, each in a folder of its own
+    place = host.claim_out() / "log" / ("selfcheck" if command == "selfcheck" else "lanes")
+    return [str(a) for a in (TESTBED / "lib/lane", command, *machine_options(products), *options,
+                             "--out", place, *(wanted if command == "demo" else names))]
 
 
 def boot(command, names, opts):
     """Hand over to lib/lane, which boots the lanes and judges them."""
-    calls = [[str(a) for a in call] for call in lane_commands(command, names, opts)]
+    call = lane_command(command, names, opts)
     sys.stdout.flush()
     if command == "shell":
         # the terminal is the machine's now, and nothing is left for us to do
-        os.execv(calls[0][0], calls[0])
-    worst = 0
-    for number, call in enumerate(calls):
-        if number:
-            print(flush=True)
-        with process.child(call) as proc:
-            worst = max(worst, proc.wait())
-    return worst
+        os.execv(call[0], call)
+    with process.child(call) as proc:
+        return proc.wait()
 
 
 def add_options(parser):
@@ -282,7 +265,7 @@ def dispatch(opts):
         packages.install(packages.BUILD + (packages.CHECKS if "checks" in opts.names else []))
     elif opts.command == "list":
         for lane in load(lanefile.names()):
-            print(f"{lane.name:18} {'demo' if demonstrates(lane) else '':5} {lane.about}")
+            print(f"{lane.name:18} {'demo' if lane.has_demo else '':5} {lane.about}")
     elif opts.command == "lane":
         for name, product in build_lanes(opts.names).items():
             print(name, *(["skipped:", product] if isinstance(product, Absent)

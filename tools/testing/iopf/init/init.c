@@ -21,6 +21,10 @@
  *	kunit SUITE			report a KUnit suite that ran at boot
  *	shell				interactive shell on the console
  *
+ * Before that it loads the modules that PRELOAD_FILE names: a path a line, in that
+ * order, with parameters behind it. A kernel that has the results port or its
+ * devices' drivers as modules needs them before there is anybody to report to.
+ *
  * Every step but "timeout" and "shell" makes one result line. Two results are
  * added at the end: "kmemleak" when the kernel has it, and "taint". The line
  * END_MARK follows when all was done.
@@ -236,6 +240,9 @@ static void power_off(void)
 
 int main(void)
 {
+	char why[MAX_WHY] = "";
+	bool loaded;
+
 	if (getpid() != 1) {
 		fprintf(stderr, "init: not process 1\n");
 		return 2;
@@ -245,8 +252,13 @@ int main(void)
 	setenv("HOME", "/", 1);
 	setenv("TERM", "linux", 0);
 	watch_children();
+	open_log();
+	loaded = preload(why);
 	open_report();
 	report("KTAP version 1");
-	run_plan();
+	if (loaded)
+		run_plan();
+	else
+		report("Bail out! preload: %s", why);
 	power_off();
 }

@@ -36,6 +36,7 @@ struct step {
 };
 
 /* report.c */
+void open_log(void);
 void open_report(void);
 void report(const char *fmt, ...) __printf(1, 2);
 void log_line(const char *fmt, ...) __printf(1, 2);
@@ -52,6 +53,7 @@ enum outcome run_demo(struct step *step, char *why);
 enum outcome run_kunit(struct step *step, char *why);
 
 /* steps.c */
+bool preload(char *why);
 enum outcome run_write(struct step *step, char *why);
 enum outcome run_sysctl(struct step *step, char *why);
 enum outcome run_need(struct step *step, char *why);

@@ -181,6 +181,14 @@ static int find_port(void)
 	return fd;
 }
 
+/* The kernel's log, which is there whatever drivers are missing. */
+void open_log(void)
+{
+	/* all lines are wanted, not ten in five seconds */
+	write_file("/proc/sys/kernel/printk_devkmsg", "on");
+	kmsg = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
+}
+
 /*
  * The name of a port reaches the driver some time after its device, so wait if
  * there is such a device at all.
@@ -189,9 +197,6 @@ void open_report(void)
 {
 	time_t end = now() + PORT_LIMIT;
 
-	/* all lines are wanted, not ten in five seconds */
-	write_file("/proc/sys/kernel/printk_devkmsg", "on");
-	kmsg = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
 	do {
 		port = find_port();
 		if (port >= 0)

@@ -24,6 +24,9 @@
 #define KMEMLEAK_AGE	6
 #define TAINT_TEST	0x40000UL	/* set by in-kernel tests */
 #define TAINT_MODULE	0x1000UL	/* set by external modules */
+#define TAINT_UNSIGNED	0x2000UL	/* by those without the kernel's signature */
+#define PRELOAD_FILE	"/etc/preload"
+#define MAX_PRELOAD	512		/* bytes of a line */
 
 /* What a plan itself is the cause of is no complaint. */
 static unsigned long expected_taint = TAINT_TEST;
@@ -67,25 +70,63 @@ enum outcome run_need(struct step *step, char *why)
 	return PASS;
 }
 
-enum outcome run_insmod(struct step *step, char *why)
+static enum outcome load_module(const char *path, const char *params, char *why)
 {
-	char params[MAX_WHY] = "";
-	size_t at = 0;
-	int fd, i;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-	for (i = 2; i < step->argc && at < sizeof(params); i++)
-		at += snprintf(params + at, sizeof(params) - at, "%s ", step->argv[i]);
-	fd = open(step->argv[1], O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return fail(why, "%s: %s", step->argv[1], strerror(errno));
+		return fail(why, "%s: %s", path, strerror(errno));
 	if (syscall(SYS_finit_module, fd, params, 0)) {
-		fail(why, "%s: %s", step->argv[1], strerror(errno));
+		fail(why, "%s: %s", path, strerror(errno));
 		close(fd);
 		return FAIL;
 	}
 	close(fd);
-	expected_taint |= TAINT_MODULE;
 	return PASS;
+}
+
+enum outcome run_insmod(struct step *step, char *why)
+{
+	char params[MAX_WHY] = "";
+	size_t at = 0;
+	int i;
+
+	for (i = 2; i < step->argc && at < sizeof(params); i++)
+		at += snprintf(params + at, sizeof(params) - at, "%s ", step->argv[i]);
+	if (load_module(step->argv[1], params, why) == FAIL)
+		return FAIL;
+	expected_taint |= TAINT_MODULE | TAINT_UNSIGNED;
+	return PASS;
+}
+
+/*
+ * The kernel's own modules, so that no taint is excused. Returns false and says
+ * why if one of them cannot be loaded.
+ */
+bool preload(char *why)
+{
+	FILE *f = fopen(PRELOAD_FILE, "re");
+	char line[MAX_PRELOAD], *params;
+	bool good = true;
+
+	if (!f && errno == ENOENT)
+		return true;
+	if (!f) {
+		fail(why, "%s: %s", PRELOAD_FILE, strerror(errno));
+		return false;
+	}
+	while (good && fgets(line, sizeof(line), f)) {
+		line[strcspn(line, "\n")] = '\0';
+		params = line + strcspn(line, " ");
+		if (*params)
+			*params++ = '\0';
+		if (!line[0] || line[0] == '#')
+			continue;
+		log_line("loads %s", line);
+		good = load_module(line, params, why) == PASS;
+	}
+	fclose(f);
+	return good;
 }
 
 static bool pci_id_is(const char *bdf, const char *attr, unsigned long id)

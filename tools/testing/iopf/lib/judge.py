@@ -25,6 +25,7 @@ class Failure:
     kind: str
     text: str
     log: str
+    test: str = ""      # whose failure it is, if it is one test's
 
 
 def read_lines(path: str) -> list[str]:
@@ -65,10 +66,11 @@ def _test_failures(lane: Lane, report: Report, ktap_log: str) -> list[Failure]:
         for path, leaf in result.leaves():
             if not leaf.ok:
                 kind = path if path in ("kmemleak", "taint") else "test"
-                failures.append(Failure(kind, f"{path}: {leaf.note or 'not ok'}", ktap_log))
+                failures.append(Failure(kind, f"{path}: {leaf.note or 'not ok'}", ktap_log,
+                                        path))
             elif leaf.skipped and _reason(path, lane.skips) is None:
                 failures.append(Failure("skip", f"{path}: unexpected skip: {leaf.note}",
-                                        ktap_log))
+                                        ktap_log, path))
     return failures
 
 

@@ -3,8 +3,9 @@
 """Reading a guest's report: KTAP version 1 as tools/testing/iopf/init writes it."""
 
 import re
+import time
 from dataclasses import dataclass, field
-from typing import Iterator, Optional
+from typing import Callable, Iterator, Optional
 
 END_MARK = "# iopf: end"
 START_MARK = "# iopf: start "
@@ -30,6 +31,7 @@ class Result:
     name: str
     note: str = ""
     skipped: bool = False
+    seconds: float = 0.0    # since the result before it, or the start of the step
     children: list["Result"] = field(default_factory=list)
 
     def leaves(self, path: str = "") -> Iterator[tuple[str, "Result"]]:
@@ -56,7 +58,7 @@ class Level:
 class Report:
     """Takes the report line by line; `errors` says what is wrong with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.levels: dict[int, Level] = {}
         self.errors: list[str] = []
         self.version = False
@@ -64,6 +66,8 @@ class Report:
         self.bailed: Optional[str] = None
         self.running = "boot"
         self.comments: list[str] = []   # since the last result
+        self.clock = clock
+        self.last = self.step_start = clock()
 
     @property
     def plan(self) -> Optional[int]:
@@ -82,6 +86,7 @@ class Report:
         elif not indent and text.startswith(START_MARK):
             self.running = text[len(START_MARK):].partition(" ")[2]
             self.comments = []
+            self.last = self.step_start = self.clock()
         elif not indent and text == "KTAP version 1":
             self.version = True
         elif not indent and text.startswith("Bail out!"):
@@ -110,6 +115,9 @@ class Report:
         skip = _SKIP.match(note)
         result = Result(not match[1], int(match[2]) if match[2] else None, name.strip(),
                         skip[1] if skip else note, bool(skip) and not match[1])
+        now = self.clock()
+        result.seconds = now - (self.last if indent else self.step_start)
+        self.last = now
         result.children = self._close(indent, result)
         if not result.ok and not result.children and self.comments:
             cause = _cause(self.comments)

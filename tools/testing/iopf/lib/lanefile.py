@@ -28,6 +28,7 @@ class Kernel:
     base: str = ""
     series: bool = True
     modules: list[str] = field(default_factory=list)
+    preload: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -46,12 +47,19 @@ class Lane:
     step_timeout: int
     port: bool
     plan: list[str]
+    # modules that init loads first, those of the kernel's file included
+    preload: list[str] = field(default_factory=list)
+    compared: bool = True   # in the demonstration of all lanes
     scripts: dict[str, str] = field(default_factory=dict)
     skips: dict[str, str] = field(default_factory=dict)
     splats: dict[str, str] = field(default_factory=dict)
     noise: dict[str, str] = field(default_factory=dict)
     # kind and pattern of each failure that must be found; None: an ordinary lane
     expect: Optional[list[tuple[str, str]]] = None
+
+    @property
+    def has_demo(self) -> bool:
+        return any(step.split()[0] == "demo" for step in self.plan)
 
 
 def _parse(path: str) -> configparser.ConfigParser:
@@ -60,10 +68,10 @@ def _parse(path: str) -> configparser.ConfigParser:
     try:
         with open(path, encoding="utf-8") as file:
             parser.read_file(file)
-    except FileNotFoundError as error:
-        raise TestbedError(f"no such file: {path}") from error
-    except configparser.Error as error:
-        raise TestbedError(str(error)) from error
+    except OSError as error:
+        raise TestbedError(f"{path}: {error.strerror}") from error
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise TestbedError(" ".join(f"{path}: {error}".split())) from error
     return parser
 
 
@@ -86,13 +94,34 @@ def kernel_names() -> list[str]:
     return sorted(name[:-7] for name in os.listdir(LANES) if name.endswith(".kernel"))
 
 
+def _merge(name: str, kind: str, above: tuple[str, ...] = ()) -> configparser.ConfigParser:
+    """A file over that of the lane or kernel it is `like`."""
+    if name in above:
+        raise TestbedError(f"{kind} {name} is like itself: {' '.join(above + (name,))}")
+    path = os.path.join(LANES, f"{name}.{kind}")
+    if not os.path.isfile(path):
+        known = kernel_names() if kind == "kernel" else (
+            selfcheck_names() if name.startswith("selfcheck/") else names())
+        raise TestbedError(f"no {kind} {name}; there are {' '.join(known)}")
+    own = _parse(path)
+    if not own.has_section(kind):
+        raise TestbedError(f"{path}: no section [{kind}]")
+    like = own.get(kind, "like", fallback=None)
+    if not like:
+        return own
+    base = _merge(like, kind, above + (name,))
+    base.read_dict(own)
+    return base
+
+
 def load_kernel(name: str) -> Kernel:
-    section = _parse(os.path.join(LANES, name + ".kernel"))["kernel"]
+    section = _merge(name, "kernel")["kernel"]
     try:
         kernel = Kernel(name, section["arch"], section["image"], section["qemu"],
                         " ".join(section["cmdline"].split()), section["configs"].split(),
                         section.get("base", ""), section.getboolean("series", True),
-                        section.get("modules", "").split())
+                        section.get("modules", "").split(),
+                        section.get("preload", "").split())
     except KeyError as error:
         raise TestbedError(f"kernel {name}: {error} is missing") from error
     except ValueError as error:
@@ -103,19 +132,8 @@ def load_kernel(name: str) -> Kernel:
     return kernel
 
 
-def _merge(name: str) -> configparser.ConfigParser:
-    """The lane's file over that of the lane it is `like`."""
-    own = _parse(os.path.join(LANES, name + ".lane"))
-    like = own.get("lane", "like", fallback=None)
-    if not like:
-        return own
-    base = _merge(like)
-    base.read_dict(own)
-    return base
-
-
 def load(name: str) -> Lane:
-    parser = _merge(name)
+    parser = _merge(name, "lane")
     try:
         lane = parser["lane"]
         made = Lane(
@@ -125,6 +143,8 @@ def load(name: str) -> Lane:
             " ".join(lane.get("cmdline", "").split()), lane.getint("timeout"),
             lane.getint("step-timeout"), lane.getboolean("port", True),
             _lines(lane["plan"]))
+        made.compared = lane.getboolean("compared", True)
+        made.preload = made.kernel.preload + lane.get("preload", "").split()
     except (KeyError, ValueError, TypeError) as error:
         raise TestbedError(f"lane {name}: {error}") from error
     for section in ("scripts", "skips", "splats", "noise"):
@@ -135,3 +155,18 @@ def load(name: str) -> Lane:
         made.expect = [(kind, pattern.strip()) for kind, _, pattern
                        in (line.partition(" ") for line in lines)]
     return made
+
+
+def demo_lanes(name: str) -> list[Lane]:
+    """The lane of this name, or for "all" those that are worth a comparison.
+
+    TestbedError if the lane has nothing to demonstrate.
+    """
+    known = [lane for lane in map(load, names()) if lane.has_demo]
+    if name == "all":
+        return [lane for lane in known if lane.compared]
+    lane = load(name)
+    if not lane.has_demo:
+        raise TestbedError(f"lane {name} has no demonstration; these have one: "
+                           f"{' '.join(each.name for each in known)}")
+    return [lane]

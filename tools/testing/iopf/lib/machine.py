@@ -2,18 +2,21 @@
 # Copyright (C) 2026 The linux-iopf authors
 """One virtual machine: its initramfs, its command line, its life."""
 
-import ctypes
 import os
 import selectors
 import shlex
 import shutil
 import signal
 import subprocess
+import sys
+import termios
 import time
 from typing import Callable, Optional
 
 from cpio import Archive
+from kmodules import add_preload
 from lanefile import Lane, TestbedError
+from load import die_with
 
 PORT = "org.linux-iopf.ktap"
 PLAN = "etc/iopf/plan"
@@ -21,12 +24,6 @@ PLAN = "etc/iopf/plan"
 # machine: its watchdogs must be slower than the slowest host. An oops ends the run.
 CMDLINE = ("panic=-1 oops=panic printk.devkmsg=on watchdog_thresh=60 "
            "rcupdate.rcu_cpu_stall_timeout=180 workqueue.watchdog_thresh=180")
-
-_PR_SET_PDEATHSIG = 1
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Machine:
@@ -42,16 +39,17 @@ class Machine:
         self.kvm = kvm
         self.status: Optional[int] = None
         self.timed_out = False
-        shutil.rmtree(out, ignore_errors=True)
         os.makedirs(out)
 
     def log(self, name: str) -> str:
         return os.path.join(self.out, name)
 
-    def make_initrd(self, parts: list[str], plan: list[str],
-                    files: dict[str, bytes]) -> None:
+    def make_initrd(self, parts: list[str], plan: list[str], files: dict[str, bytes],
+                    module_tree: str = "") -> None:
         """The kernel unpacks archives that follow each other: parts, then the plan."""
         archive = Archive()
+        if self.lane.preload:
+            add_preload(archive, module_tree, self.lane.preload)
         text = "\n".join([f"timeout {self.lane.step_timeout}"] + plan) + "\n"
         archive.file(PLAN, text.encode())
         for path, content in files.items():
@@ -99,21 +97,28 @@ class Machine:
         argv = self.argv(interactive)
         with open(self.log("cmdline"), "w", encoding="utf-8") as file:
             file.write(shlex.join(argv) + "\n")
+        parent = os.getpid()
         try:
-            return subprocess.Popen(argv, preexec_fn=_die_with_parent, **kwargs)
+            return subprocess.Popen(argv, preexec_fn=lambda: die_with(parent), **kwargs)
         except OSError as error:
             raise TestbedError(f"cannot start {self.qemu}: {error.strerror}") from error
 
     def shell(self) -> int:
         """Gives the terminal to the machine. Returns QEMU's exit status."""
-        process = self._start(True)
+        terminal = termios.tcgetattr(sys.stdin) if sys.stdin.isatty() else None
         handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            return process.wait()
+            process = self._start(True)
+            try:
+                return process.wait()
+            finally:
+                process.kill()
+                process.wait()
+                if terminal:    # a killed QEMU leaves it raw
+                    termios.tcsetattr(sys.stdin, termios.TCSADRAIN, terminal)
         finally:
             signal.signal(signal.SIGINT, handler)
-            process.kill()
-            process.wait()
+            self._drop_initrd()
 
     def run(self, on_line: Callable[[str], None], on_tick: Callable[[], None]) -> None:
         """Runs to power-off or to the lane's limit, and leaves no process behind."""
@@ -122,7 +127,7 @@ class Machine:
             process = self._start(False, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                   stderr=errors, start_new_session=True)
         try:
-            self._follow(process, on_line, on_tick)
+            self._read_report(process, on_line, on_tick)
         finally:
             if process.poll() is None:
                 process.kill()
@@ -130,10 +135,15 @@ class Machine:
             assert process.stdin and process.stdout
             process.stdin.close()
             process.stdout.close()
-            if os.path.exists(self.log("initrd")):
-                os.unlink(self.log("initrd"))
+            self._drop_initrd()
 
-    def _follow(self, process: subprocess.Popen, on_line: Callable[[str], None],
+    def _drop_initrd(self) -> None:
+        try:
+            os.unlink(self.log("initrd"))
+        except FileNotFoundError:
+            pass
+
+    def _read_report(self, process: subprocess.Popen, on_line: Callable[[str], None],
                 on_tick: Callable[[], None]) -> None:
         assert process.stdout
         end = time.monotonic() + self.lane.timeout

@@ -1,6 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Copyright (C) 2026 The linux-iopf authors
-"""Finding a kernel's complaints in its console log."""
+"""Finding a kernel's complaints in its console log.
+
+A test that provokes one says so in the log itself, by way of /dev/kmsg:
+
+    iopf: expect from here: PATTERN
+    iopf: expect to here
+
+Between the two, or up to the end of the step, what matches is no complaint.
+"""
 
 import re
 from dataclasses import dataclass
@@ -9,6 +17,11 @@ from typing import Iterable, Sequence
 # init's own lines ("iopf: ") and its report on a console ("ktap| ") quote programs
 _NOT_KERNEL = re.compile(r"iopf: |ktap\| ")
 _STAMP = re.compile(r"^(?:\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? )?")
+
+_EXPECT_FROM = "iopf: expect from here: "
+_EXPECT_TO = "iopf: expect to here"
+# init's lines at both ends of a step: an allowance never outlives its test
+_STEP = re.compile(r"iopf: (?:start|ok|not ok) \d+ ")
 
 # At the start of a message, after the time stamp
 _HEADS = re.compile("|".join((
@@ -65,9 +78,24 @@ class Splat:
         return f"{self.text} (during {self.test}, console line {self.line})"
 
 
+class Expected:
+    """The patterns that a test has announced, as of a line of the log."""
+
+    def __init__(self) -> None:
+        self.patterns: list[re.Pattern] = []
+
+    def read(self, text: str) -> None:
+        """Take note of a line that is not the kernel's; re.error if it is no pattern."""
+        if text.startswith(_EXPECT_FROM):
+            self.patterns.append(re.compile(text[len(_EXPECT_FROM):]))
+        elif text == _EXPECT_TO or _STEP.match(text):
+            self.patterns = []
+
+
 def find(lines: Iterable[str], allowed: Sequence[str] = ()) -> list[Splat]:
     """The complaints, without those whose first line matches an allowed pattern."""
     exceptions = [re.compile(pattern) for pattern in allowed]
+    expected = Expected()
     found: list[Splat] = []
     test = "boot"
     head = -_REACH
@@ -76,6 +104,10 @@ def find(lines: Iterable[str], allowed: Sequence[str] = ()) -> list[Splat]:
         if _NOT_KERNEL.match(text):
             if text.startswith("iopf: start "):
                 test = text.split(None, 3)[3]
+            try:
+                expected.read(text)
+            except re.error as error:
+                found.append(Splat(number, f"{text}: not a pattern: {error}", test))
             continue
         is_head = bool(_HEADS.match(text))
         is_tail = bool(_TAILS.match(text)) and number - head > _REACH
@@ -85,6 +117,6 @@ def find(lines: Iterable[str], allowed: Sequence[str] = ()) -> list[Splat]:
         if is_tail and "cut here" in text:
             continue
         head = number
-        if not any(pattern.search(text) for pattern in exceptions):
+        if not any(pattern.search(text) for pattern in exceptions + expected.patterns):
             found.append(Splat(number, text, test))
     return found

@@ -2,7 +2,6 @@
 # Copyright (C) 2026 The linux-iopf authors
 """The rules by which a lane fails, on logs written here."""
 
-import os
 import tempfile
 import unittest
 from typing import Optional
@@ -27,7 +26,7 @@ class Judge(unittest.TestCase):
 
     def kinds(self, ktap: str = GOOD, console: str = BOOT, qemu: str = "",
               status: Optional[int] = 0, timed_out: bool = False) -> list[str]:
-        machine = Machine(self.lane, os.path.join(self.folder.name, "out"), "", "", [])
+        machine = Machine(self.lane, tempfile.mkdtemp(dir=self.folder.name) + "/out", "", "", [])
         machine.status, machine.timed_out = status, timed_out
         for name, text in (("console.log", console), ("qemu.log", qemu)):
             with open(machine.log(name), "w", encoding="utf-8") as file:

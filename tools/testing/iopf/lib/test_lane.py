@@ -2,18 +2,27 @@
 # Copyright (C) 2026 The linux-iopf authors
 """The runner as a program, on machines that are shell scripts."""
 
+import json
+import lzma
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 import unittest
+from typing import Sequence
+from xml.etree import ElementTree
+
+from test_kmodules import module
 
 LIB = os.path.dirname(os.path.abspath(__file__))
 GOOD = r"printf 'KTAP version 1\n1..1\n# iopf: start 1 a\nok 1 a\n# iopf: end\n'"
 BAD = r"printf 'KTAP version 1\n1..1\n# iopf: start 1 a\nnot ok 1 a\n# iopf: end\n'"
-DEMO = r"printf 'KTAP version 1\n1..1\n#> for a person\nok 1 demo\n# iopf: end\n'"
+DEMO = (r"printf 'KTAP version 1\n1..1\n#> for a person\n#> #demo requests=512 median_us=152\n"
+        r"#> #demo requests=0\nok 1 demo\n# iopf: end\n'")
+LIMIT = 300     # seconds; only a hang should ever meet it
 # What a machine does besides its report: it boots, and says so on its console
 BOOT = r"""console=$(printf '%s\n' "$@" | sed -n 's/.*id=con,path=//p'); echo booted >"$console"
 """
@@ -25,6 +34,11 @@ def is_alive(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def children(pid: int) -> list[int]:
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as file:
+        return [int(word) for word in file.read().split()]
 
 
 class Runner(unittest.TestCase):
@@ -46,9 +60,11 @@ class Runner(unittest.TestCase):
                 "--kernel", os.path.join(self.folder, "kernel"), "--qemu", qemu,
                 "--initramfs", os.path.join(self.folder, "initramfs"), lane]
 
-    def run_lane(self, script: str, command: str = "run", lane: str = "mock") -> tuple[int, str]:
-        done = subprocess.run(self.argv(command, lane, script), capture_output=True, text=True,
-                              timeout=60, check=False)
+    def run_lane(self, script: str, command: str = "run", lane: str = "mock",
+                 more: Sequence[str] = (), **env: str) -> tuple[int, str]:
+        done = subprocess.run(self.argv(command, lane, script) + list(more),
+                              capture_output=True, text=True, timeout=LIMIT, check=False,
+                              env={**os.environ, **env}, stdin=subprocess.DEVNULL)
         return done.returncode, done.stdout + done.stderr
 
     def test_pass(self) -> None:
@@ -58,7 +74,7 @@ class Runner(unittest.TestCase):
     def test_fail(self) -> None:
         status, text = self.run_lane(BOOT + BAD)
         self.assertEqual((status, text.splitlines()[-1]), (1, "0 passed, 1 failed"), text)
-        self.assertIn(os.path.join(self.folder, "mock/ktap.log"), text)
+        self.assertIn("/mock/ktap.log", text)
 
     def test_silence_is_failure(self) -> None:
         self.assertEqual(self.run_lane(BOOT)[0], 1)
@@ -76,9 +92,10 @@ class Runner(unittest.TestCase):
         self.assertEqual(self.run_lane(BOOT + GOOD + "\nexit 3")[0], 1)
 
     def absent(self, command: str, *lanes: str) -> tuple[int, str]:
-        argv = self.argv(command, lanes[0], BOOT + GOOD)
-        argv += [*lanes[1:], "--absent", "x86-stock-7.2=no package = none"]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        argv = [*self.argv(command, lanes[0], BOOT + GOOD), *lanes[1:]]
+        for kernel in ("x86-stock-7.2", "x86") if lanes == ("vtd",) else ("x86-stock-7.2",):
+            argv += ["--absent", f"{kernel}=no package = none"]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=LIMIT, check=False)
         return done.returncode, done.stdout + done.stderr
 
     def test_absent_kernel_is_a_skip(self) -> None:
@@ -97,8 +114,8 @@ class Runner(unittest.TestCase):
         self.assertIn("no package = none", text)
 
     def test_absent_kernel_that_is_needed(self) -> None:
-        for command in ("demo", "shell"):
-            status, text = self.absent(command, "stock-7.2")
+        for command, lane in (("demo", "vtd"), ("shell", "stock-7.2")):
+            status, text = self.absent(command, lane)
             self.assertEqual(status, 2)
             self.assertIn("no package = none", text)
 
@@ -109,16 +126,180 @@ class Runner(unittest.TestCase):
         with open(modules, "wb") as file:
             file.write(b"the modules")
         # the machine looks at its initramfs, which is gone afterwards
-        initrd = os.path.join(self.folder, "stock-7.2/initrd")
+        initrd = os.path.join(self.folder, "latest/stock-7.2/initrd")
         script = f"{BOOT}grep -q 'the modules' {initrd} || exit 1\n{GOOD}"
         argv = self.argv("run", "stock-7.2", script)
         argv += ["--modules", f"x86-stock-7.2={modules}"]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=LIMIT, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def test_preload(self) -> None:
+        """A kernel with its drivers in modules: they come from a folder of a package."""
+        lanes = os.path.join(LIB, "../lanes")
+        folder = os.path.join(self.folder, "lanes")
+        shutil.copytree(lanes, folder)
+        with open(os.path.join(folder, "x86.kernel"), "a", encoding="utf-8") as file:
+            file.write("preload = virtio-pci\n")
+        lib = shutil.copytree(LIB, os.path.join(self.folder, "lib"))
+        argv = self.argv("run", "mock", BOOT + GOOD)
+        argv[1] = os.path.join(lib, "lane")
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=LIMIT, check=False)
+        self.assertEqual((done.returncode, "give --module-tree" in done.stdout), (2, True),
+                         done.stdout)
+        argv += ["--module-tree", f"x86={self.folder}"]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=LIMIT, check=False)
+        self.assertIn("no module virtio_pci, in " + self.folder, done.stdout)
+        self.assertEqual(done.returncode, 2)
+        with open(os.path.join(self.folder, "virtio_pci.ko.xz"), "wb") as file:
+            file.write(lzma.compress(module()))
+        argv = self.argv("run", "mock", f"{BOOT}grep -q /lib/modules/virtio_pci.ko "
+                         f"{self.folder}/latest/mock/initrd || exit 1\n{GOOD}")
+        argv[1] = os.path.join(lib, "lane")
+        argv += ["--module-tree", self.folder]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=LIMIT, check=False)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
     def test_demo_is_shown(self) -> None:
         status, text = self.run_lane(BOOT + DEMO, "demo", "vtd")
         self.assertEqual((status, text.splitlines()[1]), (0, "for a person"))
+
+    def test_demo_without_one(self) -> None:
+        status, text = self.run_lane(BOOT + DEMO, "demo", "mock")
+        self.assertEqual((status, len(text.splitlines())), (2, 1), text)
+        self.assertRegex(text, "lane mock has no demonstration; these have one: .*vtd")
+        self.assertFalse(os.path.exists(self.pid_file))
+
+    def test_demo_of_all(self) -> None:
+        status, text = self.run_lane(BOOT + DEMO, "demo", "all")
+        self.assertEqual(status, 0, text)
+        table = text.splitlines()[-3:]
+        self.assertEqual([line.split() for line in table],
+                         [["vtd"], ["requests", "512"], ["median", "us", "152"]])
+        self.assertNotIn("#demo", text)
+        status, text = self.run_lane(BOOT + BAD, "demo", "all")
+        self.assertEqual(status, 1, text)
+
+    def test_wrong_name(self) -> None:
+        for command in ("run", "demo", "shell"):
+            status, text = self.run_lane(GOOD, command, "vtt")
+            self.assertEqual((status, len(text.splitlines())), (2, 1), text)
+            self.assertRegex(text, "^testbed: no lane vtt; there are mock .*vtd")
+
+    def test_only(self) -> None:
+        status, text = self.run_lane(GOOD, more=("mock", "vtd", "--only", "nothing*"))
+        self.assertEqual((status, len(text.splitlines())), (2, 1), text)
+        self.assertRegex(text, r"no test is called nothing\*; there are .*iommufd_fault")
+        status, text = self.run_lane(BOOT + GOOD, more=("vtd",), ONLY="iommufd*")
+        self.assertEqual((status, text.splitlines()[-1]), (0, "1 passed, 0 failed"), text)
+        self.assertNotIn("lane vtd", text)
+
+    def test_repeat(self) -> None:
+        """The second of three rounds fails."""
+        count = os.path.join(self.folder, "count")
+        script = f"{BOOT}echo >>{count}; if [ $(wc -l <{count}) = 2 ]; then {BAD}; else {GOOD}; fi"
+        status, text = self.run_lane(script, REPEAT="3")
+        self.assertEqual((status, text.splitlines()[-1]), (1, "2 passed, 1 failed"), text)
+        self.assertRegex(text, r"mock +2 of 3 rounds passed, not 2\n")
+        self.assertRegex(text, r"(?m)^round 2 +mock +0 passed, 1 failed")
+        logs = os.path.join(self.folder, "latest")
+        self.assertTrue(all(os.path.exists(f"{logs}/round-{n}/mock/ktap.log") for n in (1, 2, 3)))
+        os.unlink(count)
+        status, text = self.run_lane(script, more=("--repeat", "3", "--until-failure"))
+        self.assertRegex(text, r"mock +1 of 2 rounds passed, not 2\n")
+        self.assertEqual(status, 1)
+
+    def test_rounds_that_are_cut_short(self) -> None:
+        count = os.path.join(self.folder, "count")
+        script = f"{BOOT}echo >>{count}; [ $(wc -l <{count}) = 1 ] || exec sleep 1000\n{GOOD}"
+        with subprocess.Popen([*self.argv("run", "mock", script), "--repeat", "3"],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True) as process:
+            while not os.path.exists(count) or os.path.getsize(count) < 2:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGTERM)
+            text, _ = process.communicate(timeout=LIMIT)
+        self.assertRegex(text, r"mock +1 of 1 rounds passed\n$")
+
+    def test_bad_numbers(self) -> None:
+        for more in (("--repeat", "0"), ("--repeat", "x"), ("--load", "x"), ("--load", "-1"),
+                     ("--load", "1000000")):
+            self.assertEqual(self.run_lane(GOOD, more=more)[0], 2)
+        self.assertFalse(os.path.exists(self.pid_file))
+
+    def test_load_is_there_and_ends(self) -> None:
+        """The machine itself counts the busy processes of its parent."""
+        kept = os.path.join(self.folder, "kept")
+        script = (f"{BOOT}for p in $(cat /proc/$PPID/task/*/children); do "
+                  f"grep -q 'while True' /proc/$p/cmdline && echo $p; done >{kept}\n{GOOD}")
+        self.assertEqual(self.run_lane(script, LOAD="3")[0], 0)
+        with open(kept, encoding="utf-8") as file:
+            pids = [int(line) for line in file]
+        self.assertEqual(len(pids), 3)
+        self.assertFalse(any(is_alive(pid) for pid in pids))
+
+    def test_logs_are_kept(self) -> None:
+        for _ in range(3):
+            self.run_lane(BOOT + GOOD)
+        runs = [name for name in os.listdir(self.folder) if name.startswith("20")]
+        self.assertEqual(len(runs), 3)
+        self.assertEqual(os.readlink(os.path.join(self.folder, "latest")), max(
+            runs, key=lambda name: (name[:15], int(name[16:] or 0))))
+
+    def test_folder_that_cannot_be_written(self) -> None:
+        for out in ("/proc/nowhere", "/dev/null/x"):
+            status, text = self.run_lane(GOOD, more=("--out", out))
+            self.assertEqual((status, len(text.splitlines())), (2, 1), text)
+            self.assertIn(f"--out {out}: ", text)
+
+    def test_disk_is_full(self) -> None:
+        """As little as on any full disk can be written: nothing."""
+        script = f"{GOOD}"
+        argv = self.argv("run", "mock", script)
+        done = subprocess.run(["sh", "-c", 'ulimit -f 0; trap "" XFSZ; exec "$@"', "sh", *argv],
+                              capture_output=True, text=True, timeout=LIMIT, check=False)
+        text = done.stdout + done.stderr
+        self.assertEqual(done.returncode, 2, text)
+        self.assertRegex(text, "testbed: .*File too large")
+        self.assertNotIn("Traceback", text)
+
+    def test_nobody_reads(self) -> None:
+        done = subprocess.run(["sh", "-c", '"$@" | true', "sh", sys.executable,
+                               os.path.join(LIB, "lane"), "list"], capture_output=True,
+                              text=True, timeout=LIMIT, check=False)
+        self.assertEqual(done.stderr, "")
+
+    def test_results_for_programs(self) -> None:
+        xml, text = (os.path.join(self.folder, name) for name in ("r.xml", "r.json"))
+        self.run_lane(BOOT + BAD, more=("vtd", "--junit", xml), JSON=text)
+        root = ElementTree.parse(xml).getroot()
+        self.assertEqual([suite.get("name") for suite in root], ["mock", "vtd"])
+        self.assertEqual(root.get("failures"), "2")
+        with open(text, encoding="utf-8") as file:
+            data = json.load(file)
+        self.assertEqual((data["failed"], len(data["lanes"])), (2, 2))
+        for option in ("--junit", "--json"):
+            status, said = self.run_lane(GOOD, more=(option, "/nowhere/file"))
+            self.assertEqual((status, len(said.splitlines())), (2, 1), said)
+            self.assertIn(f"{option} /nowhere/file: No such file", said)
+
+    def test_shell_says_what_to_type(self) -> None:
+        program = os.path.join(self.folder, "mine")
+        with open(program, "w", encoding="utf-8") as file:
+            file.write("#!/bin/sh\n")
+        initrd = os.path.join(self.folder, "latest/vtd/initrd")
+        status, text = self.run_lane(f"grep -aq root/mine {initrd} || exit 3", "shell", "vtd",
+                                     FILE=program)
+        self.assertEqual(status, 0, text)
+        for line in ("/root/mine", "iopf probe 0000:01:00.0", "/usr/libexec/iopf/iopf_vfio"):
+            self.assertIn(f"    {line}\n", text)
+        status, text = self.run_lane("", "shell", "vtd", FILE="/no/such")
+        self.assertEqual((status, text), (2, "testbed: --file /no/such: "
+                                             "No such file or directory\n"))
+
+    def test_list(self) -> None:
+        done = subprocess.run([sys.executable, os.path.join(LIB, "lane"), "list"],
+                              capture_output=True, text=True, timeout=LIMIT, check=True)
+        self.assertRegex(done.stdout, r"(?m)^vtd +x86 +PCIe .*\(has a demonstration\)$")
 
     def test_selfcheck(self) -> None:
         """A lane that must fail has to fail as it should, and only so."""
@@ -129,19 +310,41 @@ class Runner(unittest.TestCase):
         self.assertEqual(self.run_lane(BOOT + BAD, "selfcheck", "selfcheck/pass")[0], 1)
 
     def test_nothing_stays_behind(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-            with subprocess.Popen(self.argv("run", "mock", "exec sleep 1000"),
-                                  stdout=subprocess.DEVNULL,
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
+            argv = [*self.argv("run", "mock", "exec sleep 1000"), "--load", "2"]
+            with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                  text=True) as process:
+                while not os.path.exists(self.pid_file) or not os.path.getsize(self.pid_file):
+                    time.sleep(0.01)
+                with open(self.pid_file, encoding="utf-8") as file:
+                    pids = [int(file.read())]
+                pids += children(process.pid)
+                self.assertEqual(len(set(pids)), 3)
+                process.send_signal(number)
+                text = process.communicate(timeout=LIMIT)[1]
+            if number != signal.SIGKILL:
+                self.assertEqual(process.returncode, 128 + number)
+                self.assertEqual(text, f"\nended by {number.name}\n")
+            os.unlink(self.pid_file)
+            while any(map(is_alive, pids)):     # for as long as it takes: the kernel does it
+                time.sleep(0.01)
+
+    def test_shell_that_is_ended(self) -> None:
+        """Ctrl-C is for the machine; what ends the runner ends the machine."""
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            with subprocess.Popen(self.argv("shell", "vtd", "exec sleep 1000"),
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                   stderr=subprocess.DEVNULL) as process:
                 while not os.path.exists(self.pid_file) or not os.path.getsize(self.pid_file):
                     time.sleep(0.01)
                 with open(self.pid_file, encoding="utf-8") as file:
                     pid = int(file.read())
+                process.send_signal(signal.SIGINT)
+                self.assertTrue(is_alive(pid))
                 process.send_signal(number)
-                process.wait(60)
+                self.assertEqual(process.wait(LIMIT), 128 + number)
             os.unlink(self.pid_file)
-            while is_alive(pid):    # for as long as it takes: the kernel does it
-                time.sleep(0.01)
+            self.assertFalse(is_alive(pid))
 
 
 if __name__ == "__main__":

@@ -64,6 +64,40 @@ class Files(unittest.TestCase):
         self.assertEqual((lane.machine, lane.plan), ("other", ["test a /bin/a"]))
         self.assertEqual(lane.skips, {"t/one": "because", "t/two": "so"})
 
+    def test_preload(self) -> None:
+        self.assertEqual(self.kernel("preload = virtio_pci\n\tvirtio_console\n").preload,
+                         ["virtio_pci", "virtio_console"])
+        self.write("a.lane", LANE.replace("machine", "preload = nvme\nmachine"))
+        self.assertEqual(lanefile.load("a").preload, ["virtio_pci", "virtio_console", "nvme"])
+
+    def test_kernel_like_another(self) -> None:
+        self.kernel()
+        self.write("l.kernel", "[kernel]\nlike = k\nconfigs = b.config\nseries = no\n")
+        kernel = lanefile.load_kernel("l")
+        self.assertEqual((kernel.name, kernel.image, kernel.configs, kernel.series),
+                         ("l", "i", ["b.config"], False))
+
+    def test_like_itself(self) -> None:
+        self.write("a.lane", "[lane]\nlike = b\n")
+        self.write("b.lane", "[lane]\nlike = a\n")
+        with self.assertRaisesRegex(lanefile.TestbedError, "like itself: a b a"):
+            lanefile.load("a")
+
+    def test_wrong_names_list_the_right_ones(self) -> None:
+        self.kernel()
+        self.write("a.lane", LANE)
+        self.write("b.lane", LANE.replace("kernel = k", "kernel = z"))
+        for name, text in (("vtt", "no lane vtt; there are a b$"),
+                           ("b", "no kernel z; there are k$")):
+            with self.assertRaisesRegex(lanefile.TestbedError, text):
+                lanefile.load(name)
+
+    def test_no_lane_at_all(self) -> None:
+        for text in ("", "[other]\n", "no = section\n", "[lane]\n[lane]\n"):
+            self.write("a.lane", text)
+            with self.assertRaisesRegex(lanefile.TestbedError, r"^[^\n]*a\.lane[^\n]*$"):
+                lanefile.load("a")
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -111,5 +111,45 @@ class Context(unittest.TestCase):
         self.assertEqual(len(splat.find(lines + ["BUG: other"], [r"Request device"])), 1)
 
 
+class Announced(unittest.TestCase):
+    """Complaints that a test says it provokes."""
+
+    FROM = "[    1.000000] iopf: expect from here: ^BUG: of a"
+    TO = "[    1.000000] iopf: expect to here"
+    A, B = "[    1.000000] BUG: of a", "[    1.000000] BUG: of b"
+
+    def texts(self, *lines: str) -> list[str]:
+        return [found.text for found in splat.find(lines)]
+
+    def test_between_the_marks(self) -> None:
+        self.assertEqual(self.texts(self.FROM, self.A, self.A, self.TO), [])
+
+    def test_outside(self) -> None:
+        self.assertEqual(self.texts(self.A, self.FROM, self.A, self.TO), ["BUG: of a"])
+        self.assertEqual(self.texts(self.FROM, self.A, self.TO, self.A), ["BUG: of a"])
+
+    def test_another_complaint(self) -> None:
+        self.assertEqual(self.texts(self.FROM, self.B, self.A, self.TO), ["BUG: of b"])
+
+    def test_several(self) -> None:
+        more = self.FROM.replace("of a", "of b")
+        self.assertEqual(self.texts(self.FROM, more, self.A, self.B, self.TO), [])
+        self.assertEqual(len(self.texts(self.FROM, more, self.TO, self.A, self.B)), 2)
+
+    def test_ends_with_the_step(self) -> None:
+        for line in ("start 2 next", "ok 1 this: ", "not ok 1 this: because"):
+            self.assertEqual(self.texts(self.FROM, f"[    1.000000] iopf: {line}", self.A),
+                             ["BUG: of a"])
+
+    def test_not_by_a_program(self) -> None:
+        for line in ("iopf: stderr: iopf: expect from here: BUG", "ktap| iopf: expect from here: B",
+                     "[    1.000000] something: iopf: expect from here: BUG"):
+            self.assertEqual(self.texts(line, self.A), ["BUG: of a"])
+
+    def test_no_pattern(self) -> None:
+        text, = self.texts("iopf: expect from here: (")
+        self.assertIn("not a pattern", text)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -17,9 +17,9 @@
 
 #include "../kselftest_harness.h"
 
-#include "iopf_bench.h"
+#include "iopf_endpoint.h"
 
-#define TEST_SECONDS	300
+#define TEST_SECONDS	900
 #define TEST_NESTED(name) TEST_F_TIMEOUT(nested, name, TEST_SECONDS)
 
 /* Guest physical memory; clear of the interrupt range */
@@ -53,7 +53,7 @@ FIXTURE(nested)
 {
 	struct iopf_ctx *ctx;
 	struct found found;
-	struct bench b;		/* without a backing; hwpt_id is the nested one */
+	struct endpoint ep;		/* without a backing; hwpt_id is the nested one */
 	__u32 parent_id;
 	__u64 caps;		/* IOMMU_HW_CAP_* */
 	struct guest guest;
@@ -68,24 +68,24 @@ static int nest_ioctl(struct iopf_ctx *ctx, unsigned long cmd, void *arg,
 }
 
 /* With dirty tracking, where the IOMMU has that. */
-static int alloc_parent(struct bench *b, __u64 caps, __u32 *id)
+static int alloc_parent(struct endpoint *ep, __u64 caps, __u32 *id)
 {
 	struct iommu_hwpt_alloc cmd = {
 		.size = sizeof(cmd),
 		.flags = IOMMU_HWPT_ALLOC_NEST_PARENT |
 			 (caps & IOMMU_HW_CAP_DIRTY_TRACKING ?
 			  IOMMU_HWPT_ALLOC_DIRTY_TRACKING : 0),
-		.dev_id = iopf_dev_id(b->dev),
-		.pt_id = b->ioas_id,
+		.dev_id = iopf_dev_id(ep->dev),
+		.pt_id = ep->ioas_id,
 	};
 	int ret;
 
-	ret = nest_ioctl(b->ctx, IOMMU_HWPT_ALLOC, &cmd, "nesting parent");
+	ret = nest_ioctl(ep->ctx, IOMMU_HWPT_ALLOC, &cmd, "nesting parent");
 	*id = cmd.out_hwpt_id;
 	return ret;
 }
 
-static int alloc_nested(struct bench *b, __u32 parent, __u64 root, __u32 *id)
+static int alloc_nested(struct endpoint *ep, __u32 parent, __u64 root, __u32 *id)
 {
 	struct iommu_hwpt_vtd_s1 s1 = {
 		.pgtbl_addr = root,
@@ -94,22 +94,22 @@ static int alloc_nested(struct bench *b, __u32 parent, __u64 root, __u32 *id)
 	struct iommu_hwpt_alloc cmd = {
 		.size = sizeof(cmd),
 		.flags = IOMMU_HWPT_FAULT_ID_VALID,
-		.dev_id = iopf_dev_id(b->dev),
+		.dev_id = iopf_dev_id(ep->dev),
 		.pt_id = parent,
 		.data_type = IOMMU_HWPT_DATA_VTD_S1,
 		.data_len = sizeof(s1),
 		.data_uptr = (__u64)(unsigned long)&s1,
-		.fault_id = iopf_queue_id(b->queue),
+		.fault_id = iopf_queue_id(ep->queue),
 	};
 	int ret;
 
-	ret = nest_ioctl(b->ctx, IOMMU_HWPT_ALLOC, &cmd, "nested domain");
+	ret = nest_ioctl(ep->ctx, IOMMU_HWPT_ALLOC, &cmd, "nested domain");
 	*id = cmd.out_hwpt_id;
 	return ret;
 }
 
 /* What a guest does after it changed an entry; @npages: or ~0 for all. */
-static int flush(struct bench *b, __u64 gva, __u64 npages)
+static int flush(struct endpoint *ep, __u64 gva, __u64 npages)
 {
 	struct iommu_hwpt_vtd_s1_invalidate inv = {
 		.addr = gva,
@@ -117,14 +117,14 @@ static int flush(struct bench *b, __u64 gva, __u64 npages)
 	};
 	struct iommu_hwpt_invalidate cmd = {
 		.size = sizeof(cmd),
-		.hwpt_id = b->hwpt_id,
+		.hwpt_id = ep->hwpt_id,
 		.data_uptr = (__u64)(unsigned long)&inv,
 		.data_type = IOMMU_HWPT_INVALIDATE_DATA_VTD_S1,
 		.entry_len = sizeof(inv),
 		.entry_num = 1,
 	};
 
-	return nest_ioctl(b->ctx, IOMMU_HWPT_INVALIDATE, &cmd, "invalidation");
+	return nest_ioctl(ep->ctx, IOMMU_HWPT_INVALIDATE, &cmd, "invalidation");
 }
 
 /* What VT-d can do; nothing if it is another IOMMU. */
@@ -189,61 +189,61 @@ static __u64 get_entry(struct guest *guest, __u64 gva, int level)
 	return __atomic_load_n(entry(guest, gva, level), __ATOMIC_SEQ_CST);
 }
 
-static int answer(struct bench *b, const struct iopf_group *g, __u32 code)
+static int answer(struct endpoint *ep, const struct iopf_group *g, __u32 code)
 {
-	return iopf_queue_answer(b->queue, g->cookie, code);
+	return iopf_queue_answer(ep->queue, g->cookie, code);
 }
 
 /* A write of a page that has to work without any page request. */
-static int write_page(struct bench *b, __u64 gva, const void *mem)
+static int write_page(struct endpoint *ep, __u64 gva, const void *mem)
 {
-	__u32 before = testdev_reg(&b->td, IOPF_TD_REG_CNT_PR_LAST);
+	__u32 before = testdev_reg(&ep->td, IOPF_TD_REG_CNT_PR_LAST);
 	struct testdev_result r;
 	unsigned int slot;
 	int ret;
 
-	ret = start(b, IOPF_TD_OP_FILL, 0, gva, 4096, &slot);
+	ret = start_op(ep, IOPF_TD_OP_FILL, 0, gva, 4096, &slot);
 	if (!ret)
-		ret = finish(b, slot, &r);
+		ret = wait_op(ep, slot, &r);
 	if (ret)
 		return ret;
 	if (r.status != IOPF_TD_ST_OK)
 		return iopf_err(-EIO, "%s", testdev_status(r.status));
 	if (testdev_pattern_check(mem, 4096, SEED, 0) != 4096)
 		return iopf_err(-EIO, "the data are not there");
-	if (testdev_reg(&b->td, IOPF_TD_REG_CNT_PR_LAST) != before)
+	if (testdev_reg(&ep->td, IOPF_TD_REG_CNT_PR_LAST) != before)
 		return iopf_err(-EIO, "a page request came");
 	return 0;
 }
 
 /* Start a write that has to ask for its page, and take the request. */
-static int write_asks(struct bench *b, __u64 gva, unsigned int *slot,
+static int write_asks(struct endpoint *ep, __u64 gva, unsigned int *slot,
 		      struct iopf_group *g)
 {
 	int ret;
 
-	ret = start(b, IOPF_TD_OP_FILL, 0, gva, 4096, slot);
+	ret = start_op(ep, IOPF_TD_OP_FILL, 0, gva, 4096, slot);
 	if (!ret)
-		ret = next_group(b, g);
+		ret = next_group(ep, g);
 	if (ret)
 		return ret;
 	if (g->nr != 1 || g->rec[0].addr != gva || g->pasid_valid ||
-	    g->dev_id != iopf_dev_id(b->dev))
+	    g->dev_id != iopf_dev_id(ep->dev))
 		return iopf_err(-EPROTO, "%u requests, the first for %#llx",
 				g->nr, g->rec[0].addr);
 	return 0;
 }
 
 /* Let the transfer that write_asks() has started go on, and check it. */
-static int write_goes_on(struct bench *b, const struct iopf_group *g,
+static int write_goes_on(struct endpoint *ep, const struct iopf_group *g,
 			 unsigned int slot, const void *mem)
 {
 	struct testdev_result r;
 	int ret;
 
-	ret = answer(b, g, IOMMUFD_PAGE_RESP_SUCCESS);
+	ret = answer(ep, g, IOMMUFD_PAGE_RESP_SUCCESS);
 	if (!ret)
-		ret = finish(b, slot, &r);
+		ret = wait_op(ep, slot, &r);
 	if (ret)
 		return ret;
 	if (r.status != IOPF_TD_ST_OK)
@@ -254,31 +254,31 @@ static int write_goes_on(struct bench *b, const struct iopf_group *g,
 }
 
 /* Refuse what write_asks() has started: the device has to give it up. */
-static int write_gives_up(struct bench *b, const struct iopf_group *g,
+static int write_gives_up(struct endpoint *ep, const struct iopf_group *g,
 			  unsigned int slot)
 {
 	struct testdev_result r;
 	int ret;
 
-	ret = answer(b, g, IOMMUFD_PAGE_RESP_INVALID);
+	ret = answer(ep, g, IOMMUFD_PAGE_RESP_INVALID);
 	if (!ret)
-		ret = finish(b, slot, &r);
+		ret = wait_op(ep, slot, &r);
 	if (!ret && r.status == IOPF_TD_ST_OK)
 		ret = iopf_err(-EIO, "the device went on");
 	return ret;
 }
 
 /* A read of a page that has to work, and to find the pattern there. */
-static int read_page(struct bench *b, __u64 gva, void *mem)
+static int read_page(struct endpoint *ep, __u64 gva, void *mem)
 {
 	struct testdev_result r;
 	unsigned int slot;
 	int ret;
 
 	testdev_pattern(mem, 4096, SEED, 0);
-	ret = start(b, IOPF_TD_OP_COMPARE, 0, gva, 4096, &slot);
+	ret = start_op(ep, IOPF_TD_OP_COMPARE, 0, gva, 4096, &slot);
 	if (!ret)
-		ret = finish(b, slot, &r);
+		ret = wait_op(ep, slot, &r);
 	if (!ret && r.status != IOPF_TD_ST_OK)
 		ret = iopf_err(-EIO, "%s", testdev_status(r.status));
 	return ret;
@@ -288,51 +288,51 @@ FIXTURE_SETUP(nested)
 {
 	struct guest *guest = &self->guest;
 	struct iopf_hw_info info;
-	struct bench *b = &self->b;
+	struct endpoint *ep = &self->ep;
 
 	iopf_pci_scan(find_endpoint, &self->found);
 	if (!self->found.nr)
 		SKIP(return, "no test endpoint 1234:11f0 with PRI on vfio-pci");
 	ASSERT_LIB(iopf_ctx_open(&self->ctx));
-	b->ctx = self->ctx;
-	ASSERT_LIB(iopf_dev_open(self->ctx, self->found.bdf[0], &b->dev));
-	if (!(vtd_info(b->dev).ecap_reg >> ECAP_NEST_BIT & 1))
+	ep->ctx = self->ctx;
+	ASSERT_LIB(iopf_dev_open(self->ctx, self->found.bdf[0], &ep->dev));
+	if (!(vtd_info(ep->dev).ecap_reg >> ECAP_NEST_BIT & 1))
 		SKIP(return, "this IOMMU has no nested translation");
 	guest->mem = mmap(NULL, GUEST_SIZE + HOLE_SIZE, PROT_READ | PROT_WRITE,
 			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, guest->mem);
-	ASSERT_LIB(iopf_ioas_alloc(self->ctx, &b->ioas_id));
-	ASSERT_LIB(iopf_ioas_map(self->ctx, b->ioas_id, guest->mem, GUEST_SIZE,
+	ASSERT_LIB(iopf_ioas_alloc(self->ctx, &ep->ioas_id));
+	ASSERT_LIB(iopf_ioas_map(self->ctx, ep->ioas_id, guest->mem, GUEST_SIZE,
 				 GPA, IOPF_RW));
 	/* An aligned page of 2 MiB stays free for the test that wants one. */
 	guest->free = GPA + (4ULL << 20);
 	guest->root = guest_page(guest);
-	ASSERT_LIB(iopf_queue_open(self->ctx, &b->queue));
-	ASSERT_LIB(iopf_dev_hw_info(b->dev, &info));
+	ASSERT_LIB(iopf_queue_open(self->ctx, &ep->queue));
+	ASSERT_LIB(iopf_dev_hw_info(ep->dev, &info));
 	self->caps = info.caps;
-	ASSERT_LIB(alloc_parent(b, self->caps, &self->parent_id));
-	ASSERT_LIB(alloc_nested(b, self->parent_id, guest->root, &b->hwpt_id));
-	ASSERT_LIB(iopf_dev_attach(b->dev, b->hwpt_id));
-	ASSERT_LIB(testdev_open(b->dev, &b->td));
-	ASSERT_NE(0, testdev_allocation(&b->td))
+	ASSERT_LIB(alloc_parent(ep, self->caps, &self->parent_id));
+	ASSERT_LIB(alloc_nested(ep, self->parent_id, guest->root, &ep->hwpt_id));
+	ASSERT_LIB(iopf_dev_attach(ep->dev, ep->hwpt_id));
+	ASSERT_LIB(testdev_open(ep->dev, &ep->td));
+	ASSERT_NE(0, testdev_allocation(&ep->td))
 		TH_LOG("page requests are off after the attach");
 }
 
 FIXTURE_TEARDOWN(nested)
 {
-	struct bench *b = &self->b;
+	struct endpoint *ep = &self->ep;
 
-	if (b->td.dev)
-		EXPECT_LIB(check_answers(b, -1, -1));
-	testdev_close(&b->td);
-	iopf_dev_close(b->dev);
-	if (b->hwpt_id)
-		EXPECT_LIB(iopf_destroy(b->ctx, b->hwpt_id));
+	if (ep->td.dev)
+		EXPECT_LIB(check_answers(ep, -1, -1));
+	testdev_close(&ep->td);
+	iopf_dev_close(ep->dev);
+	if (ep->hwpt_id)
+		EXPECT_LIB(iopf_destroy(ep->ctx, ep->hwpt_id));
 	if (self->parent_id)
-		EXPECT_LIB(iopf_destroy(b->ctx, self->parent_id));
-	iopf_queue_close(b->queue);
-	if (b->ioas_id)
-		EXPECT_LIB(iopf_destroy(b->ctx, b->ioas_id));
+		EXPECT_LIB(iopf_destroy(ep->ctx, self->parent_id));
+	iopf_queue_close(ep->queue);
+	if (ep->ioas_id)
+		EXPECT_LIB(iopf_destroy(ep->ctx, ep->ioas_id));
 	iopf_ctx_close(self->ctx);
 }
 
@@ -340,36 +340,36 @@ FIXTURE_TEARDOWN(nested)
 TEST_NESTED(first_stage_missing)
 {
 	struct guest *guest = &self->guest;
-	struct bench *b = &self->b;
+	struct endpoint *ep = &self->ep;
 	__u64 page = guest_page(guest);
 	struct iopf_group g;
 	unsigned int slot;
 
-	ASSERT_LIB(write_asks(b, GVA, &slot, &g));
+	ASSERT_LIB(write_asks(ep, GVA, &slot, &g));
 	EXPECT_EQ(IOPF_WRITE, g.rec[0].perm & IOPF_WRITE);
 	set_page(guest, GVA, page | PTE_USER);
-	ASSERT_LIB(write_goes_on(b, &g, slot, host(guest, page)));
+	ASSERT_LIB(write_goes_on(ep, &g, slot, host(guest, page)));
 	/* The tables are in guest memory, and so are the flags. */
 	EXPECT_EQ(PTE_A | PTE_D, get_entry(guest, GVA, 1) & (PTE_A | PTE_D));
 	EXPECT_EQ(PTE_A, get_entry(guest, GVA, 4) & PTE_A);
-	EXPECT_LIB(check_answers(b, 1, 0));
-	ASSERT_LIB(write_page(b, GVA, host(guest, page)));
+	EXPECT_LIB(check_answers(ep, 1, 0));
+	ASSERT_LIB(write_page(ep, GVA, host(guest, page)));
 }
 
 /* The guest has the page, the VMM does not: the fault is the VMM's. */
 TEST_NESTED(second_stage_missing)
 {
 	struct guest *guest = &self->guest;
-	struct bench *b = &self->b;
+	struct endpoint *ep = &self->ep;
 	struct iopf_group g;
 	unsigned int slot;
 
 	set_page(guest, GVA, HOLE | PTE_USER);
-	ASSERT_LIB(write_asks(b, GVA, &slot, &g));
-	ASSERT_LIB(iopf_ioas_map(b->ctx, b->ioas_id, host(guest, HOLE),
+	ASSERT_LIB(write_asks(ep, GVA, &slot, &g));
+	ASSERT_LIB(iopf_ioas_map(ep->ctx, ep->ioas_id, host(guest, HOLE),
 				 HOLE_SIZE, HOLE, IOPF_RW));
-	ASSERT_LIB(write_goes_on(b, &g, slot, host(guest, HOLE)));
-	EXPECT_LIB(check_answers(b, 1, 0));
+	ASSERT_LIB(write_goes_on(ep, &g, slot, host(guest, HOLE)));
+	EXPECT_LIB(check_answers(ep, 1, 0));
 }
 
 /* Not even the table is there. */
@@ -377,16 +377,16 @@ TEST_NESTED(table_in_hole)
 {
 	struct guest *guest = &self->guest;
 	__u64 page = guest_page(guest);
-	struct bench *b = &self->b;
+	struct endpoint *ep = &self->ep;
 	struct iopf_group g;
 	unsigned int slot;
 
 	set_entry(guest, GVA, 2, HOLE | PTE_USER);
-	ASSERT_LIB(write_asks(b, GVA, &slot, &g));
+	ASSERT_LIB(write_asks(ep, GVA, &slot, &g));
 	set_page(guest, GVA, page | PTE_USER);
-	ASSERT_LIB(iopf_ioas_map(b->ctx, b->ioas_id, host(guest, HOLE),
+	ASSERT_LIB(iopf_ioas_map(ep->ctx, ep->ioas_id, host(guest, HOLE),
 				 HOLE_SIZE, HOLE, IOPF_RW));
-	ASSERT_LIB(write_goes_on(b, &g, slot, host(guest, page)));
+	ASSERT_LIB(write_goes_on(ep, &g, slot, host(guest, page)));
 	EXPECT_EQ(PTE_A | PTE_D, get_entry(guest, GVA, 1) & (PTE_A | PTE_D));
 }
 
@@ -394,20 +394,20 @@ TEST_NESTED(table_in_hole)
 TEST_NESTED(guest_moves_page)
 {
 	struct guest *guest = &self->guest;
-	struct bench *b = &self->b;
+	struct endpoint *ep = &self->ep;
 	__u64 page;
 	int i;
 
 	for (i = 0; i < 64; i++) {
 		page = guest_page(guest);
 		set_page(guest, GVA, page | PTE_USER);
-		ASSERT_LIB(flush(b, GVA, i & 1 ? 1 : 64));
-		ASSERT_LIB(write_page(b, GVA, host(guest, page)));
+		ASSERT_LIB(flush(ep, GVA, i & 1 ? 1 : 64));
+		ASSERT_LIB(write_page(ep, GVA, host(guest, page)));
 	}
 	page = guest_page(guest);
 	set_page(guest, GVA, page | PTE_USER);
-	ASSERT_LIB(flush(b, 0, ~0ULL));
-	ASSERT_LIB(write_page(b, GVA, host(guest, page)));
+	ASSERT_LIB(flush(ep, 0, ~0ULL));
+	ASSERT_LIB(write_page(ep, GVA, host(guest, page)));
 }
 
 /* A page that the guest takes away is asked for again. */
@@ -415,40 +415,40 @@ TEST_NESTED(guest_unmaps)
 {
 	struct guest *guest = &self->guest;
 	__u64 page = guest_page(guest);
-	struct bench *b = &self->b;
+	struct endpoint *ep = &self->ep;
 	struct iopf_group g;
 	unsigned int slot;
 
 	set_page(guest, GVA, page | PTE_USER);
-	ASSERT_LIB(write_page(b, GVA, host(guest, page)));
+	ASSERT_LIB(write_page(ep, GVA, host(guest, page)));
 	set_page(guest, GVA, 0);
-	ASSERT_LIB(flush(b, GVA, 1));
-	ASSERT_LIB(write_asks(b, GVA, &slot, &g));
+	ASSERT_LIB(flush(ep, GVA, 1));
+	ASSERT_LIB(write_asks(ep, GVA, &slot, &g));
 	set_page(guest, GVA, page | PTE_USER);
 	memset(host(guest, page), 0, 4096);
-	ASSERT_LIB(write_goes_on(b, &g, slot, host(guest, page)));
+	ASSERT_LIB(write_goes_on(ep, &g, slot, host(guest, page)));
 }
 
 /* The VMM takes guest memory back: nothing of it stays in the device. */
 TEST_NESTED(vmm_unmaps)
 {
 	struct guest *guest = &self->guest;
-	struct bench *b = &self->b;
+	struct endpoint *ep = &self->ep;
 	struct iopf_group g;
 	unsigned int slot;
 
 	set_page(guest, GVA, HOLE | PTE_USER);
-	ASSERT_LIB(iopf_ioas_map(b->ctx, b->ioas_id, host(guest, HOLE),
+	ASSERT_LIB(iopf_ioas_map(ep->ctx, ep->ioas_id, host(guest, HOLE),
 				 HOLE_SIZE, HOLE, IOPF_RW));
-	ASSERT_LIB(write_page(b, GVA, host(guest, HOLE)));
-	ASSERT_LIB(iopf_ioas_unmap(b->ctx, b->ioas_id, HOLE, HOLE_SIZE));
+	ASSERT_LIB(write_page(ep, GVA, host(guest, HOLE)));
+	ASSERT_LIB(iopf_ioas_unmap(ep->ctx, ep->ioas_id, HOLE, HOLE_SIZE));
 	memset(host(guest, HOLE), 0, 4096);
-	ASSERT_LIB(write_asks(b, GVA, &slot, &g));
+	ASSERT_LIB(write_asks(ep, GVA, &slot, &g));
 	EXPECT_EQ(0, *(char *)host(guest, HOLE));
 	/* Other memory of the VMM's at the same place */
-	ASSERT_LIB(iopf_ioas_map(b->ctx, b->ioas_id, host(guest, HOLE) + 4096,
+	ASSERT_LIB(iopf_ioas_map(ep->ctx, ep->ioas_id, host(guest, HOLE) + 4096,
 				 HOLE_SIZE - 4096, HOLE, IOPF_RW));
-	ASSERT_LIB(write_goes_on(b, &g, slot, host(guest, HOLE) + 4096));
+	ASSERT_LIB(write_goes_on(ep, &g, slot, host(guest, HOLE) + 4096));
 	EXPECT_EQ(0, *(char *)host(guest, HOLE));
 }
 
@@ -457,41 +457,41 @@ TEST_NESTED(readonly_first_stage)
 {
 	struct guest *guest = &self->guest;
 	__u64 page = guest_page(guest);
-	struct bench *b = &self->b;
+	struct endpoint *ep = &self->ep;
 	struct iopf_group g;
 	unsigned int slot;
 
 	set_page(guest, GVA, page | PTE_P | PTE_US);
-	ASSERT_LIB(write_asks(b, GVA, &slot, &g));
-	ASSERT_LIB(write_gives_up(b, &g, slot));
+	ASSERT_LIB(write_asks(ep, GVA, &slot, &g));
+	ASSERT_LIB(write_gives_up(ep, &g, slot));
 	EXPECT_EQ(0, *(char *)host(guest, page));
 	EXPECT_EQ(0, get_entry(guest, GVA, 1) & PTE_D);
-	EXPECT_LIB(check_answers(b, 0, 1));
+	EXPECT_LIB(check_answers(ep, 0, 1));
 }
 
 TEST_NESTED(readonly_second_stage)
 {
 	struct guest *guest = &self->guest;
-	struct bench *b = &self->b;
+	struct endpoint *ep = &self->ep;
 	struct iopf_group g;
 	unsigned int slot;
 	int ret;
 
-	ret = iopf_ioas_map(b->ctx, b->ioas_id, host(guest, HOLE), HOLE_SIZE,
+	ret = iopf_ioas_map(ep->ctx, ep->ioas_id, host(guest, HOLE), HOLE_SIZE,
 			    HOLE, IOPF_READ);
 	/* Some hardware must not have such pages; 6.12 says so of all. */
-	if (vtd_info(b->dev).flags & IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17) {
+	if (vtd_info(ep->dev).flags & IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17) {
 		EXPECT_EQ(-EINVAL, ret);
 		return;
 	}
 	ASSERT_LIB(ret);
 	set_page(guest, GVA, HOLE | PTE_USER);
-	ASSERT_LIB(write_asks(b, GVA, &slot, &g));
-	ASSERT_LIB(write_gives_up(b, &g, slot));
+	ASSERT_LIB(write_asks(ep, GVA, &slot, &g));
+	ASSERT_LIB(write_gives_up(ep, &g, slot));
 	EXPECT_EQ(0, *(char *)host(guest, HOLE));
 
 	/* Reading is allowed. */
-	ASSERT_LIB(read_page(b, GVA, host(guest, HOLE)));
+	ASSERT_LIB(read_page(ep, GVA, host(guest, HOLE)));
 }
 
 /* A large page of the guest, made of whatever pages the VMM has. */
@@ -500,12 +500,12 @@ TEST_NESTED(guest_huge_page)
 	struct guest *guest = &self->guest;
 	__u64 gva = GVA & ~((2ULL << 20) - 1);
 	__u64 page = GPA + (2ULL << 20);
-	struct bench *b = &self->b;
+	struct endpoint *ep = &self->ep;
 	int i;
 
 	set_entry(guest, gva, 2, page | PTE_USER | PTE_PS);
 	for (i = 0; i < 512; i += 73)
-		ASSERT_LIB(write_page(b, gva + i * 4096,
+		ASSERT_LIB(write_page(ep, gva + i * 4096,
 				      host(guest, page + i * 4096)));
 	EXPECT_EQ(PTE_A | PTE_D, get_entry(guest, gva, 2) & (PTE_A | PTE_D));
 }
@@ -514,85 +514,85 @@ TEST_NESTED(guest_huge_page)
 TEST_NESTED(group)
 {
 	struct guest *guest = &self->guest;
-	struct bench *b = &self->b;
+	struct endpoint *ep = &self->ep;
 	struct testdev_result r;
 	struct iopf_group g;
 	unsigned int slot, i;
 	__u64 page;
 
-	ASSERT_LIB(start(b, IOPF_TD_OP_FILL, IOPF_TD_F_GROUP, GVA, 32 * 4096,
-			 &slot));
-	ASSERT_LIB(next_group(b, &g));
+	ASSERT_LIB(start_op(ep, IOPF_TD_OP_FILL, IOPF_TD_F_GROUP, GVA, 32 * 4096,
+			    &slot));
+	ASSERT_LIB(next_group(ep, &g));
 	ASSERT_EQ(32, g.nr);
 	for (i = 0; i < g.nr; i++) {
 		EXPECT_EQ(GVA + i * 4096, g.rec[i].addr);
 		set_page(guest, g.rec[i].addr, guest_page(guest) | PTE_USER);
 	}
-	ASSERT_LIB(answer(b, &g, IOMMUFD_PAGE_RESP_SUCCESS));
-	ASSERT_LIB(finish(b, slot, &r));
+	ASSERT_LIB(answer(ep, &g, IOMMUFD_PAGE_RESP_SUCCESS));
+	ASSERT_LIB(wait_op(ep, slot, &r));
 	EXPECT_EQ(IOPF_TD_ST_OK, r.status);
 	for (i = 0; i < 32; i++) {
 		page = get_entry(guest, GVA + i * 4096, 1) & PTE_ADDR;
 		EXPECT_EQ(4096, testdev_pattern_check(host(guest, page), 4096,
 						      SEED, i * 4096));
 	}
-	EXPECT_LIB(check_answers(b, 1, 0));
+	EXPECT_LIB(check_answers(ep, 1, 0));
 }
 
 /* Requests that are open when their page table goes away are answered. */
 TEST_NESTED(detach)
 {
 	struct guest *guest = &self->guest;
-	struct bench *b = &self->b;
+	struct endpoint *ep = &self->ep;
 	struct testdev_result r;
 	struct iopf_group g;
 	unsigned int slot;
 
-	ASSERT_LIB(write_asks(b, GVA, &slot, &g));
-	ASSERT_LIB(iopf_dev_detach(b->dev));
-	ASSERT_LIB(finish(b, slot, &r));
+	ASSERT_LIB(write_asks(ep, GVA, &slot, &g));
+	ASSERT_LIB(iopf_dev_detach(ep->dev));
+	ASSERT_LIB(wait_op(ep, slot, &r));
 	EXPECT_NE(IOPF_TD_ST_OK, r.status);
-	EXPECT_EQ(-EINVAL, answer(b, &g, IOMMUFD_PAGE_RESP_SUCCESS));
-	EXPECT_LIB(check_answers(b, 0, 1));
-	iopf_queue_drop(b->queue, iopf_dev_id(b->dev));
+	EXPECT_EQ(-EINVAL, answer(ep, &g, IOMMUFD_PAGE_RESP_SUCCESS));
+	EXPECT_LIB(check_answers(ep, 0, 1));
+	iopf_queue_drop(ep->queue, iopf_dev_id(ep->dev));
 
-	ASSERT_LIB(iopf_dev_attach(b->dev, b->hwpt_id));
-	ASSERT_LIB(write_asks(b, GVA, &slot, &g));
+	ASSERT_LIB(iopf_dev_attach(ep->dev, ep->hwpt_id));
+	ASSERT_LIB(write_asks(ep, GVA, &slot, &g));
 	set_page(guest, GVA, GPA | PTE_USER);
-	ASSERT_LIB(write_goes_on(b, &g, slot, host(guest, GPA)));
+	ASSERT_LIB(write_goes_on(ep, &g, slot, host(guest, GPA)));
 }
 
 /* A guest that boots: no first stage at first, then one, then another. */
 TEST_NESTED(replace)
 {
 	struct guest *guest = &self->guest;
-	struct bench *b = &self->b;
+	struct endpoint *ep = &self->ep;
 	__u64 page = guest_page(guest), other = guest_page(guest);
 	__u64 root = guest->root;
-	__u32 first = b->hwpt_id;
+	__u32 first = ep->hwpt_id;
 	int i;
 
 	set_page(guest, GVA, page | PTE_USER);
 	guest->root = guest_page(guest);
 	set_page(guest, GVA, other | PTE_USER);
-	ASSERT_LIB(alloc_nested(b, self->parent_id, guest->root, &b->hwpt_id));
+	ASSERT_LIB(alloc_nested(ep, self->parent_id, guest->root, &ep->hwpt_id));
 	for (i = 0; i < 8; i++) {
 		memset(host(guest, page), 0, 4096);
 		memset(host(guest, other), 0, 4096);
 		memset(host(guest, GPA), 0, 4096);
-		ASSERT_LIB(iopf_dev_attach(b->dev, self->parent_id));
-		ASSERT_LIB(write_page(b, GPA, host(guest, GPA)));
-		ASSERT_LIB(iopf_dev_attach(b->dev, first));
-		ASSERT_LIB(write_page(b, GVA, host(guest, page)));
-		ASSERT_LIB(iopf_dev_attach(b->dev, b->hwpt_id));
-		ASSERT_LIB(write_page(b, GVA, host(guest, other)));
+		ASSERT_LIB(iopf_dev_attach(ep->dev, self->parent_id));
+		ASSERT_LIB(write_page(ep, GPA, host(guest, GPA)));
+		ASSERT_LIB(iopf_dev_attach(ep->dev, first));
+		ASSERT_LIB(write_page(ep, GVA, host(guest, page)));
+		ASSERT_LIB(iopf_dev_attach(ep->dev, ep->hwpt_id));
+		ASSERT_LIB(write_page(ep, GVA, host(guest, other)));
 	}
-	EXPECT_LIB(iopf_destroy(b->ctx, first));
+	EXPECT_LIB(iopf_destroy(ep->ctx, first));
 	guest->root = root;
 }
 
 /* Which pages of the guest the device has written since the last call */
-static int take_dirty(struct bench *b, __u32 parent, __u64 *bits, size_t size)
+static int take_dirty(struct endpoint *ep, __u32 parent, __u64 *bits, size_t size)
 {
 	struct iommu_hwpt_get_dirty_bitmap cmd = {
 		.size = sizeof(cmd),
@@ -604,7 +604,7 @@ static int take_dirty(struct bench *b, __u32 parent, __u64 *bits, size_t size)
 	};
 
 	memset(bits, 0, size);
-	return nest_ioctl(b->ctx, IOMMU_HWPT_GET_DIRTY_BITMAP, &cmd,
+	return nest_ioctl(ep->ctx, IOMMU_HWPT_GET_DIRTY_BITMAP, &cmd,
 			  "dirty bitmap");
 }
 
@@ -629,25 +629,25 @@ TEST_NESTED(dirty_pages)
 	struct guest *guest = &self->guest;
 	__u64 bits[GUEST_SIZE / 4096 / 64];
 	__u64 page = guest_page(guest), other = guest_page(guest);
-	struct bench *b = &self->b;
+	struct endpoint *ep = &self->ep;
 	unsigned int i;
 
 	if (!(self->caps & IOMMU_HW_CAP_DIRTY_TRACKING))
 		SKIP(return, "this IOMMU has no dirty tracking");
 	set_page(guest, GVA, page | PTE_USER);
 	set_page(guest, GVA + 4096, other | PTE_USER);
-	ASSERT_LIB(nest_ioctl(b->ctx, IOMMU_HWPT_SET_DIRTY_TRACKING, &track,
+	ASSERT_LIB(nest_ioctl(ep->ctx, IOMMU_HWPT_SET_DIRTY_TRACKING, &track,
 			      "dirty tracking"));
 	for (i = 0; i < 8; i++) {
-		ASSERT_LIB(write_page(b, GVA, host(guest, page)));
-		ASSERT_LIB(read_page(b, GVA + 4096, host(guest, other)));
-		ASSERT_LIB(take_dirty(b, self->parent_id, bits, sizeof(bits)));
+		ASSERT_LIB(write_page(ep, GVA, host(guest, page)));
+		ASSERT_LIB(read_page(ep, GVA + 4096, host(guest, other)));
+		ASSERT_LIB(take_dirty(ep, self->parent_id, bits, sizeof(bits)));
 		EXPECT_TRUE(is_dirty(bits, page));
 		EXPECT_FALSE(is_dirty(bits, other));
 		/* The IOMMU itself wrote to the guest's tables, the first time. */
 		if (!i)
 			EXPECT_TRUE(is_dirty(bits, guest->root));
-		ASSERT_LIB(take_dirty(b, self->parent_id, bits, sizeof(bits)));
+		ASSERT_LIB(take_dirty(ep, self->parent_id, bits, sizeof(bits)));
 		EXPECT_FALSE(is_dirty(bits, page));
 	}
 }
@@ -655,11 +655,11 @@ TEST_NESTED(dirty_pages)
 /* What a guest may ask the kernel to drop, and what it may not. */
 TEST_NESTED(bad_invalidation)
 {
-	struct bench *b = &self->b;
+	struct endpoint *ep = &self->ep;
 
-	EXPECT_EQ(-EINVAL, flush(b, GVA + 1, 1));
-	EXPECT_EQ(-EINVAL, flush(b, GVA, 0));
-	EXPECT_EQ(-EINVAL, flush(b, GVA, ~0ULL));
+	EXPECT_EQ(-EINVAL, flush(ep, GVA + 1, 1));
+	EXPECT_EQ(-EINVAL, flush(ep, GVA, 0));
+	EXPECT_EQ(-EINVAL, flush(ep, GVA, ~0ULL));
 }
 
 TEST_HARNESS_MAIN

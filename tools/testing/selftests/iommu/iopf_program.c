@@ -26,7 +26,7 @@
 
 #include "../kselftest.h"
 
-#include "iopf_bench.h"
+#include "iopf_endpoint.h"
 #include "iopf_sysfs.h"
 
 /* Longer than anything takes, even with all debugging on in an emulator. */
@@ -675,7 +675,7 @@ static bool has_asked(pid_t unbind)
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", unbind);
 	while (iopf_now() < end) {
-		rest();
+		nap();
 		if (iopf_pci_read(bdf, &pci) || pci.cdev[0])
 			continue;
 		fd = open(path, O_RDONLY);

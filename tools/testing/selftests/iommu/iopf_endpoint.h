@@ -8,8 +8,8 @@
  *
  * Copyright (C) 2026 The linux-iopf authors
  */
-#ifndef IOPF_BENCH_H
-#define IOPF_BENCH_H
+#ifndef IOPF_ENDPOINT_H
+#define IOPF_ENDPOINT_H
 
 #include <linux/iommufd.h>
 #include <linux/vfio.h>
@@ -18,7 +18,7 @@
 #include "testdev.h"
 
 /* Longer than anything takes, even with all debugging on in an emulator. */
-#define LONG_MS		30000
+#define LONG_MS		120000
 
 #define BASE		0x100000000ULL
 #define SPAN		(8 << 20)
@@ -46,7 +46,7 @@ struct found {
 };
 
 /* One endpoint with its address space, page table and memory. */
-struct bench {
+struct endpoint {
 	struct iopf_ctx *ctx;
 	struct iopf_dev *dev;
 	struct iopf_queue *queue;
@@ -61,48 +61,48 @@ struct bench {
 int find_endpoint(const struct iopf_pci *pci, void *arg);
 
 /* A page table with the fault queue, attached. */
-int bench_attach(struct bench *b);
+int endpoint_attach(struct endpoint *ep);
 
 /*
- * Everything in struct bench, with a queue of its own if @queue is NULL. What
+ * Everything in struct endpoint, with a queue of its own if @queue is NULL. What
  * is open when this fails goes away with the process.
  */
-int bench_open(struct bench *b, struct iopf_ctx *ctx, const char *bdf,
-	       struct iopf_queue *queue);
-void bench_close(struct bench *b);
+int endpoint_open(struct endpoint *ep, struct iopf_ctx *ctx, const char *bdf,
+		  struct iopf_queue *queue);
+void endpoint_close(struct endpoint *ep);
 
 /* Start a transfer or whatever the opcode is. */
-int start(struct bench *b, unsigned int opcode, unsigned int flags,
-	  __u64 iova, __u32 length, unsigned int *slot);
+int start_op(struct endpoint *ep, unsigned int opcode, unsigned int flags,
+	     __u64 iova, __u32 length, unsigned int *slot);
 
 /* Wait for the end of a descriptor; nobody serves meanwhile. */
-int finish(struct bench *b, unsigned int slot, struct testdev_result *r);
+int wait_op(struct endpoint *ep, unsigned int slot, struct testdev_result *r);
 
 /* Serve until a descriptor has ended. */
-int serve(struct bench *b, unsigned int slot, struct testdev_result *r);
+int serve_op(struct endpoint *ep, unsigned int slot, struct testdev_result *r);
 
 /* A transfer that has to work, and the data after it. */
-int transfer(struct bench *b, unsigned int opcode, __u64 iova, __u32 length);
+int transfer(struct endpoint *ep, unsigned int opcode, __u64 iova, __u32 length);
 
 /* A moment of rest for a loop that has nothing to sleep on. */
-void rest(void);
+void nap(void);
 
 /* Wait until a register has a value. */
-int wait_reg(struct bench *b, unsigned int reg, __u32 value);
+int wait_reg(struct endpoint *ep, unsigned int reg, __u32 value);
 
 /* Only what is in the ABI may be in a record. */
 int check_group(const struct iopf_group *g);
 
 /* Wait for a group and read it. */
-int next_group(struct bench *b, struct iopf_group *g);
+int next_group(struct endpoint *ep, struct iopf_group *g);
 
 /* Answer a group, mapping its pages if there is a backing to serve from. */
-int serve_group(struct bench *b, struct iopf_group *g);
+int serve_group(struct endpoint *ep, struct iopf_group *g);
 
 /*
  * The endpoint's log: one response for each group it asked for, none for
  * anything else, and nothing open. @success and @invalid: how many, or -1.
  */
-int check_answers(struct bench *b, int success, int invalid);
+int check_answers(struct endpoint *ep, int success, int invalid);
 
-#endif /* IOPF_BENCH_H */
+#endif /* IOPF_ENDPOINT_H */

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "iopf_bench.h"
+#include "iopf_endpoint.h"
 
 int find_endpoint(const struct iopf_pci *pci, void *arg)
 {
@@ -21,57 +21,57 @@ int find_endpoint(const struct iopf_pci *pci, void *arg)
 	return 0;
 }
 
-int bench_attach(struct bench *b)
+int endpoint_attach(struct endpoint *ep)
 {
 	int ret;
 
-	ret = iopf_hwpt_alloc(b->ctx, iopf_dev_id(b->dev), b->ioas_id,
-			      b->queue, &b->hwpt_id);
+	ret = iopf_hwpt_alloc(ep->ctx, iopf_dev_id(ep->dev), ep->ioas_id,
+			      ep->queue, &ep->hwpt_id);
 	if (ret)
 		return ret;
-	return iopf_dev_attach(b->dev, b->hwpt_id);
+	return iopf_dev_attach(ep->dev, ep->hwpt_id);
 }
 
-int bench_open(struct bench *b, struct iopf_ctx *ctx, const char *bdf,
-	       struct iopf_queue *queue)
+int endpoint_open(struct endpoint *ep, struct iopf_ctx *ctx, const char *bdf,
+		  struct iopf_queue *queue)
 {
 	int ret;
 
-	memset(b, 0, sizeof(*b));
-	b->ctx = ctx;
-	b->queue = queue;
-	b->shared_queue = queue;
-	ret = iopf_dev_open(ctx, bdf, &b->dev);
+	memset(ep, 0, sizeof(*ep));
+	ep->ctx = ctx;
+	ep->queue = queue;
+	ep->shared_queue = queue;
+	ret = iopf_dev_open(ctx, bdf, &ep->dev);
 	if (!ret)
-		ret = iopf_ioas_alloc(ctx, &b->ioas_id);
+		ret = iopf_ioas_alloc(ctx, &ep->ioas_id);
 	if (!ret && !queue)
-		ret = iopf_queue_open(ctx, &b->queue);
+		ret = iopf_queue_open(ctx, &ep->queue);
 	if (!ret)
-		ret = bench_attach(b);
+		ret = endpoint_attach(ep);
 	if (!ret)
-		ret = iopf_backing_anon(ctx, b->ioas_id, BASE, SPAN, IOPF_RW,
-					0, &b->backing);
+		ret = iopf_backing_anon(ctx, ep->ioas_id, BASE, SPAN, IOPF_RW,
+					0, &ep->backing);
 	if (!ret)
-		ret = testdev_open(b->dev, &b->td);
+		ret = testdev_open(ep->dev, &ep->td);
 	return ret;
 }
 
-void bench_close(struct bench *b)
+void endpoint_close(struct endpoint *ep)
 {
-	testdev_close(&b->td);
-	iopf_dev_close(b->dev);
-	iopf_backing_close(b->backing);
-	if (b->hwpt_id)
-		iopf_destroy(b->ctx, b->hwpt_id);
-	if (!b->shared_queue)
-		iopf_queue_close(b->queue);
-	if (b->ioas_id)
-		iopf_destroy(b->ctx, b->ioas_id);
-	memset(b, 0, sizeof(*b));
+	testdev_close(&ep->td);
+	iopf_dev_close(ep->dev);
+	iopf_backing_close(ep->backing);
+	if (ep->hwpt_id)
+		iopf_destroy(ep->ctx, ep->hwpt_id);
+	if (!ep->shared_queue)
+		iopf_queue_close(ep->queue);
+	if (ep->ioas_id)
+		iopf_destroy(ep->ctx, ep->ioas_id);
+	memset(ep, 0, sizeof(*ep));
 }
 
-int start(struct bench *b, unsigned int opcode, unsigned int flags, __u64 iova,
-	  __u32 length, unsigned int *slot)
+int start_op(struct endpoint *ep, unsigned int opcode, unsigned int flags, __u64 iova,
+	     __u32 length, unsigned int *slot)
 {
 	struct testdev_op op = {
 		.opcode = opcode,
@@ -81,42 +81,42 @@ int start(struct bench *b, unsigned int opcode, unsigned int flags, __u64 iova,
 		.data = SEED,
 	};
 
-	return testdev_submit(&b->td, &op, slot);
+	return testdev_submit(&ep->td, &op, slot);
 }
 
-void rest(void)
+void nap(void)
 {
 	struct timespec ts = { .tv_nsec = 2000000 };
 
 	nanosleep(&ts, NULL);
 }
 
-int finish(struct bench *b, unsigned int slot, struct testdev_result *r)
+int wait_op(struct endpoint *ep, unsigned int slot, struct testdev_result *r)
 {
 	__u64 end = iopf_now() + LONG_MS * 1000000ULL;
 
-	while (!testdev_done(&b->td, slot, r)) {
+	while (!testdev_done(&ep->td, slot, r)) {
 		if (iopf_now() > end)
 			return iopf_err(-ETIMEDOUT,
 					"descriptor %u does not end: status %#x, %u requests open",
 					slot,
-					testdev_reg(&b->td, IOPF_TD_REG_STATUS),
-					testdev_reg(&b->td, IOPF_TD_REG_PRI_OUTSTANDING));
-		rest();
+					testdev_reg(&ep->td, IOPF_TD_REG_STATUS),
+					testdev_reg(&ep->td, IOPF_TD_REG_PRI_OUTSTANDING));
+		nap();
 	}
 	return 0;
 }
 
-int wait_reg(struct bench *b, unsigned int reg, __u32 value)
+int wait_reg(struct endpoint *ep, unsigned int reg, __u32 value)
 {
 	__u64 end = iopf_now() + LONG_MS * 1000000ULL;
 
-	while (testdev_reg(&b->td, reg) != value) {
+	while (testdev_reg(&ep->td, reg) != value) {
 		if (iopf_now() > end)
 			return iopf_err(-ETIMEDOUT,
 					"register %#x stays %#x instead of %#x",
-					reg, testdev_reg(&b->td, reg), value);
-		rest();
+					reg, testdev_reg(&ep->td, reg), value);
+		nap();
 	}
 	return 0;
 }
@@ -155,16 +155,16 @@ int check_group(const struct iopf_group *g)
 	return 0;
 }
 
-int next_group(struct bench *b, struct iopf_group *g)
+int next_group(struct endpoint *ep, struct iopf_group *g)
 {
 	int ret;
 
-	ret = iopf_queue_wait(b->queue, LONG_MS);
+	ret = iopf_queue_wait(ep->queue, LONG_MS);
 	if (ret < 0)
 		return ret;
 	if (!ret)
 		return iopf_err(-ETIMEDOUT, "no page request came");
-	ret = iopf_queue_read(b->queue, g);
+	ret = iopf_queue_read(ep->queue, g);
 	if (ret < 0)
 		return ret;
 	if (!ret)
@@ -172,32 +172,32 @@ int next_group(struct bench *b, struct iopf_group *g)
 	return check_group(g);
 }
 
-int serve_group(struct bench *b, struct iopf_group *g)
+int serve_group(struct endpoint *ep, struct iopf_group *g)
 {
 	struct iopf_served served;
 	int ret;
 
-	ret = iopf_backing_serve(b->backing, g, &served);
+	ret = iopf_backing_serve(ep->backing, g, &served);
 	if (ret)
 		fprintf(stderr, "# %s\n", iopf_error());
-	return iopf_queue_answer(b->queue, g->cookie, served.code);
+	return iopf_queue_answer(ep->queue, g->cookie, served.code);
 }
 
-int serve(struct bench *b, unsigned int slot, struct testdev_result *r)
+int serve_op(struct endpoint *ep, unsigned int slot, struct testdev_result *r)
 {
 	__u64 end = iopf_now() + LONG_MS * 1000000ULL;
 	struct iopf_group g;
 	int ret;
 
-	while (!testdev_done(&b->td, slot, r)) {
-		ret = iopf_queue_wait(b->queue, 10);
+	while (!testdev_done(&ep->td, slot, r)) {
+		ret = iopf_queue_wait(ep->queue, 10);
 		if (ret < 0)
 			return ret;
-		ret = ret ? iopf_queue_read(b->queue, &g) : 0;
+		ret = ret ? iopf_queue_read(ep->queue, &g) : 0;
 		if (ret > 0) {
 			ret = check_group(&g);
 			if (!ret)
-				ret = serve_group(b, &g);
+				ret = serve_group(ep, &g);
 			end = iopf_now() + LONG_MS * 1000000ULL;
 		}
 		if (ret < 0)
@@ -210,18 +210,18 @@ int serve(struct bench *b, unsigned int slot, struct testdev_result *r)
 	return 0;
 }
 
-int transfer(struct bench *b, unsigned int opcode, __u64 iova, __u32 length)
+int transfer(struct endpoint *ep, unsigned int opcode, __u64 iova, __u32 length)
 {
-	void *mem = iopf_backing_ptr(b->backing, iova);
+	void *mem = iopf_backing_ptr(ep->backing, iova);
 	struct testdev_result r;
 	unsigned int slot;
 	int ret;
 
 	if (opcode == IOPF_TD_OP_COMPARE)
 		testdev_pattern(mem, length, SEED, 0);
-	ret = start(b, opcode, 0, iova, length, &slot);
+	ret = start_op(ep, opcode, 0, iova, length, &slot);
 	if (!ret)
-		ret = serve(b, slot, &r);
+		ret = serve_op(ep, slot, &r);
 	if (ret)
 		return ret;
 	if (r.status != IOPF_TD_ST_OK || r.done != length)
@@ -234,9 +234,9 @@ int transfer(struct bench *b, unsigned int opcode, __u64 iova, __u32 length)
 	return 0;
 }
 
-int check_answers(struct bench *b, int success, int invalid)
+int check_answers(struct endpoint *ep, int success, int invalid)
 {
-	struct testdev *td = &b->td;
+	struct testdev *td = &ep->td;
 	__u32 asked = testdev_reg(td, IOPF_TD_REG_CNT_PR_LAST);
 	int ok = testdev_reg(td, IOPF_TD_REG_CNT_RSP_SUCCESS);
 	int bad = testdev_reg(td, IOPF_TD_REG_CNT_RSP_INVALID);

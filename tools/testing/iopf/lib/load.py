@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Copyright (C) 2026 The linux-iopf authors
+"""Processes that live no longer than the runner, and busy ones among them."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from types import TracebackType
+from typing import Optional
+
+from lanefile import TestbedError
+
+_PR_SET_PDEATHSIG = 1
+MOST = 256      # more would only fill the machine's memory
+
+
+def die_with(parent: int) -> None:
+    """To be called in a child: it ends when its parent does, however that ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:      # it had ended before
+        os._exit(1)
+
+
+class Load:
+    """Keeps the machine busy: a context with a number of processes that only compute."""
+
+    def __init__(self, number: int) -> None:
+        if not 0 <= number <= MOST:
+            raise TestbedError(f"a load of {number}: give 0 to {MOST} processes")
+        self.number = number
+        self.processes: list[subprocess.Popen] = []
+
+    def __enter__(self) -> "Load":
+        parent = os.getpid()
+        try:
+            for _ in range(self.number):
+                # in a session of its own: Ctrl-C is for the runner, which ends it
+                self.processes.append(subprocess.Popen(
+                    [sys.executable, "-S", "-c", "while True: pass"],
+                    stdin=subprocess.DEVNULL, start_new_session=True,
+                    preexec_fn=lambda: die_with(parent)))
+        except BaseException as error:
+            self._end()
+            if isinstance(error, (OSError, subprocess.SubprocessError)):
+                raise TestbedError(f"cannot start load: {error}") from error
+            raise
+        return self
+
+    def __exit__(self, kind: Optional[type[BaseException]], error: Optional[BaseException],
+                 trace: Optional[TracebackType]) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        for process in self.processes:
+            process.kill()
+        for process in self.processes:
+            process.wait()
+        self.processes = []
