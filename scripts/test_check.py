@@ -121,9 +121,9 @@ class Files(Sandboxed):
         self.lane.write_text(LANE)
         self.lane.chmod(0o755)
 
-        def commands(command, names, opts):
-            return [[self.lane, command, *lanes.passed_on(command, opts)]]
-        self.patch(lanes, "lane_commands", commands)
+        def call(command, names, opts):
+            return [self.lane, command, *lanes.passed_on(command, opts)]
+        self.patch(lanes, "lane_command", call)
 
     def boot(self, **env):
         os.environ.update(env)

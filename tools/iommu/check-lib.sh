@@ -72,7 +72,7 @@ exported() {
 # Prototypes with their arguments, as the header and the pages have them
 declared() {
 	code | tr -s '\n\t ' ' ' | tr ';' '\n' |
-		sed 's/^.*{//; s/IOPF_FORMAT([^)]*) //; s/^ *//' |
+		sed 's/^.*{//; s/__attribute__.*))) //; s/^ *//' |
 		grep '^[a-z_0-9 *]*\<iopf_[a-z0-9_]*(.*)$' | sort
 }
 manual() {
@@ -131,7 +131,7 @@ licences() {
 	(cd "$src" && members | sed 's/$/.c/' && ls internal.h uapi-compat.h common.h libiopf.h \
 		libiopf.map libiopf.pc.in Makefile man/* examples/Makefile examples/*.*) \
 		> "$tmp/files"
-	(cd "$src" && xargs grep -L 'SPDX-License-Identifier: LGPL-2.1-or-later OR MIT' \
+	(cd "$src" && xargs grep -L 'SPDX.License.Identifier: LGPL-2.1-or-later OR MIT' \
 		< "$tmp/files") > "$tmp/wrong"
 	cat "$tmp/wrong"
 	[ -s "$tmp/files" ] && ! [ -s "$tmp/wrong" ]

@@ -17,7 +17,8 @@
 #define BIT_ULL(n) (1ULL << (n))
 #endif
 #ifndef __printf
-#define __printf(a, b) __attribute__((format(printf, a, b)))
+#define __printf(a, b) __attribute__(( \
+	format(printf, a, b)))
 #endif
 
 /*

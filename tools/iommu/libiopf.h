@@ -57,13 +57,6 @@
 
 #define IOPF_VERSION	"1.0"
 
-/* Where a format string is, and the first of its arguments. */
-#ifdef __GNUC__
-#define IOPF_FORMAT(a, b)	__attribute__((__format__(__printf__, a, b)))
-#else
-#define IOPF_FORMAT(a, b)
-#endif
-
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -104,7 +97,11 @@ const char *iopf_error(void);
  *
  * Return: @err
  */
-IOPF_FORMAT(2, 3) int iopf_err(int err, const char *fmt, ...);
+#ifdef __GNUC__
+__attribute__((
+	__format__(__printf__, 2, 3)))
+#endif
+int iopf_err(int err, const char *fmt, ...);
 
 /*
  * Context: one open /dev/iommu

@@ -35,10 +35,10 @@ template <class Handle, void (*close)(Handle *)> struct Closer {
 template <class Handle, void (*close)(Handle *)>
 using Owned = std::unique_ptr<Handle, Closer<Handle, close>>;
 
-using Context = Owned<iopf_ctx, iopf_ctx_close>;
-using Device = Owned<iopf_dev, iopf_dev_close>;
-using Queue = Owned<iopf_queue, iopf_queue_close>;
-using Backing = Owned<iopf_backing, iopf_backing_close>;
+using ContextPtr = Owned<iopf_ctx, iopf_ctx_close>;
+using DevicePtr = Owned<iopf_dev, iopf_dev_close>;
+using QueuePtr = Owned<iopf_queue, iopf_queue_close>;
+using BackingPtr = Owned<iopf_backing, iopf_backing_close>;
 
 /* An address space or a page table: an id instead of a handle */
 struct Object {
@@ -77,16 +77,16 @@ Owner make(Open open, Args... args)
 
 int run(const char *bdf)
 {
-	Context ctx = make<Context>(iopf_ctx_open);
-	Device dev = make<Device>(iopf_dev_open, ctx.get(), bdf);
-	Queue queue = make<Queue>(iopf_queue_open, ctx.get());
+	ContextPtr ctx = make<ContextPtr>(iopf_ctx_open);
+	DevicePtr dev = make<DevicePtr>(iopf_dev_open, ctx.get(), bdf);
+	QueuePtr queue = make<QueuePtr>(iopf_queue_open, ctx.get());
 	Object ioas(ctx.get()), hwpt(ctx.get());
 
 	must(iopf_ioas_alloc(ctx.get(), &ioas.id));
 	must(iopf_hwpt_alloc(ctx.get(), iopf_dev_id(dev.get()), ioas.id,
 			     queue.get(), &hwpt.id));
-	Backing backing = make<Backing>(iopf_backing_anon, ctx.get(), ioas.id,
-					iova, length, IOPF_RW, 0);
+	BackingPtr backing = make<BackingPtr>(iopf_backing_anon, ctx.get(),
+					      ioas.id, iova, length, IOPF_RW, 0);
 	Attached attached(dev.get(), hwpt.id);
 
 	endpoint ep;
