@@ -4,7 +4,7 @@
 LANE ?= vtd
 
 .PHONY: help run check check-qemu selfcheck lanes lanes-list shell deps tree kernel qemu guest \
-	mbox export series-check cache cache-prune clean deb
+	mbox export series-check cache cache-prune clean deb deb-kernel
 
 help:
 	@echo 'linux-iopf: device page faults (IOPF) on Linux 6.12, and the machine that proves them'
@@ -26,6 +26,8 @@ help:
 	@echo '  make kernel|qemu|guest   build one product and print where it is'
 	@echo '  make check-qemu    QEMU'"'"'s unit tests and qtests with those of the series, under sanitizers'
 	@echo '  make deb           the Debian packages iopf, libiopf1, libiopf-dev in out/deb'
+	@echo '  make deb-kernel    the distribution'"'"'s kernel with the series, as packages in out/deb'
+	@echo '                     (takes hours; KCONFIG_BASE=FILE: another configuration)'
 	@echo '  make deps          install the distribution'"'"'s packages, or print the one line'
 	@echo
 	@echo '  make cache         what the cache holds;  make cache-prune  remove what this clone does'
@@ -96,6 +98,9 @@ cache-prune:
 
 deb:
 	@scripts/deb
+
+deb-kernel:
+	@scripts/build deb-kernel
 
 clean:
 	@scripts/cache clean

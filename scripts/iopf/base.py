@@ -6,10 +6,6 @@ Each base becomes a bare git repository in the cache with one commit, tagged
 `base`. KSRC=DIR and QSRC=DIR take a tree from disk instead, KVER=VERSION one
 version of the kernel package. Once a base is in the cache it is used until
 UPDATE=1 asks for a newer one, so nothing needs the network after the first run.
-
-Besides the bases of the two series there are stock kernels, which some lanes
-boot as they are. A machine that cannot get one is no broken machine: that is
-told apart as Unavailable.
 """
 
 import glob
@@ -31,13 +27,6 @@ from iopf.process import run
 
 KERNEL_PACKAGE = "linux-source-6.12"
 QEMU_SUITE = "trixie"
-# Where a stock kernel is looked for: a stable release's additions, then what is
-# newer, down to what changes every day
-STOCK_SUITES = ("trixie-backports", "forky", "sid")
-
-
-class Unavailable(Failure):
-    """A stock kernel that cannot be had here: its lanes are skipped."""
 
 
 def version(repo, name):
@@ -240,18 +229,22 @@ def fetch_linux(wanted):
             try:
                 run(["apt-get", "download", f"{KERNEL_PACKAGE}={ver}"], cwd=work)
             except Failure as failure:
-                known = "" if not wanted else "; there are " + ", ".join(apt_versions(
-                    KERNEL_PACKAGE))
+                known = "" if not wanted else "; there are " + (
+                    ", ".join(apt_versions(KERNEL_PACKAGE)) or "none")
                 raise Failure(f"{failure}; 'apt-get update' brings a new package index"
                               f"{known}") from failure
 
         return publish_deb(KERNEL_PACKAGE, repo, work, download)
 
 
-def apt_versions(package):
-    listed = run(["apt-cache", "madison", package], env=process.plain_env({"LC_ALL": "C"}))
+def apt_versions(package, options=()):
+    """The versions of a package that an index has, the newest first."""
+    if not shutil.which("apt-cache"):
+        return []
+    listed = run(["apt-cache", *options, "madison", package],
+                 env=process.plain_env({"LC_ALL": "C"}))
     return list(dict.fromkeys(line.split("|")[1].strip() for line in listed.splitlines()
-                              if line.count("|") >= 2)) or ["none"]
+                              if line.count("|") >= 2))
 
 
 def machine_archive():
@@ -309,36 +302,6 @@ class PrivateApt:
         return apt_candidate(package, self.options)
 
 
-def download_stock(package, suite, work):
-    """The package's version in a suite and its .deb in `work`; None if it has none."""
-    apt = PrivateApt(work, suite)
-    ver = apt.candidate(package)
-    if ver and not cache.intact(host.cache() / "base" / f"{package}-{ver}"):
-        apt.get("download", f"{package}={ver}")
-    return ver
-
-
-def fetch_stock(package):
-    """A stock kernel's source from the first suite that has it."""
-    if not shutil.which("apt-get") or not machine_archive():
-        raise Unavailable(f"{package} is not in the cache, and there is no Debian archive "
-                          "in this machine's apt sources")
-    missing = []
-    host.claim_cache()
-    for suite in STOCK_SUITES:
-        with cache.workspace() as work:
-            try:
-                ver = download_stock(package, suite, work)
-            except Failure as failure:
-                missing.append(f"{suite}: {failure}")
-                continue
-            if ver:
-                # what goes wrong from here on is no lack of a package
-                return publish_deb(package, host.cache() / "base" / f"{package}-{ver}", work)
-            missing.append(f"not in {suite}")
-    raise Unavailable(f"{package}: {'; '.join(missing)}")
-
-
 def fetch_qemu(_wanted):
     """QEMU's source, and beside it the meson that it wants (pure Python)."""
     if not shutil.which("apt-get"):
@@ -393,32 +356,6 @@ def repository(name):
         progress.say(f"    fetching the {name} base tree ...")
         found = (fetch_linux if name == "linux" else fetch_qemu)(wanted)
         UPDATED.add(name)
-        return found
-
-
-def kernel_repository(package):
-    """The bare repository of a kernel that a lane boots, by its package.
-
-    The base of the series is one of them, with all that the user may say
-    about it. Unavailable if another one is neither in the cache nor in reach.
-    """
-    if package == KERNEL_PACKAGE:
-        return repository("linux")
-    if to_be_used(cached(package, None), package):
-        return cached(package, None)
-    if offline():
-        raise Unavailable(f"OFFLINE=1, and no {package} in {host.cache()}")
-    with fetching(package):
-        found = cached(package, None)
-        if to_be_used(found, package):
-            return found
-        progress.say(f"    fetching {package} ...")
-        try:
-            found = fetch_stock(package)
-        except Unavailable:
-            if not found:
-                raise
-        UPDATED.add(package)
         return found
 
 

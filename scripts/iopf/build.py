@@ -15,7 +15,7 @@ import re
 import shutil
 import sys
 
-from iopf import base, cache, host, lock, packages, process, series
+from iopf import base, cache, debian_kernel, host, lock, packages, process, series
 from iopf.cache import digest, publish
 from iopf.errors import Failure
 from iopf.host import REPO
@@ -75,18 +75,6 @@ def build_folder(work, keep=True):
         mark.unlink()
 
 
-def kernel_repository(kernel):
-    return base.kernel_repository(kernel.base or base.KERNEL_PACKAGE)
-
-
-def kernel_tree(kernel):
-    """The source of a kernel: the applied tree, or a base as it is."""
-    if kernel.series:
-        return series.built_tree("linux")
-    return base.scratch_checkout(kernel_repository(kernel),
-                                 host.out() / "stock" / (kernel.base or base.KERNEL_PACKAGE))
-
-
 def fragments(kernel):
     return [REPO / name for name in kernel.configs]
 
@@ -104,22 +92,31 @@ def make_kernel(kernel, dest):
         build_kernel(kernel, work, dest, host.log(f"kernel-{kernel.name}.log"))
 
 
-def build_kernel(kernel, work, dest, log):
+def refuse_lost(wanted, work):
+    """An option that Kconfig has dropped is a mistake of ours, found now."""
+    config = (work / ".config").read_text()
+    lost = [line for line in wanted if f"{line}\n" not in config]
+    if lost:
+        raise Failure(f"the kernel does not take {', '.join(lost)}; correct the "
+                      f"configuration's fragments ({work}/.config is what came out)")
+
+
+def configure_kernel(kernel, work, log):
+    """Configure a kernel in a folder; returns the command to build it with."""
     cross = compiler(kernel.arch)
-    source = kernel_tree(kernel)
+    source = series.built_tree("linux")
     merged = work / "iopf.fragment"
     merged.write_text("".join(f.read_text() for f in fragments(kernel)))
     make = ["make", "-C", source, f"O={work}", f"ARCH={kernel.arch}",
             f"CROSS_COMPILE={cross}", f"CC={cc(cross)}", f"HOSTCC={cc()}"]
-    env = build_env()
-    logged([*make, "allnoconfig"], log, env={**env, "KCONFIG_ALLCONFIG": str(merged)},
-           what="kernel configuration")
-    config = (work / ".config").read_text()
-    wanted = re.findall(r"^(CONFIG_\w+=.*)$", merged.read_text(), re.M)
-    lost = [line for line in wanted if f"{line}\n" not in config]
-    if lost:
-        raise Failure(f"the kernel does not take {', '.join(lost)}; "
-                      f"correct lanes/*.config ({work}/.config is what came out)")
+    logged([*make, "allnoconfig"], log, what="kernel configuration",
+           env={**build_env(), "KCONFIG_ALLCONFIG": str(merged)})
+    refuse_lost(re.findall(r"^(CONFIG_\w+=.*)$", merged.read_text(), re.M), work)
+    return make
+
+
+def build_kernel(kernel, work, dest, log):
+    make, env = configure_kernel(kernel, work, log), build_env()
     logged([*make, f"-j{host.jobs()}", "all"], log, env=env, what=f"kernel {kernel.name}")
     shutil.copy(work / kernel.image, dest / pathlib.Path(kernel.image).name)
     shutil.copy(work / ".config", dest / "config")
@@ -129,9 +126,7 @@ def build_kernel(kernel, work, dest, log):
 
 
 def series_key(kernel, repo):
-    """What the series adds to a kernel: nothing to a stock one."""
-    if not kernel.series:
-        return "none"
+    """What the series adds to a kernel."""
     unread = ["tools/", "Documentation/"]
     if not any("CONFIG_SAMPLES=y" in f.read_text() for f in fragments(kernel)):
         unread.append("samples/")
@@ -140,13 +135,18 @@ def series_key(kernel, repo):
 
 def kernel_place(kernel):
     """Where a kernel is in the cache, once it is made."""
-    repo = kernel_repository(kernel)
+    repo = base.repository("linux")
     key = digest("kernel-3", base.tree_id(repo), series_key(kernel, repo), kernel.arch,
                  *toolchain(compiler(kernel.arch)), *fragments(kernel))
     return host.cache() / "kernel" / f"{kernel.name}-{key}"
 
 
 def kernel_path(kernel):
+    if kernel.debian:
+        return debian_kernel.path(kernel.debian)
+    given = imported(f"kernel-{kernel.name}")
+    if given:
+        return given
     return publish(lambda tmp: make_kernel(kernel, tmp), kernel_place(kernel))
 
 
@@ -174,12 +174,15 @@ def build_modules(kernel, built, work, dest, log):
         copy = work / file.relative_to(REPO)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, copy)
+    env, tools = build_env(), [f"CROSS_COMPILE={cross}", f"CC={cc(cross)}"]
+    if kernel.debian:
+        # its headers bring the compiler that it was built with
+        env, tools = debian_kernel.module_env(built, env), []
     archive = Archive()
     for folder in kernel.modules:
         logged(["make", "-C", built / "build", f"M={work / folder}", f"ARCH={kernel.arch}",
-                f"CROSS_COMPILE={cross}", f"CC={cc(cross)}", "W=1", f"-j{host.jobs()}",
-                "modules"],
-               log, env=build_env(), what=f"modules of {folder}")
+                *tools, "W=1", f"-j{host.jobs()}", "modules"],
+               log, env=env, what=f"modules of {folder}")
         for module in sorted((work / folder).rglob("*.ko")):
             archive.file(f"lib/modules/{module.name}", module.read_bytes())
     with open(dest / "modules.cpio", "wb") as out:
@@ -270,7 +273,22 @@ def qemu_place():
     return host.cache() / "qemu" / key
 
 
+def imported(product):
+    """A product that was built elsewhere, if the user has given us some."""
+    folder = os.environ.get("IOPF_PRODUCTS")
+    if not folder:
+        return None
+    path = pathlib.Path(folder) / product
+    if not cache.intact(path):
+        raise Failure(f"IOPF_PRODUCTS={folder} has no {product}; it takes a link to that "
+                      "of another machine's cache, see `scripts/build path`")
+    return path, "taken from IOPF_PRODUCTS, not built here"
+
+
 def qemu_path():
+    given = imported("qemu")
+    if given:
+        return given
     return publish(make_qemu, qemu_place())
 
 

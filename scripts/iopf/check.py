@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 
-from iopf import (base, build, checks, errors, host, lanes, lock, packages, process, progress,
+from iopf import (base, build, checks, errors, fresh, host, lanes, lock, packages, process, progress,
                   results)
 from iopf.errors import Ended, Failure, Parser
 from iopf.patches import SERIES
@@ -52,6 +52,10 @@ def run_fresh(label, check, kept, log):
     progress.Progress.current = step
     try:
         count = check.func(log) or Count(1)
+    except fresh.Skip as reason:
+        say(f"{label}: skipped: {reason}")
+        return Result(check.group, check.title, Count(skipped=1), step.spent(),
+                      text=str(reason))
     except (Failure, OSError, SyntaxError, build.lanefile.TestbedError) as failure:
         return failed(label, check, failure, step.spent(), log)
     finally:

@@ -9,6 +9,8 @@ boots them.
     build run|demo|shell|selfcheck [NAME]...   build, then boot them (lib/lane);
                                demo all: every lane that has a demonstration
     build path kernel|qemu|guest [KERNEL|ARCH] build one and print where it is
+    build deb-kernel           the distribution's kernel with the series, as packages
+    build try                  a part of each build, to see what this machine lacks
 """
 
 import contextlib
@@ -16,7 +18,8 @@ import os
 import pathlib
 import sys
 
-from iopf import base, build, host, lock, packages, process, progress
+from iopf import (base, build, debian_kernel, host, kernel_deb, lock, packages, process,
+                  progress, series)
 from iopf.build import TESTBED, lanefile
 from iopf.errors import Failure, Parser
 
@@ -29,11 +32,16 @@ def kernel_or_absent(kernel):
     """The image and the modules of a kernel, or why it is not to be had."""
     try:
         path, how = build.kernel_path(kernel)
-    except base.Unavailable as failure:
+    except debian_kernel.Unavailable as failure:
         progress.say(f"    skipped: {failure}")
         return Absent(failure), "skipped"
     modules, _ = build.modules_path(kernel, path)
-    return (path / pathlib.Path(kernel.image).name, modules), how
+    return (path / pathlib.Path(kernel.image).name, modules, module_tree(path)), how
+
+
+def module_tree(built):
+    """The folder of a packaged kernel's own modules; None for a kernel of ours."""
+    return next((built / "lib/modules").glob("*"), None)
 
 
 def load(names):
@@ -48,8 +56,9 @@ def load(names):
 def build_lanes(names):
     """Build what the lanes need.
 
-    Returns {lane: (kernel image, qemu, initramfs, modules or None)}, with an
-    Absent in the place of what belongs to a lane that has to be skipped.
+    Returns {lane: (kernel image, qemu, initramfs, modules or None, tree of the
+    kernel's own modules or None)}, with an Absent in the place of what belongs to
+    a lane that has to be skipped.
     """
     lanes = load(names)
     kernels = {lane.kernel.name: lane.kernel for lane in lanes}
@@ -68,7 +77,8 @@ def build_lanes(names):
     for lane in lanes:
         made = images[lane.kernel.name]
         products[lane.name] = made if isinstance(made, Absent) else (
-            made[0], qemu / lane.kernel.qemu, guests[lane.kernel.arch] / "initramfs", made[1])
+            made[0], qemu / lane.kernel.qemu, guests[lane.kernel.arch] / "initramfs",
+            *made[1:])
     return products
 
 
@@ -107,8 +117,8 @@ def used_products():
         note(base.repository, name)
     for name in lanefile.kernel_names():
         kernel = lanefile.load_kernel(name)
-        note(build.kernel_repository, kernel)
-        made = note(build.kernel_place, kernel)
+        made = (note(debian_kernel.cached, kernel.debian) if kernel.debian else
+                note(build.kernel_place, kernel))
         if made and kernel.modules:
             note(build.modules_place, kernel, made)
         note(build.guest_place, kernel.arch)
@@ -127,11 +137,13 @@ def machine_options(products):
         if isinstance(product, Absent):
             args += ["--absent", f"{kernel.name}={product}"]
             continue
-        image, qemu, initramfs, modules = product
+        image, qemu, initramfs, modules, tree = product
         args += ["--kernel", f"{kernel.name}={image}", "--qemu", f"{kernel.arch}={qemu}",
                  "--initramfs", f"{kernel.arch}={initramfs}"]
         if modules:
             args += ["--modules", f"{kernel.name}={modules}"]
+        if tree:
+            args += ["--module-tree", f"{kernel.name}={tree}"]
     for path in host.firmware():
         args += ["--data", path]
     return args
@@ -242,10 +254,60 @@ def apply_options(opts):
         os.environ.update(V="1", Q="")
 
 
+def try_builds():
+    """Configure kernel and QEMU and compile a part of each, to be thrown away: what
+    a machine lacks for the builds shows in that."""
+    log, steps = host.log("try.log"), progress.Progress(2)
+
+    def try_kernel():
+        with build.build_folder(host.out() / "build/try-linux", keep=False) as work:
+            make = build.configure_kernel(lanefile.load_kernel("x86"), work, log)
+            process.logged([*make, f"-j{host.jobs()}", "prepare", "drivers/iommu/"], log,
+                           env=build.build_env(), what="a part of the kernel")
+
+    def try_qemu():
+        with build.build_folder(host.out() / "build/try-qemu", keep=False) as work:
+            env = build.configure_qemu(work, log)
+            build.ninja(work, log, env, ["libqemuutil.a"])
+
+    with lock.of_out("tries the builds"):
+        steps.step("a part of the kernel", try_kernel)
+        steps.step("a part of QEMU", try_qemu)
+
+
+def deb_kernel():
+    """linux-image and linux-headers packages of the patched kernel, in out/deb."""
+    steps = progress.Progress(4)
+    steps.step("packages", packages.install, packages.BUILD + kernel_deb.PACKAGES)
+    repo = base.repository("linux")
+    log = host.log("deb-kernel.log")
+    with lock.of_out("builds kernel packages"), build.build_folder(
+            host.out() / "build/deb-kernel") as work:
+        source = steps.step("series", series.built_tree, "linux")
+        # LOCALVERSION= keeps the state of the tree out of the name
+        make = ["make", "-C", source, f"O={work}", "ARCH=x86", f"CC={build.cc()}",
+                f"HOSTCC={build.cc()}", "LOCALVERSION=", f"-j{host.jobs()}"]
+
+        def configuration():
+            text, origin = kernel_deb.base_config(repo)
+            build.refuse_lost(kernel_deb.configure(make, work, text, build.build_env(), log),
+                              work)
+            return work, f"from {origin}"
+
+        steps.step("configuration", configuration)
+        release = base.version(repo, "linux").split()[1]
+        made = steps.step("kernel, modules and packages", kernel_deb.pack, make, work,
+                          host.out() / "deb", kernel_deb.package_version(release),
+                          build.build_env(), log)
+    for deb in made:
+        print(deb)
+
+
 def main():
     parser = Parser(prog="build", description=__doc__)
     parser.add_argument("command", choices=[
-        "deps", "lane", "list", "path", "run", "demo", "shell", "selfcheck"])
+        "deps", "lane", "list", "path", "run", "demo", "shell", "selfcheck", "deb-kernel",
+        "try"])
     parser.add_argument("names", nargs="*")
     add_options(parser)
     parser.add_argument("--only", metavar="GLOB", help="run: only the tests of this name")
@@ -270,6 +332,10 @@ def dispatch(opts):
         for name, product in build_lanes(opts.names).items():
             print(name, *(["skipped:", product] if isinstance(product, Absent)
                           else filter(None, product)))
+    elif opts.command == "deb-kernel":
+        deb_kernel()
+    elif opts.command == "try":
+        try_builds()
     elif opts.command == "path":
         if not opts.names:
             raise Failure("path wants kernel, qemu or guest")

@@ -54,10 +54,13 @@ class Kept:
     """The result of a check, kept under a key of all that it depends on."""
 
     def __init__(self, slug, key):
-        self.path = host.cache() / "check" / f"{slug}-{key}"
+        """Without a key nothing is kept: what the result depends on is not known here."""
+        self.path = host.cache() / "check" / f"{slug}-{key}" if key else None
 
     def load(self):
         """The count of a run that passed, or None."""
+        if not self.path:
+            return None
         try:
             count = Count.parse(self.path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -65,6 +68,8 @@ class Kept:
         return count if count and count.passed and not count.failed else None
 
     def store(self, count):
+        if not self.path:
+            return
         host.claim_cache()
         cache.write_small(self.path, f"{count}\n")
 

@@ -25,8 +25,8 @@ class Kernel:
     qemu: str
     cmdline: str
     configs: list[str]
-    base: str = ""
-    series: bool = True
+    # Debian's own kernel instead of a build: 6.12 or newest
+    debian: str = ""
     modules: list[str] = field(default_factory=list)
     preload: list[str] = field(default_factory=list)
 
@@ -119,16 +119,17 @@ def load_kernel(name: str) -> Kernel:
     try:
         kernel = Kernel(name, section["arch"], section["image"], section["qemu"],
                         " ".join(section["cmdline"].split()), section["configs"].split(),
-                        section.get("base", ""), section.getboolean("series", True),
+                        section.get("debian", ""),
                         section.get("modules", "").split(),
                         section.get("preload", "").split())
     except KeyError as error:
         raise TestbedError(f"kernel {name}: {error} is missing") from error
     except ValueError as error:
         raise TestbedError(f"kernel {name}: {error}") from error
-    if kernel.base and kernel.series:
-        raise TestbedError(f"kernel {name}: the series is for its own base only; "
-                           "with base, say series = no")
+    if bool(kernel.debian) == bool(kernel.configs):
+        raise TestbedError(f"kernel {name}: either configs to build it with, or debian")
+    if kernel.debian not in ("", "6.12", "newest"):
+        raise TestbedError(f"kernel {name}: debian is 6.12 or newest, not {kernel.debian}")
     return kernel
 
 

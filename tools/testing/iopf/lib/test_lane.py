@@ -93,19 +93,19 @@ class Runner(unittest.TestCase):
 
     def absent(self, command: str, *lanes: str) -> tuple[int, str]:
         argv = [*self.argv(command, lanes[0], BOOT + GOOD), *lanes[1:]]
-        for kernel in ("x86-stock-7.2", "x86") if lanes == ("vtd",) else ("x86-stock-7.2",):
+        for kernel in ("x86-stock-newest", "x86") if lanes == ("vtd",) else ("x86-stock-newest",):
             argv += ["--absent", f"{kernel}=no package = none"]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=LIMIT, check=False)
         return done.returncode, done.stdout + done.stderr
 
     def test_absent_kernel_is_a_skip(self) -> None:
-        status, text = self.absent("run", "stock-7.2")
+        status, text = self.absent("run", "stock-newest")
         self.assertEqual((status, text.splitlines()[-1]), (0, "0 passed, 0 failed, 1 skipped"))
-        self.assertIn("skip    no kernel x86-stock-7.2: no package = none", text)
+        self.assertIn("skip    no kernel x86-stock-newest: no package = none", text)
         self.assertFalse(os.path.exists(self.pid_file))
 
     def test_absent_kernel_among_others(self) -> None:
-        status, text = self.absent("run", "stock-7.2", "mock")
+        status, text = self.absent("run", "stock-newest", "mock")
         self.assertEqual((status, text.splitlines()[-1]), (0, "1 passed, 0 failed, 1 skipped"))
 
     def test_absent_kernel_in_selfcheck(self) -> None:
@@ -114,22 +114,22 @@ class Runner(unittest.TestCase):
         self.assertIn("no package = none", text)
 
     def test_absent_kernel_that_is_needed(self) -> None:
-        for command, lane in (("demo", "vtd"), ("shell", "stock-7.2")):
+        for command, lane in (("demo", "vtd"), ("shell", "stock-newest")):
             status, text = self.absent(command, lane)
             self.assertEqual(status, 2)
             self.assertIn("no package = none", text)
 
     def test_modules_follow_the_initramfs(self) -> None:
-        status, text = self.run_lane(BOOT + GOOD, lane="stock-7.2")
+        status, text = self.run_lane(BOOT + GOOD, lane="stock-newest")
         self.assertEqual((status, "give --modules" in text), (2, True), text)
         modules = os.path.join(self.folder, "modules.cpio")
         with open(modules, "wb") as file:
             file.write(b"the modules")
         # the machine looks at its initramfs, which is gone afterwards
-        initrd = os.path.join(self.folder, "latest/stock-7.2/initrd")
+        initrd = os.path.join(self.folder, "latest/stock-newest/initrd")
         script = f"{BOOT}grep -q 'the modules' {initrd} || exit 1\n{GOOD}"
-        argv = self.argv("run", "stock-7.2", script)
-        argv += ["--modules", f"x86-stock-7.2={modules}"]
+        argv = self.argv("run", "stock-newest", script)
+        argv += ["--modules", f"x86-stock-newest={modules}"]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=LIMIT, check=False)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 

@@ -31,25 +31,24 @@ class Files(unittest.TestCase):
         self.write("k.kernel", KERNEL + more)
         return lanefile.load_kernel("k")
 
-    def test_kernel_of_the_series(self) -> None:
-        kernel = self.kernel()
-        self.assertEqual((kernel.base, kernel.series, kernel.modules), ("", True, []))
+    def test_kernel_that_is_built(self) -> None:
+        kernel = self.kernel("modules = a b\n")
+        self.assertEqual((kernel.debian, kernel.configs, kernel.modules),
+                         ("", ["a.config"], ["a", "b"]))
 
-    def test_stock_kernel(self) -> None:
-        kernel = self.kernel("base = linux-source-9.9\nseries = no\nmodules = a b\n")
-        self.assertEqual((kernel.base, kernel.series, kernel.modules),
-                         ("linux-source-9.9", False, ["a", "b"]))
+    def test_kernel_of_debian(self) -> None:
+        self.kernel()
+        for wanted in ("6.12", "newest"):
+            self.write("d.kernel", f"[kernel]\nlike = k\nconfigs =\ndebian = {wanted}\n")
+            self.assertEqual(lanefile.load_kernel("d").debian, wanted)
 
-    def test_base_without_the_series(self) -> None:
-        self.assertFalse(self.kernel("series = no\n").series)
-
-    def test_series_on_another_base(self) -> None:
-        with self.assertRaisesRegex(lanefile.TestbedError, "series = no"):
-            self.kernel("base = linux-source-9.9\n")
-
-    def test_series_is_yes_or_no(self) -> None:
-        with self.assertRaisesRegex(lanefile.TestbedError, "kernel k"):
-            self.kernel("series = perhaps\n")
+    def test_built_or_debian(self) -> None:
+        self.kernel()
+        for more, text in (("debian = 6.12", "either"), ("configs =", "either"),
+                           ("configs =\ndebian = 7.3", "not 7.3")):
+            self.write("d.kernel", f"[kernel]\nlike = k\n{more}\n")
+            with self.assertRaisesRegex(lanefile.TestbedError, f"kernel d: .*{text}"):
+                lanefile.load_kernel("d")
 
     def test_missing_key(self) -> None:
         self.write("k.kernel", "[kernel]\narch = x86\n")
@@ -72,10 +71,10 @@ class Files(unittest.TestCase):
 
     def test_kernel_like_another(self) -> None:
         self.kernel()
-        self.write("l.kernel", "[kernel]\nlike = k\nconfigs = b.config\nseries = no\n")
+        self.write("l.kernel", "[kernel]\nlike = k\nconfigs = b.config\nimage = j\n")
         kernel = lanefile.load_kernel("l")
-        self.assertEqual((kernel.name, kernel.image, kernel.configs, kernel.series),
-                         ("l", "i", ["b.config"], False))
+        self.assertEqual((kernel.name, kernel.arch, kernel.image, kernel.configs),
+                         ("l", "x86", "j", ["b.config"]))
 
     def test_like_itself(self) -> None:
         self.write("a.lane", "[lane]\nlike = b\n")
