@@ -1,161 +1,197 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Copyright (C) 2026 The linux-iopf authors
-"""Where stock kernels come from, with an apt that is a shell script."""
+"""Where the base trees come from, with an apt that is a shell script."""
 
 import contextlib
 import io
 import os
-import pathlib
 import subprocess
-import sys
-import tempfile
 import unittest
-from unittest import mock
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from iopf import base, cache, process  # noqa: E402
-from iopf.errors import Failure  # noqa: E402
+from testing import Sandboxed
+from iopf import base, cache, process
+from iopf.errors import Failure
 
 PACKAGE = "linux-source-9.9"
-# Knows the suite by the sources file that it is given. HAVE is a list of words
-# SUITE=VERSION, DOWN one of suites that do not answer.
+# HAVE is the version that the index has, if any; DEBS what a download brings,
+# SOURCE what a source package brings
 APT = r"""#!/bin/sh
-for word; do
-    case $word in
-    Dir::Etc::sourcelist=*) suite=$(sed -n 's/^Suites: //p' "${word#*=}") ;;
-    esac
-done
-echo "$(basename "$0") $suite" >>"$TRACE"
-for down in $DOWN; do
-    if [ "$down" = "$suite" ]; then echo "E: no route" >&2; exit 100; fi
-done
+echo " $* " >>"$TRACE"
 case " $* " in
-*" policy "*)
-    for have in $HAVE; do
-        [ "${have%%=*}" = "$suite" ] && echo "  Candidate: ${have#*=}"
-    done ;;
-*" download "*) cp "$DEB" . ;;
+*" policy "*) echo "  Candidate: ${HAVE:-(none)}" ;;
+*" madison "*) [ -z "$HAVE" ] || echo " package | $HAVE | somewhere" ;;
+*" source "*) cp "$SOURCE" . ;;
+*" download "*)
+    for word; do
+        case $word in
+        linux-source-*="$HAVE") ;;
+        linux-source-*) echo "E: no such version" >&2; exit 100 ;;
+        esac
+    done
+    cp "$DEBS"/*.deb . ;;
 esac
 exit 0
 """
 
 
-class StockKernels(unittest.TestCase):
+class Base(Sandboxed):
     def setUp(self):
-        tmp = tempfile.TemporaryDirectory()
-        self.addCleanup(tmp.cleanup)
-        self.top = pathlib.Path(tmp.name)
+        super().setUp()
+        self.debs = self.top / "debs"
+        for folder in ("bin", "debs"):
+            (self.top / folder).mkdir()
         for name in ("apt-get", "apt-cache"):
             path = self.top / "bin" / name
-            path.parent.mkdir(exist_ok=True)
             path.write_text(APT)
             path.chmod(0o755)
-        for patch in (mock.patch.object(base, "UPDATED", set()),
-                      mock.patch.object(base, "machine_archive",
-                                        lambda: ("http://archive.invalid/debian", None)),
-                      mock.patch.dict(os.environ, {
-                          "IOPF_CACHE": str(self.top / "cache"),
-                          "PATH": f"{self.top}/bin:{os.environ['PATH']}", "HAVE": "",
-                          "DOWN": "", "DEB": str(self.top / "stock.deb"),
-                          "TRACE": str(self.top / "trace"), "OFFLINE": "", "UPDATE": ""})):
-            patch.start()
-            self.addCleanup(patch.stop)
+        os.environ.update(PATH=f"{self.top}/bin:{os.environ['PATH']}", HAVE="",
+                          DEBS=str(self.debs), TRACE=str(self.top / "trace"),
+                          SOURCE=str(self.top / "qemu_9.9.1+ds.orig.tar.xz"))
+        self.patch(base, "UPDATED", set())
+        self.patch(base, "KERNEL_PACKAGE", PACKAGE)
+        self.patch(base, "machine_archive", lambda: ("http://archive.invalid/debian", None))
+        cache.VERIFIED.clear()
 
-    def package(self, version):
-        """A .deb with a source tree of one file."""
-        work = self.top / "deb"
-        tree = self.top / PACKAGE
-        for folder in (work / "DEBIAN", work / "usr/src", tree):
-            folder.mkdir(parents=True, exist_ok=True)
-        (tree / "Makefile").write_text("VERSION = 9\nPATCHLEVEL = 9\nSUBLEVEL = 1\n"
-                                       "EXTRAVERSION =\n")
-        subprocess.run(["tar", "-C", self.top, "-cJf", work / f"usr/src/{PACKAGE}.tar.xz",
-                        PACKAGE], check=True)
+    def archive(self, path, top, files):
+        tree = self.top / top
+        for name, text in files.items():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            (tree / name).write_text(text)
+        subprocess.run(["tar", "-C", self.top, "-cJf", path, top], check=True)
+
+    def deb(self, name, fill):
+        """A .deb of what fill(folder) puts into a folder."""
+        work = self.top / "deb" / name
+        (work / "DEBIAN").mkdir(parents=True, exist_ok=True)
+        fill(work)
         (work / "DEBIAN/control").write_text(
-            f"Package: {PACKAGE}\nVersion: {version}\nArchitecture: all\n"
+            f"Package: {name}\nVersion: 1\nArchitecture: all\n"
             "Maintainer: nobody <nobody@localhost>\nDescription: test\n")
-        subprocess.run(["dpkg-deb", "-b", work, self.top / "stock.deb"], check=True,
+        subprocess.run(["dpkg-deb", "-Znone", "-b", work, self.debs / f"{name}.deb"], check=True,
                        stdout=subprocess.DEVNULL)
 
-    def repository(self):
-        with contextlib.redirect_stdout(io.StringIO()):
-            return base.kernel_repository(PACKAGE)
+    def linux(self, version):
+        """The package of a source tree of one file, and an index that has it."""
+        def fill(work):
+            (work / "usr/src").mkdir(parents=True, exist_ok=True)
+            self.archive(work / f"usr/src/{PACKAGE}.tar.xz", PACKAGE, {
+                "Makefile": "VERSION = 9\nPATCHLEVEL = 9\nSUBLEVEL = 1\nEXTRAVERSION =\n"})
+        self.deb(PACKAGE, fill)
+        os.environ["HAVE"] = version
 
-    def suites(self):
-        lines = (self.top / "trace").read_text().split("\n")
-        return list(dict.fromkeys(line.split()[-1] for line in lines if line))
+    def repository(self, name="linux"):
+        self.said = io.StringIO()
+        with contextlib.redirect_stdout(self.said):
+            return base.repository(name)
 
-    def test_first_suite_that_has_it(self):
-        self.package("9.9.2-1")
-        os.environ["HAVE"] = "forky=9.9.2-1 sid=9.9.3-1"
+    def calls(self, word):
+        trace = self.top / "trace"
+        return trace.read_text().count(f" {word}") if trace.exists() else 0
+
+    def in_cache(self, *versions):
+        for version in versions:
+            repo = self.cache / "base" / version
+            repo.mkdir(parents=True)
+            cache.seal(repo)
+
+
+class Fetched(Base):
+    def test_linux(self):
+        self.linux("9.9.2-1")
         repo = self.repository()
-        self.assertEqual(repo.name, f"{PACKAGE}-9.9.2-1")
+        self.assertEqual(repo, self.cache / "base/linux-9.9.2-1")
         self.assertEqual(base.version(repo, "linux"), "Linux 9.9.1")
-        self.assertEqual(self.suites(), ["trixie-backports", "forky"])
+        self.assertEqual(self.repository(), repo)
+        self.assertEqual(self.calls("download"), 1)
 
-    def test_suite_that_does_not_answer(self):
-        self.package("9.9.2-1")
-        os.environ.update(HAVE="sid=9.9.2-1", DOWN="trixie-backports forky")
-        self.assertEqual(self.repository().name, f"{PACKAGE}-9.9.2-1")
+    def test_qemu_and_the_meson_beside_it(self):
+        self.archive(os.environ["SOURCE"], "qemu-9.9.1", {"VERSION": "9.9.1\n"})
+        packages = "usr/lib/python3/dist-packages"
 
-    def test_nowhere(self):
-        os.environ["DOWN"] = "forky"
-        with self.assertRaises(base.Unavailable) as caught:
+        def fill(work):
+            (work / packages).mkdir(parents=True)
+            (work / packages / "meson.py").touch()
+        self.deb("meson", fill)
+        repo = self.repository("qemu")
+        self.assertEqual(repo, self.cache / "base/qemu-9.9.1")
+        self.assertEqual(base.version(repo, "qemu"), "QEMU 9.9.1")
+        self.assertEqual(base.meson_path(), repo / "meson" / packages)
+        self.assertTrue((base.meson_path() / "meson.py").is_file())
+
+    def test_no_package(self):
+        with self.assertRaisesRegex(Failure, f"no package {PACKAGE} .*KSRC=DIR"):
             self.repository()
-        for word in (PACKAGE, "not in trixie-backports", "forky: ", "no route", "not in sid"):
-            self.assertIn(word, str(caught.exception))
-        self.assertEqual(cache.sizes(), [("work", 0, 0)])
+        # root may bring the index, others are told to
+        self.assertEqual(self.calls("update"), 0 if os.geteuid() else 1)
+
+    def test_version_that_is_not_there(self):
+        self.linux("9.9.2-1")
+        os.environ["KVER"] = "9.9.1-1"
+        with self.assertRaisesRegex(Failure, "no such version; .*update.*there are 9.9.2-1$"):
+            self.repository()
+        self.assertIsNone(base.cached("linux", None))
+        os.environ["KVER"] = "9.9.2-1"
+        self.assertEqual(self.repository().name, "linux-9.9.2-1")
 
     def test_no_archive(self):
-        with mock.patch.object(base, "machine_archive", lambda: None):
-            self.assertRaises(base.Unavailable, self.repository)
+        self.patch(base, "machine_archive", lambda: None)
+        with self.assertRaisesRegex(Failure, "QSRC=DIR"):
+            self.repository("qemu")
 
     def test_offline(self):
         os.environ["OFFLINE"] = "1"
-        with self.assertRaisesRegex(base.Unavailable, "OFFLINE=1"):
-            self.repository()
+        for name in ("linux", "qemu"):
+            with self.assertRaisesRegex(Failure, f"OFFLINE=1, and no {name} base"):
+                self.repository(name)
+        self.in_cache("linux-9.9.2-1")
+        os.environ["UPDATE"] = "1"
+        self.assertEqual(self.repository().name, "linux-9.9.2-1")
         self.assertFalse((self.top / "trace").exists())
 
     def test_cached(self):
-        for version in ("9.9.9-1", "9.9.10-1"):
-            repo = self.top / "cache/base" / f"{PACKAGE}-{version}"
-            repo.mkdir(parents=True)
-            cache.seal(repo)
-        self.assertEqual(self.repository().name, f"{PACKAGE}-9.9.10-1")
+        self.in_cache("linux-9.9.9-1", "linux-9.9.10-1", "linux-user-0123", "qemu-9.9.11")
+        self.assertEqual(self.repository().name, "linux-9.9.10-1")
+        os.environ["KVER"] = "9.9.9-1"
+        self.assertEqual(self.repository().name, "linux-9.9.9-1")
         self.assertFalse((self.top / "trace").exists())
-        # it is no base of the series, whatever its version
-        self.assertIsNone(base.cached("linux", None))
-        # a newer one was asked for, and there is none: the old one will do
-        os.environ["UPDATE"] = "1"
-        self.assertEqual(self.repository().name, f"{PACKAGE}-9.9.10-1")
-        self.assertTrue((self.top / "trace").exists())
 
-    def test_series_base(self):
-        with mock.patch.object(base, "repository", lambda name: f"the {name} base"):
-            self.assertEqual(base.kernel_repository(base.KERNEL_PACKAGE), "the linux base")
+    def test_update_is_once_in_a_command(self):
+        self.in_cache("linux-9.9.1-1")
+        self.linux("9.9.2-1")
+        self.assertEqual(self.repository().name, "linux-9.9.1-1")
+        os.environ["UPDATE"] = "1"
+        self.assertEqual(self.repository().name, "linux-9.9.2-1")
+        self.assertEqual(self.repository().name, "linux-9.9.2-1")
+        self.assertEqual(self.calls("policy"), 1)
 
     def test_cut_short_is_fetched_again(self):
-        self.package("9.9.2-1")
-        os.environ["HAVE"] = "sid=9.9.2-1"
+        self.linux("9.9.2-1")
         repo = self.repository()
         pack, = (repo / "objects/pack").glob("*.pack")
         pack.chmod(0o600)
-        with open(pack, "r+b") as file:
-            file.truncate(pack.stat().st_size - 1)
+        os.truncate(pack, pack.stat().st_size - 1)
         cache.VERIFIED.clear()
         self.assertEqual(self.repository(), repo)
+        self.assertRegex(self.said.getvalue(), "is not used: .*pack has ")
         self.assertIsNone(cache.damage(repo))
         self.assertEqual(base.version(repo, "linux"), "Linux 9.9.1")
 
+    def test_broken_package_leaves_nothing(self):
+        self.linux("9.9.2-1")
+        (self.debs / f"{PACKAGE}.deb").write_text("no archive")
+        with self.assertRaises(Failure):
+            self.repository()
+        self.assertEqual([p.name for p in (self.cache / "base").iterdir()], [])
+        self.assertEqual(list((self.cache / "work").iterdir()), [])
+
+
+class Trees(Base):
     def test_file_modes_and_links(self):
+        self.archive(self.top / "x.tar.xz", PACKAGE, {"ä b": "", ".gitignore": "*\n", "run": "x"})
         tree = self.top / PACKAGE
-        tree.mkdir()
-        (tree / "run").write_text("#!/bin/sh\n")
         (tree / "run").chmod(0o755)
         (tree / "link").symlink_to("run")
-        (tree / "ä b").write_text("")
-        (tree / ".gitignore").write_text("*\n")
-        subprocess.run(["tar", "-C", self.top, "-cJf", self.top / "x.tar.xz", PACKAGE], check=True)
+        self.archive(self.top / "x.tar.xz", PACKAGE, {})
         for name, make in (("a", lambda repo: base.import_tar(self.top / "x.tar.xz", repo)),
                            ("b", lambda repo: base.snapshot(tree, repo))):
             repo = self.top / name
@@ -163,21 +199,18 @@ class StockKernels(unittest.TestCase):
             make(repo)
         self.assertEqual(base.tree_id(self.top / "a"), base.tree_id(self.top / "b"))
         listed = process.run(["git", "-C", self.top / "a", "ls-tree", "-z", "refs/tags/base"])
-        self.assertIn("120000", listed)
-        self.assertIn("100755", listed)
-        self.assertIn("ä b", listed)
+        for word in ("120000", "100755", "ä b"):
+            self.assertIn(word, listed)
 
     def test_archive_cut_short(self):
-        subprocess.run(["tar", "-C", self.top, "-cJf", self.top / "x.tar.xz", "bin"], check=True)
-        data = (self.top / "x.tar.xz").read_bytes()
-        (self.top / "x.tar.xz").write_bytes(data[:len(data) // 2])
+        self.archive(self.top / "x.tar.xz", PACKAGE, {"a": "text\n" * 1000})
+        os.truncate(self.top / "x.tar.xz", (self.top / "x.tar.xz").stat().st_size // 2)
         (self.top / "a").mkdir()
         with self.assertRaisesRegex(Failure, "cannot be unpacked"):
             base.import_tar(self.top / "x.tar.xz", self.top / "a")
 
     def test_clone_that_was_interrupted(self):
-        self.package("9.9.2-1")
-        os.environ["HAVE"] = "sid=9.9.2-1"
+        self.linux("9.9.2-1")
         repo, tree = self.repository(), self.top / "clone"
         (tree / ".git").mkdir(parents=True)         # killed in git init
         base.scratch_checkout(repo, tree)
@@ -186,14 +219,6 @@ class StockKernels(unittest.TestCase):
         (tree / "Makefile").unlink()
         base.scratch_checkout(repo, tree)
         self.assertTrue((tree / "Makefile").exists())
-
-    def test_broken_package_is_a_failure(self):
-        """A package that is there and of no use must not look like none."""
-        (self.top / "stock.deb").write_text("no archive")
-        os.environ["HAVE"] = "trixie-backports=9.9.2-1 forky=9.9.2-1 sid=9.9.2-1"
-        with self.assertRaises(Failure) as caught:
-            self.repository()
-        self.assertNotIsInstance(caught.exception, base.Unavailable)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import unittest
 from unittest import mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from iopf import base, build, errors, host, lanes, packages  # noqa: E402
+from iopf import base, build, debian_kernel, errors, host, lanes, packages  # noqa: E402
 
 
 def kernel(**more):
@@ -52,7 +52,8 @@ class Keys(unittest.TestCase):
         self.patch(packages, "matching", lambda pattern: [])
         self.libraries = "libc6-dev 1"
         self.patch(base, "repository", lambda name: name)
-        self.patch(base, "kernel_repository", lambda package: package)
+        self.patch(debian_kernel, "path", lambda wanted: (
+            self.top / "debian-kernel" / wanted, "cached"))
         self.patch(base, "tree_id", lambda repo: f"{repo} {self.tree}")
         self.patch(base, "version", lambda repo, name: "Linux 9.9.1")
 
@@ -97,12 +98,15 @@ class Keys(unittest.TestCase):
         (self.top / "busybox").write_text("2")
         self.assertNotEqual(build.guest_place("x86"), before)
 
-    def test_series_is_in_its_own_kernels_only(self):
+    def test_debians_own_kernel_is_not_built(self):
+        """Neither the series nor our compiler, base or configuration is in it."""
         def change():
             self.series.content += "+"
+            self.tools += "+"
+            self.tree += "+"
         self.assertTrue(self.changes(change))
-        self.assertFalse(self.changes(change, series=False))
-        self.assertFalse(self.changes(change, series=False, base="linux-source-9.9"))
+        self.assertFalse(self.changes(change, debian="newest"))
+        self.assertNotEqual(self.key(debian="newest"), self.key(debian="6.12"))
 
     def test_base_and_configuration(self):
         def tree():
@@ -113,9 +117,7 @@ class Keys(unittest.TestCase):
             file.write_text(file.read_text() + "CONFIG_B=y\n")
         for change in (tree, config):
             self.assertTrue(self.changes(change))
-            self.assertTrue(self.changes(change, series=False, modules=["m"]))
-        self.assertNotEqual(self.key(series=False, base="linux-source-9.9"),
-                            self.key(series=False))
+            self.assertTrue(self.changes(change, modules=["m"]))
 
     def test_samples_count_where_they_are_built(self):
         self.key()
@@ -127,7 +129,7 @@ class Keys(unittest.TestCase):
     def test_modules(self):
         def path():
             return build.modules_path(made, self.top / "k-1")[0]
-        made = kernel(series=False, modules=["m"])
+        made = kernel(modules=["m"])
         before = path()
         (self.top / "m/README").write_text("more\n")
         self.assertEqual(path(), before)
@@ -141,7 +143,7 @@ class Keys(unittest.TestCase):
     def test_module_sources_do_not_change_the_kernel(self):
         def change():
             (self.top / "m/a.c").write_text("int b;\n")
-        self.assertFalse(self.changes(change, series=False, modules=["m"]))
+        self.assertFalse(self.changes(change, modules=["m"]))
 
     def test_folder_without_a_module(self):
         (self.top / "empty").mkdir()
@@ -149,20 +151,29 @@ class Keys(unittest.TestCase):
             build.module_sources(kernel(modules=["empty"]))
 
     def absent(self, failure):
-        def refuse(_package):
+        def refuse(_wanted):
             raise failure
-        self.patch(base, "kernel_repository", refuse)
+        self.patch(debian_kernel, "path", refuse)
         with contextlib.redirect_stdout(io.StringIO()):
-            return lanes.kernel_or_absent(kernel(series=False, base="linux-source-9.9"))
+            return lanes.kernel_or_absent(kernel(debian="newest"))
 
     def test_unavailable_is_absent(self):
-        product, how = self.absent(base.Unavailable("nowhere"))
+        product, how = self.absent(debian_kernel.Unavailable("nowhere"))
         self.assertIsInstance(product, lanes.Absent)
         self.assertEqual((product, how), ("nowhere", "skipped"))
 
     def test_any_other_failure_is_none_of_it(self):
         with self.assertRaisesRegex(errors.Failure, "disk"):
             self.absent(errors.Failure("disk full"))
+
+    def test_modules_of_debians_kernel(self):
+        """Its image, our modules for it, and the tree of its own ones."""
+        tree = self.top / "debian-kernel/newest/lib/modules/9.9.1-amd64"
+        tree.mkdir(parents=True)
+        image, modules, own = lanes.kernel_or_absent(
+            kernel(debian="newest", modules=["m"]))[0]
+        self.assertEqual((image.name, modules.name, own), ("bzImage", "modules.cpio", tree))
+        self.assertIsNone(lanes.kernel_or_absent(kernel())[0][2])
 
 
 if __name__ == "__main__":

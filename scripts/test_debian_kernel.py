@@ -13,9 +13,8 @@ import unittest
 from unittest import mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import base  # noqa: E402
-import debian_kernel  # noqa: E402
-from iopf_common import Failure  # noqa: E402
+from iopf import base, cache, debian_kernel  # noqa: E402
+from iopf.errors import Failure  # noqa: E402
 
 RELEASE = "9.9.1+deb-amd64"
 # Knows the suites by the sources file that it is given. HAVE is a list of words
@@ -62,10 +61,11 @@ class Apt(unittest.TestCase):
             path = self.top / "bin" / name
             path.write_text(APT)
             path.chmod(0o755)
-        for patch in (mock.patch.object(debian_kernel, "CACHE", self.top / "cache"),
-                      mock.patch.object(base, "machine_archive",
+        cache.VERIFIED.clear()
+        for patch in (mock.patch.object(base, "machine_archive",
                                         lambda: ("http://archive.invalid/debian", None)),
                       mock.patch.dict(os.environ, {
+                          "IOPF_CACHE": str(self.top / "cache"),
                           "PATH": f"{self.top}/bin:{os.environ['PATH']}", "HAVE": "",
                           "DOWN": "", "DEBS": str(self.debs),
                           "TRACE": str(self.top / "trace"), "OFFLINE": "", "UPDATE": ""})):
@@ -85,7 +85,7 @@ class Apt(unittest.TestCase):
                 (work / path).write_bytes(content)
             else:
                 shutil.copy(os.path.realpath(content), work / path)
-        subprocess.run(["dpkg-deb", "-b", work, self.debs / f"{name}.deb"], check=True,
+        subprocess.run(["dpkg-deb", "-Znone", "-b", work, self.debs / f"{name}.deb"], check=True,
                        stdout=subprocess.DEVNULL)
         (self.debs / f"{name}.depends").write_text(f"Depends: {depends}\n")
 
@@ -163,7 +163,7 @@ class Choice(Apt):
             debian_kernel.path("newest")
         for word in ("none in trixie", "forky: ", "no route", "none in sid"):
             self.assertIn(word, str(caught.exception))
-        self.assertEqual(list((self.top / "cache").iterdir()), [])
+        self.assertEqual(cache.sizes(), [("work", 0, 0)])
 
     def test_no_archive(self):
         with mock.patch.object(base, "machine_archive", lambda: None):
@@ -179,7 +179,7 @@ class Choice(Apt):
         for version in ("newest-9.9.9-1", "newest-9.9.10-1", "6.12-6.12.9-1"):
             folder = self.top / "cache/debian-kernel" / version
             folder.mkdir(parents=True)
-            (folder / ".complete").touch()
+            cache.seal(folder)
         (self.top / "cache/debian-kernel/newest-9.9.11-1").mkdir()
         self.assertEqual(debian_kernel.path("newest")[0].name, "newest-9.9.10-1")
         self.assertEqual(debian_kernel.path("6.12")[0].name, "6.12-6.12.9-1")

@@ -10,11 +10,11 @@ import unittest
 from unittest import mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import base  # noqa: E402
-import fresh  # noqa: E402
-from iopf_common import Failure  # noqa: E402
+from iopf import base, fresh  # noqa: E402
+from iopf.errors import Failure  # noqa: E402
 
-PASTE = "error: packages are missing; paste: sudo apt-get install -y --no-install-recommends a b\n"
+PASTE = ("error: packages are missing; paste: sudo apt-get update && "
+         "sudo apt-get install -y --no-install-recommends a b\n")
 DEB822 = """Types: deb
 # bookworm of some day
 URIs: http://archive.invalid/debian
@@ -46,6 +46,8 @@ class Judgement(unittest.TestCase):
 
     def test_refusal(self):
         self.assertEqual(fresh.judge_refusal(2, f"[1/5] packages ...\n{PASTE}"), ["a", "b"])
+        as_root = PASTE.replace("paste:", "paste as root:").replace("sudo ", "")
+        self.assertEqual(fresh.judge_refusal(2, as_root), ["a", "b"])
         self.fails("got 0", fresh.judge_refusal, 2, "make: *** Error 2\n")
         self.fails("got 2", fresh.judge_refusal, 2, PASTE + "error: and more\n")
         self.fails("got 1", fresh.judge_refusal, 2, PASTE + "Traceback (most recent\n")
@@ -94,15 +96,15 @@ class Skips(unittest.TestCase):
         for word, name, value in reasons:
             with mock.patch.object(base, "machine_archive", lambda: ("http://x.invalid", None)), \
                     mock.patch.dict(os.environ, {"OFFLINE": ""}), \
-                    mock.patch("fresh.os.geteuid", {**good, name: value}["os.geteuid"]), \
-                    mock.patch("fresh.run", {**good, name: value}["run"]), \
-                    mock.patch("fresh.shutil.which", {**good, name: value}["shutil.which"]), \
+                    mock.patch("iopf.fresh.os.geteuid", {**good, name: value}["os.geteuid"]), \
+                    mock.patch("iopf.fresh.run", {**good, name: value}["run"]), \
+                    mock.patch("iopf.fresh.shutil.which", {**good, name: value}["shutil.which"]), \
                     self.assertRaisesRegex(fresh.Skip, word):
                 fresh.refuse()
 
     def test_offline_and_no_archive(self):
-        with mock.patch("fresh.os.geteuid", lambda: 0), \
-                mock.patch("fresh.run", lambda _args: "amd64\n"), \
+        with mock.patch("iopf.fresh.os.geteuid", lambda: 0), \
+                mock.patch("iopf.fresh.run", lambda _args: "amd64\n"), \
                 mock.patch.object(base, "machine_archive", lambda: None):
             for offline, word in (("1", "OFFLINE"), ("", "no Debian archive")):
                 with mock.patch.dict(os.environ, {"OFFLINE": offline}), \
@@ -114,9 +116,9 @@ class Skips(unittest.TestCase):
             tool = pathlib.Path(folder) / "unshare"
             tool.write_text("#!/bin/sh\necho unshare: not permitted >&2\nexit 1\n")
             tool.chmod(0o755)
-            with mock.patch("fresh.os.geteuid", lambda: 0), \
-                    mock.patch("fresh.run", lambda _args: "amd64\n"), \
-                    mock.patch("fresh.shutil.which", lambda name: name), \
+            with mock.patch("iopf.fresh.os.geteuid", lambda: 0), \
+                    mock.patch("iopf.fresh.run", lambda _args: "amd64\n"), \
+                    mock.patch("iopf.fresh.shutil.which", lambda name: name), \
                     mock.patch.object(base, "machine_archive", lambda: ("u", None)), \
                     mock.patch.dict(os.environ, {"OFFLINE": "", "PATH": f"{folder}:/bin"}), \
                     self.assertRaisesRegex(fresh.Skip, "not permitted"):

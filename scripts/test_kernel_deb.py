@@ -10,9 +10,8 @@ import unittest
 from unittest import mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import base  # noqa: E402
-import kernel_deb  # noqa: E402
-from iopf_common import Failure  # noqa: E402
+from iopf import base, cache, kernel_deb  # noqa: E402
+from iopf.errors import Failure  # noqa: E402
 
 
 class Configuration(unittest.TestCase):
@@ -21,11 +20,13 @@ class Configuration(unittest.TestCase):
         self.addCleanup(tmp.cleanup)
         self.top = pathlib.Path(tmp.name)
         self.versions = ["6.12.9-1", "6.12.8-1"]
-        for patch in (mock.patch.object(kernel_deb, "CACHE", self.top),
-                      mock.patch.object(base, "apt_versions", lambda _name: self.versions),
+        cache.VERIFIED.clear()
+        for patch in (mock.patch.object(base, "apt_versions", lambda _name: self.versions),
                       mock.patch.object(kernel_deb, "fetch_config", lambda version, dest: (
                           dest / "config").write_text(f"of {version}")),
-                      mock.patch.dict(os.environ, {"KCONFIG_BASE": "", "OFFLINE": ""})):
+                      mock.patch.dict(os.environ, {
+                          "IOPF_CACHE": str(self.top / "cache"), "KCONFIG_BASE": "",
+                          "OFFLINE": ""})):
             patch.start()
             self.addCleanup(patch.stop)
 

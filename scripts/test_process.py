@@ -150,7 +150,7 @@ class OneLine(Sandboxed):
         for args, env, words in (
                 (["build", "frob"], {}, "invalid choice: 'frob'.*demo"),
                 (["build", "run", "nolane"], {}, "no lane nolane; there are .*vtd"),
-                (["build", "demo", "mock"], {}, "mock has nothing to show.*vtd"),
+                (["build", "demo", "mock"], {}, "mock has no demonstration.*vtd"),
                 (["build", "demo"], {}, "wants one lane; there are .*vtd"),
                 (["build", "path", "x"], {}, "no product x; there are kernel"),
                 (["build", "path", "kernel", "x"], {}, "no kernel x; there are .*x86"),
