@@ -31,7 +31,7 @@ done
 suite=${suite##* }
 echo "$(basename "$0") $suite" >>"$TRACE"
 for down in $DOWN; do
-    if [ "$down" = "$suite" ]; then echo "E: no route" >&2; exit 100; fi
+    if [ "$down" = "$suite" ]; then echo "E: ${WHY:-no route}" >&2; exit 100; fi
 done
 while [ "${1#-}" != "$1" ] && [ $# -gt 1 ]; do shift 2; done
 verb=$1
@@ -165,6 +165,13 @@ class Choice(Apt):
             self.assertIn(word, str(caught.exception))
         self.assertEqual(cache.sizes(), [("work", 0, 0)])
 
+    def test_full_disk_is_a_failure(self):
+        """That is no lack of a kernel: its lanes must not be skipped for it."""
+        os.environ.update(DOWN="trixie-backports", WHY="write (28: No space left on device)")
+        with self.assertRaisesRegex(Failure, "free some space") as caught:
+            debian_kernel.path("newest")
+        self.assertNotIsInstance(caught.exception, debian_kernel.Unavailable)
+
     def test_no_archive(self):
         with mock.patch.object(base, "machine_archive", lambda: None):
             self.assertRaises(debian_kernel.Unavailable, debian_kernel.path, "6.12")
@@ -182,7 +189,10 @@ class Choice(Apt):
             cache.seal(folder)
         (self.top / "cache/debian-kernel/newest-9.9.11-1").mkdir()
         self.assertEqual(debian_kernel.path("newest")[0].name, "newest-9.9.10-1")
+        mark = self.top / "cache/debian-kernel/6.12-6.12.9-1" / cache.MANIFEST
+        os.utime(mark, (1, 1))
         self.assertEqual(debian_kernel.path("6.12")[0].name, "6.12-6.12.9-1")
+        self.assertGreater(mark.stat().st_mtime, 1, "prune must see that it was of use")
         self.assertFalse((self.top / "trace").exists())
         # a newer one was asked for, and there is none: the old one will do
         os.environ["UPDATE"] = "1"

@@ -193,6 +193,8 @@ def fetch(wanted):
                 if version and not cache.intact(final):
                     download(apt, version, pathlib.Path(work))
             except Failure as failure:
+                if "No space left" in str(failure):
+                    raise
                 missing.append(f"{suites}: {failure}")
                 continue
             if version:
@@ -211,15 +213,15 @@ def cached(wanted):
 def path(wanted):
     """The folder of a kernel and how it was come by; Unavailable if there is none."""
     found = cached(wanted)
-    if found and (base.offline() or os.environ.get("UPDATE") != "1"):
-        return found, "cached"
-    if base.offline():
+    if found and (host.offline() or os.environ.get("UPDATE") != "1"):
+        return cache.taken(found)
+    if host.offline():
         raise Unavailable(f"OFFLINE=1, and no Debian kernel '{wanted}' in {host.cache()}")
     try:
         return fetch(wanted)
     except Unavailable:
         if found:
-            return found, "cached"
+            return cache.taken(found)
         raise
 
 
