@@ -42,9 +42,16 @@ class Configuration(unittest.TestCase):
         with self.assertRaisesRegex(Failure, "KCONFIG_BASE"):
             self.text("linux-6.12.8-1")
         os.environ["OFFLINE"] = ""
-        self.text("linux-6.12.8-1")
+        self.versions = ["6.12.10-1", "6.12.9-1"]
+        for version in self.versions:
+            self.text(f"linux-{version}")
         os.environ["OFFLINE"] = "1"
-        self.assertEqual(self.text("linux-6.12.8-1"), "of 6.12.8-1")
+        self.assertEqual(self.text("linux-6.12.8-1"), "of 6.12.10-1")
+        self.assertEqual(self.text("linux-6.12.9-1"), "of 6.12.9-1")
+        for file in (self.top / "cache/config").glob("*6.12.10-1/config"):
+            file.write_text("of")           # cut short
+        cache.VERIFIED.clear()
+        self.assertEqual(self.text("linux-6.12.8-1"), "of 6.12.9-1")
 
     def test_no_package(self):
         self.versions = []

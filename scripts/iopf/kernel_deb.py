@@ -14,10 +14,11 @@ import re
 import shutil
 import tempfile
 
-from iopf import base, host
+from iopf import base, cache, host
 from iopf.cache import publish
 from iopf.errors import Failure
 from iopf.host import REPO
+from iopf.patches import version_number
 from iopf.process import logged, run
 
 PACKAGES = ["debhelper", "kmod"]
@@ -54,16 +55,18 @@ def base_config(repo):
         except (OSError, UnicodeDecodeError) as error:
             raise Failure(f"KCONFIG_BASE={own}: {error}; name a kernel's .config") from error
     # the configuration of the very version if there is one, else the newest
-    version = repo.name.partition("-")[2]
+    exact = repo.name.partition("-")[2]
     known = base.apt_versions(CONFIG_PACKAGE)
-    version = version if version in known else next(iter(known), None)
-    cached = sorted((host.cache() / "config").glob(f"{CONFIG_PACKAGE}-*/config"))
-    if version and not base.offline():
+    version = exact if exact in known else next(iter(known), None)
+    if version and not host.offline():
         path, _ = publish(lambda tmp: fetch_config(version, tmp),
                           host.cache() / "config" / f"{CONFIG_PACKAGE}-{version}")
         return (path / "config").read_text(), path.name
-    if cached:
-        return cached[-1].read_text(), cached[-1].parent.name
+    cached = filter(cache.intact, (host.cache() / "config").glob(f"{CONFIG_PACKAGE}-*"))
+    best = max(cached, default=None, key=lambda path: (
+        path.name == f"{CONFIG_PACKAGE}-{exact}", version_number(path.name)))
+    if best:
+        return (best / "config").read_text(), best.name
     raise Failure(f"no package {CONFIG_PACKAGE} here; set KCONFIG_BASE=FILE "
                   "to the configuration to build")
 
