@@ -255,7 +255,13 @@ class Pruning(Sandboxed):
         self.patch(build, "kernel_place", lambda kernel: product)
         self.patch(build, "busybox", lambda arch: self.cache / "busybox/b/busybox")
         self.assertIn(product, lanes.used_products())
-        self.assertIn(self.cache / "busybox/b", lanes.used_products())
+        debian = self.cache / "debian-kernel/newest-9.9.1-1"
+        debian.mkdir(parents=True)
+        cache.seal(debian)
+        used = lanes.used_products()
+        self.assertIn(self.cache / "busybox/b", used)
+        self.assertIn(debian, used)
+        self.assertNotIn(None, used)        # there is none of 6.12
 
 
 class Cleaning(Sandboxed):

@@ -11,7 +11,7 @@ import xml.etree.ElementTree as xml
 
 from testing import SCRIPTS, Sandboxed
 import check_readme
-from iopf import check, checks, errors, lanes, packages, results
+from iopf import check, checks, errors, fresh, lanes, packages, results
 from iopf.results import Count, Result
 
 
@@ -71,6 +71,21 @@ class Keeping(Sandboxed):
             self.assertIn("FAILED", self.said.getvalue())
         self.result = Count(1)
         self.assertFalse(self.run_check().kept)
+
+    def test_without_a_key(self):
+        """What it depends on is not known here: it always runs."""
+        self.check = self.check._replace(key=None)
+        self.run_check()
+        self.assertFalse(self.run_check().kept)
+        self.assertEqual(self.calls, 2)
+
+    def test_skipped(self):
+        self.result = fresh.Skip("not here")
+        result = self.run_check()
+        self.assertEqual((result.count.skipped, result.count.failed, result.text),
+                         (1, 0, "not here"))
+        self.assertFalse(self.run_check().kept)
+        self.assertEqual(self.calls, 2)
 
     def test_damaged_keeping(self):
         self.run_check()

@@ -108,7 +108,8 @@ def used_products():
     def note(func, *args):
         with contextlib.suppress(Failure, OSError):
             path = func(*args)
-            used.add(path)
+            if path:
+                used.add(path)
             return path
         return None
 
