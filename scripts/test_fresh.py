@@ -56,7 +56,8 @@ class Judgement(unittest.TestCase):
         self.fails("status 2, got 0", fresh.judge_refusal, 0, PASTE)
 
     def test_run(self):
-        fresh.judge_run("lane vtd\ndemo: passed, 48 transfers\ndemo --invalid: passed, 48 transfers\n")
+        fresh.judge_run("lane vtd\ndemo: passed, 48 transfers\n"
+                        "demo --invalid: passed, 48 transfers\n")
         for text in ("", "lane vtd\n", "demo: failed\n",
                      "demo: passed, 48 transfers\ndemo --invalid: failed\n"):
             self.fails("demonstration", fresh.judge_run, text)

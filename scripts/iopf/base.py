@@ -195,17 +195,6 @@ def apt_candidate(package, options=()):
     return match[1] if match and match[1] != "(none)" else None
 
 
-def publish_deb(package, repo, work, download=lambda: None):
-    """Make a base of the linux-source package whose .deb is in the folder `work`
-    after download(), which is called only if the base has to be made."""
-    def build(tmp):
-        download()
-        run(["dpkg-deb", "-x", *glob.glob(f"{work}/*.deb"), f"{work}/x"])
-        import_tar(f"{work}/x/usr/src/{package}.tar.xz", tmp)
-
-    return publish(build, repo)[0]
-
-
 def newest_linux(wanted):
     """The version to fetch, by an index that the first run has to bring."""
     ver = wanted or apt_candidate(KERNEL_PACKAGE)
@@ -225,7 +214,7 @@ def fetch_linux(wanted):
     repo = host.claim_cache() / "base" / f"linux-{ver}"
     repo.parent.mkdir(parents=True, exist_ok=True)
     with cache.workspace() as work:
-        def download():
+        def build(tmp):
             try:
                 run(["apt-get", "download", f"{KERNEL_PACKAGE}={ver}"], cwd=work)
             except Failure as failure:
@@ -233,8 +222,10 @@ def fetch_linux(wanted):
                     ", ".join(apt_versions(KERNEL_PACKAGE)) or "none")
                 raise Failure(f"{failure}; 'apt-get update' brings a new package index"
                               f"{known}") from failure
+            run(["dpkg-deb", "-x", *glob.glob(f"{work}/*.deb"), f"{work}/x"])
+            import_tar(f"{work}/x/usr/src/{KERNEL_PACKAGE}.tar.xz", tmp)
 
-        return publish_deb(KERNEL_PACKAGE, repo, work, download)
+        return publish(build, repo)[0]
 
 
 def apt_versions(package, options=()):

@@ -16,8 +16,8 @@ import subprocess
 import tempfile
 import time
 
-from iopf import (base, build, checks, errors, fresh, host, lanes, lock, packages, process, progress,
-                  results)
+from iopf import (base, build, checks, errors, fresh, host, lanes, lock, packages, process,
+                  progress, results)
 from iopf.errors import Ended, Failure, Parser
 from iopf.patches import SERIES
 from iopf.progress import clock, colour, say

@@ -46,7 +46,7 @@ def refuse():
         raise Skip("only root can make a bare machine")
     if run(["dpkg", "--print-architecture"]).strip() != "amd64":
         raise Skip("the bare machines are amd64, this one is not")
-    if base.offline():
+    if host.offline():
         raise Skip("OFFLINE=1, and a bare machine installs packages")
     if not base.machine_archive():
         raise Skip("no Debian archive in this machine's apt sources")

@@ -20,9 +20,8 @@ OUT_MARK = ".linux-iopf-out"
 CACHE_MARK = ".linux-iopf-cache"
 # What older versions, which set no mark, made in out/ and in the cache
 OUT_NAMES = {"linux", "qemu", "build", "check", "stock", "log", "mbox", "deb", ".lock"}
-CACHE_NAMES = {"base", "kernel", "modules", "qemu", "guest", "check", "busybox", "lock", "work", "config",
-               "debian-kernel", "root",
-               "times.json"}
+CACHE_NAMES = {"base", "kernel", "modules", "qemu", "guest", "check", "busybox", "lock", "work",
+               "config", "debian-kernel", "root", "times.json"}
 # make splits words at blanks and targets at colons, and expands the others; QEMU
 # splits options at commas
 REFUSED = re.compile(r"[\s:,;#$%&*?\"'`\\<>|()\[\]{}!]")

@@ -184,7 +184,8 @@ def tree_patches(repo, first, last):
         diff = ""
         if hooks:
             diff = git(repo, "diff-tree", "-p", "--no-renames", "--no-color", "--no-ext-diff",
-                       "--no-commit-id", "--src-prefix=a/", "--dst-prefix=b/", "-U3", commit, "--", *hooks)
+                       "--no-commit-id", "--src-prefix=a/", "--dst-prefix=b/", "-U3", commit,
+                       "--", *hooks)
             # blob names differ between base versions and help nobody
             diff = re.sub(r"^index [0-9a-f]+\.\.[0-9a-f]+.*\n", "", diff, flags=re.M)
         yield commit, Patch(subject, body, adds, diff)
