@@ -211,10 +211,14 @@ class Pruning(Sandboxed):
     def test_folder_of_somebody_else(self):
         self.cache.mkdir()
         (self.cache / "photo").write_text("x")
+        status, said = self.script("cache", "sizes")
+        self.assertEqual(status, 2)
+        self.assertRegex(said, "not made by this project")
+        (self.cache / "photo").rename(self.cache / "config")    # a name that we use too
         for call in (host.claim_cache, lambda: self.prune(days=0)):
             with self.assertRaisesRegex(errors.Failure, "not ours|left alone"):
                 call()
-        self.assertEqual([p.name for p in self.cache.iterdir()], ["photo"])
+        self.assertEqual([p.name for p in self.cache.iterdir()], ["config"])
 
     def test_leavings_and_what_is_being_made(self):
         self.product("kernel/x", 0)
@@ -297,6 +301,17 @@ class Cleaning(Sandboxed):
         self.assertRegex(said, "left alone")
         self.assertEqual([p.name for p in self.out.iterdir()], ["alice"])
         self.assertEqual(len(said.splitlines()), 1)
+
+    def test_names_like_ours(self):
+        """A folder with the sources of Linux and QEMU is what such people have."""
+        for name in ("linux", "qemu", "build"):
+            (self.out / name).mkdir(parents=True)
+            (self.out / name / "mine").write_text("x")
+        self.assertRaisesRegex(errors.Failure, "not ours", host.claim_out)
+        status, said = self.clean()
+        self.assertEqual(status, 2, said)
+        self.assertRegex(said, "left alone")
+        self.assertTrue((self.out / "linux/mine").exists())
 
     def test_links_inside_are_not_followed(self):
         host.claim_out()

@@ -278,7 +278,7 @@ def prune(used, days):
     """
     if not host.cache().is_dir():
         return []
-    if not host.ours(host.cache(), host.CACHE_MARK, host.CACHE_NAMES):
+    if not host.cache_is_ours():
         raise Failure(f"{host.cache()} was not made by this project and is left alone")
     gone, before = remove_dead(host.cache() / "work"), time.time() - days * 86400
     for kind in kinds():

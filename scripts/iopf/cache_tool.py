@@ -15,6 +15,9 @@ from iopf.patches import SERIES
 
 
 def cmd_sizes():
+    if host.cache().is_dir() and not host.cache_is_ours():
+        raise Failure(f"{host.cache()} was not made by this project; IOPF_CACHE wants the folder "
+                      "that the builds had")
     total = 0
     for kind, number, size in cache.sizes():
         print(f"{kind:12} {number:5} {cache.human(size):>10}")
@@ -58,7 +61,7 @@ def cmd_clean():
     if not path.is_dir():
         print(f"nothing to remove: there is no {path}")
         return
-    if not host.ours(path, host.OUT_MARK, host.OUT_NAMES) and any(path.iterdir()):
+    if not host.out_is_ours() and any(path.iterdir()):
         host.remove_out()       # says why not
     with lock.of_out("removes it"):
         if os.environ.get("FORCE") != "1":

@@ -18,10 +18,6 @@ REPO = pathlib.Path(__file__).resolve().parent.parent.parent
 KEPT_RUNS = 10
 OUT_MARK = ".linux-iopf-out"
 CACHE_MARK = ".linux-iopf-cache"
-# What older versions, which set no mark, made in out/ and in the cache
-OUT_NAMES = {"linux", "qemu", "build", "check", "stock", "log", "mbox", "deb", ".lock"}
-CACHE_NAMES = {"base", "kernel", "modules", "qemu", "guest", "check", "busybox", "lock", "work",
-               "config", "debian-kernel", "root", "times.json"}
 # make splits words at blanks and targets at colons, and expands the others; QEMU
 # splits options at commas
 REFUSED = re.compile(r"[\s:,;#$%&*?\"'`\\<>|()\[\]{}!]")
@@ -40,9 +36,13 @@ def build_folder(path, variable):
     return path
 
 
+def default_out():
+    return REPO / "out"
+
+
 def out():
     """Where this clone builds; `claim_out()` makes it."""
-    path = pathlib.Path(environment("OUT") or REPO / "out")
+    path = pathlib.Path(environment("OUT") or default_out())
     return build_folder(pathlib.Path(os.path.abspath(path)), "OUT")
 
 
@@ -60,37 +60,45 @@ def default_cache():
     return pathlib.Path(environment("XDG_CACHE_HOME") or "~/.cache").expanduser() / "linux-iopf"
 
 
-def ours(path, mark, names):
-    """Whether we made a folder: by our mark, or all in it has our names."""
-    if (path / mark).is_file():
-        return True
-    have = {entry.name for entry in path.iterdir()}
-    return bool(have) and have <= names
+def ours(path, mark, default):
+    """Whether we made a folder: by our mark, never by the names of what is in it,
+    for people too have folders called linux and qemu."""
+    return path == default or (path / mark).is_file()
 
 
-def claim(path, mark, names, variable, always=False):
+def claim(path, mark, default, variable):
     """Make a folder and mark it as ours; never one that has other people's files."""
     if path.is_symlink() and not path.exists():
         raise Failure(f"{path} is a link to nothing; remove it, or set {variable}=DIR")
     path.mkdir(parents=True, exist_ok=True)
     if (path / mark).is_file():
         return path
-    if not always and any(path.iterdir()) and not ours(path, mark, names):
+    if any(path.iterdir()) and not ours(path, mark, default):
         raise Failure(f"{path} has files in it that are not ours; set {variable} to a folder "
                       "that is new or empty")
     (path / mark).write_text("made by linux-iopf, which may delete all in this folder\n")
     return path
 
 
+def out_is_ours():
+    return ours(out(), OUT_MARK, default_out())
+
+
+def usual_cache():
+    """The cache that needs no mark to be ours; None where the user has named another."""
+    return None if environment("IOPF_CACHE") else cache()
+
+
+def cache_is_ours():
+    return ours(cache(), CACHE_MARK, usual_cache())
+
+
 def claim_out():
-    return claim(out(), OUT_MARK, OUT_NAMES, "OUT")
+    return claim(out(), OUT_MARK, default_out(), "OUT")
 
 
 def claim_cache():
-    path = cache()
-    always = path == pathlib.Path(os.path.abspath(default_cache())) if (
-        not environment("IOPF_CACHE")) else False
-    return claim(path, CACHE_MARK, CACHE_NAMES, "IOPF_CACHE", always)
+    return claim(cache(), CACHE_MARK, usual_cache(), "IOPF_CACHE")
 
 
 def remove_out():
@@ -100,7 +108,7 @@ def remove_out():
         return False
     if not any(path.iterdir()):
         return False
-    if not ours(path, OUT_MARK, OUT_NAMES):
+    if not out_is_ours():
         raise Failure(f"{path} was not made by this project and is left alone; "
                       "clean wants the OUT that the builds had")
     for entry in sorted(path.iterdir(), key=lambda e: e.name == OUT_MARK):
