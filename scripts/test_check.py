@@ -164,6 +164,13 @@ class Files(Sandboxed):
         self.assertEqual(self.boot(STATUS="1").count.failed, 1)
 
 
+class Boot(Sandboxed):
+    def test_runner_that_is_killed(self):
+        self.patch(lanes, "lane_command", lambda *args: ["sh", "-c", "kill -9 $$"])
+        with self.assertRaisesRegex(errors.Failure, "killed by signal 9"):
+            lanes.boot("run", [], None)
+
+
 class Readme(Sandboxed):
     def test_blocks(self):
         text = ("x\n<!-- test: a -->\n\n    make a   # why\n    # note\n    make b\n\nend\n"
