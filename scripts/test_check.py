@@ -165,6 +165,11 @@ class Files(Sandboxed):
 
 
 class Boot(Sandboxed):
+    def test_no_empty_results(self):
+        path = self.top / "r.json"
+        self.assertEqual(lanes.writable(path, "JSON"), str(path))
+        self.assertFalse(path.exists())
+
     def test_runner_that_is_killed(self):
         self.patch(lanes, "lane_command", lambda *args: ["sh", "-c", "kill -9 $$"])
         with self.assertRaisesRegex(errors.Failure, "killed by signal 9"):

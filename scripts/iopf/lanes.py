@@ -193,9 +193,12 @@ def passed_on(command, opts):
 def writable(path, variable):
     """A result file is refused now, not after an hour."""
     path = os.path.abspath(path)
+    new = not os.path.lexists(path)
     try:
         with open(path, "a", encoding="utf-8"):
             pass
+        if new:
+            os.unlink(path)     # an empty file is no result, should we fail before there is one
     except OSError as error:
         raise Failure(f"{variable}={path}: {error.strerror}; name a file that can be "
                       "written") from error
