@@ -179,6 +179,18 @@ class Files(Sandboxed):
         self.assertEqual(self.boot(STATUS="1").count.failed, 1)
 
 
+class Boot(Sandboxed):
+    def test_no_empty_results(self):
+        path = self.top / "r.json"
+        self.assertEqual(lanes.writable(path, "JSON"), str(path))
+        self.assertFalse(path.exists())
+
+    def test_runner_that_is_killed(self):
+        self.patch(lanes, "lane_command", lambda *args: ["sh", "-c", "kill -9 $$"])
+        with self.assertRaisesRegex(errors.Failure, "killed by signal 9"):
+            lanes.boot("run", [], None)
+
+
 class Readme(Sandboxed):
     def test_blocks(self):
         text = ("x\n<!-- test: a -->\n\n    make a   # why\n    # note\n    make b\n\nend\n"

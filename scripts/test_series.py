@@ -183,6 +183,12 @@ class SeriesTool(unittest.TestCase):
         (self.root / "series/cover").write_text("All of it\n\nWhy.\n")
         dest = self.root / "mbox"
         dest.mkdir()
+        for name in ("0007-old.patch", "my-own.patch"):
+            (dest / name).write_text("a person's own")
+            with self.assertRaisesRegex(errors.Failure, "no mail of ours"):
+                self.call("mbox", output=str(dest))
+            (dest / name).unlink()
+        self.call("mbox", output=str(dest))
         (dest / "0007-old.patch").write_text("of an earlier run")
         self.call("mbox", output=str(dest))
         self.assertFalse((dest / "0007-old.patch").exists())

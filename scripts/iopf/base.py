@@ -289,9 +289,6 @@ class PrivateApt:
     def get(self, *args):
         run(["apt-get", *self.options, *args], cwd=self.work)
 
-    def candidate(self, package):
-        return apt_candidate(package, self.options)
-
 
 def fetch_qemu(_wanted):
     """QEMU's source, and beside it the meson that it wants (pure Python)."""

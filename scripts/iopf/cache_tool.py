@@ -27,7 +27,7 @@ def cmd_sizes():
 
 def days():
     text = os.environ.get("DAYS") or "14"
-    if not text.isdigit():
+    if not host.is_number(text):
         raise Failure(f"DAYS={text} is no number of days")
     return int(text)
 

@@ -172,11 +172,16 @@ def log(name):
     return RUN_LOGS.folder() / name
 
 
+def is_number(text):
+    """Of plain digits: to str.isdigit() a small raised 2 is one too, and int() refuses it."""
+    return bool(re.fullmatch("[0-9]+", text))
+
+
 def jobs():
     text = environment("JOBS")
     if not text:
         return str(len(os.sched_getaffinity(0)))
-    if not text.isdigit() or int(text) < 1:
+    if not is_number(text) or int(text) < 1:
         raise Failure(f"JOBS={text} is no number of jobs; leave it out or give one from 1 on")
     return text
 

@@ -159,13 +159,23 @@ def guest_file(path):
 
 
 def count_option(name, text):
-    if not text.isdigit() or int(text) < 1:
+    if not host.is_number(text) or int(text) < 1:
         raise Failure(f"{name}={text} is no number from 1 on")
     return [f"--{name.lower()}", text]
 
 
+RUN, SELFCHECK = {"run": "'make lanes'"}, {"selfcheck": "'make selfcheck'"}
+# what lib/lane would refuse, after all has been built
+OPTIONS_OF = {"only": RUN, "load": RUN, "repeat": RUN, "json": {**RUN, **SELFCHECK},
+              "junit": {**RUN, **SELFCHECK}, "file": {"shell": "'make shell'"}}
+
+
 def passed_on(command, opts):
     """Options that are lib/lane's own business."""
+    for name, commands in OPTIONS_OF.items():
+        if getattr(opts, name) and command not in commands:
+            raise Failure(f"{name.upper()}= is for {' and '.join(commands.values())}, "
+                          "leave it out")
     args = []
     if opts.only:
         args += ["--only", opts.only]
@@ -177,8 +187,6 @@ def passed_on(command, opts):
         if getattr(opts, name):
             args += [f"--{name}", writable(getattr(opts, name), name.upper())]
     if opts.file:
-        if command != "shell":
-            raise Failure("FILE= is for 'make shell'")
         args += guest_file(opts.file)
     return args
 
@@ -186,9 +194,12 @@ def passed_on(command, opts):
 def writable(path, variable):
     """A result file is refused now, not after an hour."""
     path = os.path.abspath(path)
+    new = not os.path.lexists(path)
     try:
         with open(path, "a", encoding="utf-8"):
             pass
+        if new:
+            os.unlink(path)     # an empty file is no result, should we fail before there is one
     except OSError as error:
         raise Failure(f"{variable}={path}: {error.strerror}; name a file that can be "
                       "written") from error
@@ -234,7 +245,11 @@ def boot(command, names, opts):
         # the terminal is the machine's now, and nothing is left for us to do
         os.execv(call[0], call)
     with process.child(call) as proc:
-        return proc.wait()
+        status = proc.wait()
+    if status < 0:
+        raise Failure(f"lib/lane was killed by signal {-status}: is memory short? "
+                      "the lanes have no result")
+    return status
 
 
 def add_options(parser):

@@ -342,18 +342,24 @@ def sender():
     return (*found, None)
 
 
+COVER = "cover-letter.patch"    # not 0000-...: `git am 0*.patch` must not take it
+
+
 def empty_mail_folder(dest):
-    """Remove the mails of an earlier run, and nothing that is no mail."""
+    """Remove the mails of an earlier run, and nothing else: it left a cover letter."""
     if dest.is_dir():
-        others = [p for p in dest.iterdir() if p.suffix != ".patch" or not p.is_file()]
+        others = [p for p in dest.iterdir() if not p.is_file()
+                  or p.name != COVER and not re.fullmatch(r"\d{4}-.*\.patch", p.name)]
+        # in OUT all is ours, with what a killed run has left; elsewhere a person's
+        # own mails have such names too
+        if not others and not (dest / COVER).exists() and (
+                host.out() not in dest.absolute().parents):
+            others = list(dest.iterdir())
         if others:
             raise Failure(f"{others[0]} is no mail of ours; give --output a folder of its own")
         for old in dest.iterdir():
             old.unlink()
     dest.mkdir(parents=True, exist_ok=True)
-
-
-COVER = "cover-letter.patch"    # not 0000-...: `git am 0*.patch` must not take it
 
 
 def cmd_mbox(series, opts):

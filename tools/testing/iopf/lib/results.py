@@ -117,28 +117,35 @@ WRITERS: dict[str, Callable[[list[Suite]], str]] = {"junit": junit, "json": as_j
 class Output:
     """A file of results, which appears when all of them are in it.
 
-    It is made before anything is booted, so that it cannot fail after an hour.
+    It is made before anything is booted, so that it cannot fail after an hour. A
+    device or a pipe, /dev/stdout say, is written to and never replaced.
     """
 
     def __init__(self, kind: str, path: str) -> None:
         self.kind = kind
-        self.path = path
-        self.made = f"{path}.{os.getpid()}.new"
-        self._write("")
+        self.path = os.path.realpath(path)
+        self.special = os.path.exists(path) and not os.path.isfile(path)
+        self.made = f"{self.path}.{os.getpid()}.new"
+        if os.path.isdir(path):
+            raise TestbedError(f"--{kind} {path}: Is a directory")
+        if not self.special:
+            self._write(self.made, "")
 
-    def _write(self, text: str) -> None:
+    def _write(self, name: str, text: str) -> None:
         try:
-            if os.path.isdir(self.path):
-                raise IsADirectoryError(0, "Is a directory")
-            with open(self.made, "w", encoding="utf-8", errors="replace") as file:
+            with open(name, "w", encoding="utf-8", errors="replace") as file:
                 file.write(text)
         except OSError as error:
             self.drop()
             raise TestbedError(f"--{self.kind} {self.path}: {error.strerror}") from error
 
     def publish(self, suites: list[Suite]) -> None:
-        self._write(WRITERS[self.kind](suites))
-        os.replace(self.made, self.path)
+        text = WRITERS[self.kind](suites)
+        if self.special:
+            self._write(self.path, text)
+        else:
+            self._write(self.made, text)
+            os.replace(self.made, self.path)
 
     def drop(self) -> None:
         """If there is nothing to publish."""

@@ -223,7 +223,13 @@ class Runner(unittest.TestCase):
     def test_bad_numbers(self) -> None:
         for more in (("--repeat", "0"), ("--repeat", "x"), ("--load", "x"), ("--load", "-1"),
                      ("--load", "1000000")):
-            self.assertEqual(self.run_lane(GOOD, more=more)[0], 2)
+            status, text = self.run_lane(GOOD, more=more)
+            self.assertEqual((status, len(text.splitlines())), (2, 1), text)
+        status, text = self.run_lane(GOOD, LOAD="x")
+        self.assertEqual((status, len(text.splitlines())), (2, 1), text)
+        # of no use there, so not taken
+        self.assertEqual(self.run_lane(GOOD, "selfcheck", "selfcheck/skip",
+                                       more=("--only", "x"))[0], 2)
         self.assertFalse(os.path.exists(self.pid_file))
 
     def test_load_is_there_and_ends(self) -> None:
@@ -292,6 +298,8 @@ class Runner(unittest.TestCase):
         self.assertEqual(status, 0, text)
         for line in ("/root/mine", "iopf probe 0000:01:00.0", "/usr/libexec/iopf/iopf_vfio"):
             self.assertIn(f"    {line}\n", text)
+        _, text = self.run_lane("", "shell", "vtd", more=("--file", program), FILE=program)
+        self.assertEqual(text.count("    /root/mine\n"), 1, text)
         status, text = self.run_lane("", "shell", "vtd", FILE="/no/such")
         self.assertEqual((status, text), (2, "testbed: --file /no/such: "
                                              "No such file or directory\n"))

@@ -4,6 +4,7 @@
 
 import json
 import os
+import stat
 import tempfile
 import unittest
 from xml.etree import ElementTree
@@ -130,6 +131,20 @@ class Files(unittest.TestCase):
         for path in ("/nowhere/r.json", os.path.dirname(self.path)):
             with self.assertRaisesRegex(TestbedError, "^--json /"):
                 results.Output("json", path)
+
+    def test_device_is_written_to(self) -> None:
+        """Replaced, /dev/null would be a file of results for all of the machine."""
+        os.mkfifo(self.path)
+        link = os.path.join(os.path.dirname(self.path), "link")
+        os.symlink(self.path, link)
+        reader = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, reader)
+        for path in (self.path, link):
+            results.Output("json", path).publish([])
+            self.assertTrue(stat.S_ISFIFO(os.stat(self.path).st_mode))
+            self.assertEqual(json.loads(os.read(reader, 1 << 16))["lanes"], [])
+        self.assertTrue(os.path.islink(link))
+        self.assertEqual(sorted(os.listdir(os.path.dirname(self.path))), ["link", "r.json"])
 
 
 if __name__ == "__main__":
