@@ -16,7 +16,7 @@ failed=0
 expect() {
 	name=$1 status=$2 pattern=$3
 	shift 3
-	"$iopf" "$@" > "$tmp/out" 2>&1 < /dev/null
+	timeout 300 "$iopf" "$@" > "$tmp/out" 2>&1 < /dev/null
 	got=$?
 	nr=$((nr + 1))
 	if [ $got -eq "$status" ] && grep -q -e "$pattern" "$tmp/out"; then
@@ -146,6 +146,25 @@ for command in probe serve demo; do
 	one_line "$command, wrong address" 64 'is no PCI address' $command xy
 done
 one_line 'unknown letter behind a known one' 64 'unknown option -Z' serve -qZ
+one_line 'unknown letter before a known one' 64 'unknown option -Z' \
+	serve --once -Zq
+one_line 'control characters in a name' 64 '^iopf serve: a?b?: No such file' \
+	serve --file "$(printf 'a\nb\033')" ffff:ff:1f.7
+# full NAME ARGUMENT... : nothing can be written
+full() {
+	name=$1
+	shift
+	nr=$((nr + 1))
+	"$iopf" "$@" > /dev/full 2> "$tmp/out"
+	if [ $? -eq 2 ] && grep -q 'cannot be written' "$tmp/out"; then
+		echo "ok $nr $name"
+	else
+		failed=1
+		echo "not ok $nr $name"
+	fi
+}
+full 'nowhere to write' --version
+full 'nowhere to write, help' probe --help
 one_line 'option without value' 64 '--size needs a value' demo --size
 one_line 'option with value' 64 '--once takes no value' serve --once=1
 one_line 'option with a letter and a value' 64 '--quiet takes no value' \
@@ -179,6 +198,9 @@ one_line 'no bytes of a file' 64 '--size: 0 bytes' \
 	serve --size 0 --file /dev/zero "$absent"
 one_line 'size is not whole pages' 64 "multiple of the page size.*$((2 * page))" \
 	serve --size $((page + 1)) "$absent"
+one_line 'size is not whole pages, and none above' 64 \
+	'multiple of the page size; give [1-9]' \
+	serve --size 0xffffffffffffffff --iova 0 "$absent"
 one_line 'address is not a page' 64 '--iova: .*multiple of the page size' \
 	serve --iova 0x100000001 "$absent"
 one_line 'address and size overflow' 64 'end of the address space' \
@@ -254,6 +276,15 @@ json 'escapes in JSON' 2 'j["devices"][0]["links"][0]["text"].startswith(
 	probe --json --root "$tmp/root" $dev
 rm "$tmp/root/proc/sys/kernel/osrelease"
 
+# A name changes no terminal.
+link=$tmp/root/sys/bus/pci/devices/$dev/driver
+mv "$link" "$tmp/driver"
+ln -s "$(printf 'x/a\033[31mb\302\2331m')" "$link"
+expect 'a list, wild name' 0 ' a?\[31mb??1m ' probe --root "$tmp/root"
+probe 'a device, wild name' 2 ' a?\[31mb??1m, vfio0$'
+rm "$link"
+mv "$tmp/driver" "$link"
+
 # Of several devices the worst decides, and one that is missing hides no other.
 device 0000:02:00.0 nvme dmar0
 json 'several devices' 1 '[(d["device"], d["verdict"]) for d in j["devices"]] == [
@@ -316,6 +347,14 @@ for path in sys/class/iommu/dmar0/intel-iommu/ecap \
 done
 echo nonsense > "$tmp/root/sys/class/iommu/dmar0/intel-iommu/ecap"
 probe 'IOMMU with a strange register' 2 'no number'
+# With a pipe in a file's place nothing waits for a writer.
+for path in proc/cmdline "boot/config-$(uname -r)" "sys/bus/pci/devices/$dev/config"; do
+	machine $good 'intel_iommu=on,sm_on'
+	device $dev vfio-pci dmar0
+	rm "$tmp/root/$path"
+	mkfifo "$tmp/root/$path"
+	probe "pipe: $path" 2 'not known'
+done
 hide sys/bus/pci/devices/$dev
 probe 'unreadable device' 2 'not known .*not readable'
 one_line 'a list with an unreadable device' 2 'not readable' \

@@ -29,10 +29,12 @@ static const struct option common_options[] = {
 
 __printf(1, 0) static void complain(const char *fmt, va_list ap)
 {
+	char line[1024];
+
+	vsnprintf(line, sizeof(line), fmt, ap);
 	fflush(stdout);
-	fprintf(stderr, "iopf%s%s: ", command[0] ? " " : "", command);
-	vfprintf(stderr, fmt, ap);
-	fputc('\n', stderr);
+	fprintf(stderr, "iopf%s%s: %s\n", command[0] ? " " : "", command,
+		iopf_tame(line));
 }
 
 int cli_error(const char *fmt, ...)
@@ -79,30 +81,26 @@ static void merge_options(struct option *all, const struct option *longs)
 /*
  * getopt_long() says only that something is wrong: optopt is the option that
  * has a value too many or too few, or an unknown letter, or 0 for an unknown
- * word.
+ * word, which is @word then. All letters have a word, too.
  */
-static void option_error(const char *arg, bool missing,
+static void option_error(const char *word, bool missing,
 			 const struct option *longs)
 {
-	bool word = !strncmp(arg, "--", 2);
+	const char *blank = command[0] ? " " : "";
 
-	if (missing || (word && optopt)) {
-		for (; longs->name; longs++)
-			if (longs->val == optopt)
-				break;
-		cli_wrong("--%s %s; see 'iopf%s%s --help'",
-			  longs->name ? longs->name : arg,
-			  missing ? "needs a value" : "takes no value",
-			  command[0] ? " " : "", command);
-		return;
-	}
-	if (word)
-		cli_wrong("unknown option %.*s; see 'iopf%s%s --help'",
-			  (int)strcspn(arg, "="), arg, command[0] ? " " : "",
+	for (; longs->name; longs++)
+		if (longs->val == optopt)
+			break;
+	if (longs->name)
+		cli_wrong("--%s %s; see 'iopf%s%s --help'", longs->name,
+			  missing ? "needs a value" : "takes no value", blank,
 			  command);
-	else
+	else if (optopt)
 		cli_wrong("unknown option -%c; see 'iopf%s%s --help'", optopt,
-			  command[0] ? " " : "", command);
+			  blank, command);
+	else
+		cli_wrong("unknown option %.*s; see 'iopf%s%s --help'",
+			  (int)strcspn(word, "="), word, blank, command);
 }
 
 int cli_getopt(int argc, char **argv, const char *shorts,
@@ -132,6 +130,13 @@ int cli_getopt(int argc, char **argv, const char *shorts,
 		return 0;
 	}
 	return ret;
+}
+
+int cli_flush(void)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return CLI_OK;
+	return cli_error("what was to be printed cannot be written; is the disk full?");
 }
 
 bool cli_colour(FILE *out)

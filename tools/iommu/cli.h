@@ -45,6 +45,12 @@ int cli_lib_error(void);
 /* cli_wrong() with the text of the last library error. */
 int cli_lib_wrong(void);
 
+/*
+ * Write what was printed. Returns CLI_OK, or CLI_ERROR after an error if that or
+ * a write before failed.
+ */
+int cli_flush(void);
+
 /* No options but the common ones. */
 extern const struct option cli_no_options[];
 

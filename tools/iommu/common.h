@@ -22,6 +22,25 @@
 #endif
 
 /*
+ * Names of files and devices may have anything in them. A text that is made of
+ * them stays one line and changes no terminal: control characters, also those
+ * that take two bytes in UTF-8, become '?'. Returns @text.
+ */
+static inline char *iopf_tame(char *text)
+{
+	unsigned char *c = (unsigned char *)text;
+
+	for (; *c; c++) {
+		if (c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0)
+			*c++ = '?';
+		else if (c[0] >= 0x20 && c[0] != 0x7f)
+			continue;
+		*c = '?';
+	}
+	return text;
+}
+
+/*
  * Files of /sys and /proc. The format and what comes after it is the path,
  * which is looked up below iopf_root().
  */

@@ -30,6 +30,6 @@ int iopf_err(int err, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
-	snprintf(text, sizeof(text), "%s", line);
+	snprintf(text, sizeof(text), "%s", iopf_tame(line));
 	return err;
 }

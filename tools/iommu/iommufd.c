@@ -153,23 +153,34 @@ int iopf_ioas_unmap(struct iopf_ctx *ctx, __u32 ioas_id, __u64 iova,
 
 int iopf_ioas_last(struct iopf_ctx *ctx, __u32 ioas_id, __u64 *last)
 {
-	struct iommu_iova_range range[64];
 	struct iommu_ioas_iova_ranges cmd = {
 		.size = sizeof(cmd),
 		.ioas_id = ioas_id,
-		.num_iovas = ARRAY_SIZE(range),
-		.allowed_iovas = (uintptr_t)range,
 	};
+	struct iommu_iova_range *range = NULL, *more;
 	int err;
 
-	if (ioctl(ctx->fd, IOMMU_IOAS_IOVA_RANGES, &cmd)) {
+	/* The kernel says how many there are when they do not fit. */
+	while (ioctl(ctx->fd, IOMMU_IOAS_IOVA_RANGES, &cmd)) {
 		err = errno;
-		return iopf_err(-err, "cannot ask for the usable IOVAs: %s",
-				 strerror(err));
+		if (err != EMSGSIZE) {
+			free(range);
+			return iopf_err(-err, "cannot ask for the usable IOVAs: %s",
+					strerror(err));
+		}
+		more = reallocarray(range, cmd.num_iovas, sizeof(*range));
+		if (!more) {
+			free(range);
+			return iopf_err(-ENOMEM, "out of memory");
+		}
+		range = more;
+		cmd.allowed_iovas = (uintptr_t)range;
 	}
+	if (cmd.num_iovas)
+		*last = range[cmd.num_iovas - 1].last;
+	free(range);
 	if (!cmd.num_iovas)
 		return iopf_err(-ENOSPC,
 				"the I/O address space has no usable IOVA");
-	*last = range[cmd.num_iovas - 1].last;
 	return 0;
 }

@@ -55,10 +55,15 @@ static int no_command(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	const struct command *c;
+	int status;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (c = commands; c->name && argc > 1; c++)
 		if (!strcmp(argv[1], c->name))
-			return c->run(argc - 1, argv + 1);
-	return no_command(argc, argv);
+			break;
+	if (argc > 1 && c->name)
+		status = c->run(argc - 1, argv + 1);
+	else
+		status = no_command(argc, argv);
+	return status ? status : cli_flush();
 }

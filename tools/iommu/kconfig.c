@@ -58,7 +58,7 @@ static char *read_plain(const char *path)
 	char *text;
 	int fd;
 
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return NULL;
 	text = read_fd(fd);

@@ -4,7 +4,6 @@
  *
  * Copyright (C) 2026 The linux-iopf authors
  */
-#include <ctype.h>
 #include <dirent.h>
 #include <endian.h>
 #include <errno.h>
@@ -27,15 +26,17 @@ int iopf_pci_bdf(const char *text, char *bdf)
 	unsigned int domain = 0, bus, slot, fn;
 	int end = 0;
 
-	if (sscanf(text, "%8x:%2x:%2x.%1x%n", &domain, &bus, &slot, &fn,
+	/* 24 bits of domain are what @bdf has room for. */
+	if (sscanf(text, "%6x:%2x:%2x.%1x%n", &domain, &bus, &slot, &fn,
 		   &end) != 4 || text[end]) {
 		domain = 0;
 		end = 0;
 		if (sscanf(text, "%2x:%2x.%1x%n", &bus, &slot, &fn, &end) != 3)
 			end = 0;
 	}
+	/* sscanf() takes blanks, signs and 0x as well. */
 	if (!end || text[end] || slot > 31 || fn > 7 ||
-	    !isxdigit((unsigned char)text[0]))
+	    text[strspn(text, "0123456789abcdefABCDEF:.")])
 		return iopf_err(-EINVAL,
 				"'%s' is no PCI address; write it like 0000:01:00.0",
 				 text);

@@ -267,7 +267,7 @@ static int config_length(const char *bdf, bool *silent)
 	path = iopf_path(SYS_PCI "/%s/config", bdf);
 	if (!path)
 		return -ENOMEM;
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	free(path);
 	if (fd < 0)
 		return -errno;

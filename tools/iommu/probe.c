@@ -64,17 +64,6 @@ static const char * const state_text[] = {
 	[PROBE_NOTE] = "note",
 };
 
-/* Names of devices are printed as they are; let none change the terminal. */
-static const char *tame(char *text)
-{
-	char *c;
-
-	for (c = text; *c; c++)
-		if ((unsigned char)*c < 0x20 || *c == 0x7f)
-			*c = '?';
-	return text;
-}
-
 static void print_link(struct probe_link *link, bool colour)
 {
 	static const char * const mark[] = { "ok", "NO", "?", "note" };
@@ -86,9 +75,9 @@ static void print_link(struct probe_link *link, bool colour)
 		       mark[link->state]);
 	else
 		printf("  %-4s", mark[link->state]);
-	printf(" %-8s %s\n", link->name, tame(link->text));
+	printf(" %-8s %s\n", link->name, iopf_tame(link->text));
 	for (i = 0; i < link->nr_cures; i++)
-		printf("       -> %s\n", tame(link->cure[i]));
+		printf("       -> %s\n", iopf_tame(link->cure[i]));
 }
 
 static void print_probe(struct probe *p, const char *bdf,
@@ -240,6 +229,8 @@ static int list_one(const struct iopf_pci *pci, void *arg)
 	const char *pasid = capability(pci->pasid, pci->pasid_ctrl &
 				       PCI_PASID_CTRL_ENABLE);
 	struct listing *l = arg;
+	char driver[sizeof(pci->driver)];
+	char iommu[sizeof(pci->iommu)];
 
 	if (!(pci->known & IOPF_PCI_CONFIG) ||
 	    (pci->known & IOPF_PCI_EXPRESS &&
@@ -262,10 +253,12 @@ static int list_one(const struct iopf_pci *pci, void *arg)
 	if (l->shown == 1)
 		printf("%-14s %-9s %-12s %-8s %-5s %-4s %-4s %s\n", "device",
 		       "id", "driver", "iommu", "group", "ATS", "PRI", "PASID");
+	memcpy(driver, pci->driver, sizeof(driver));
+	memcpy(iommu, pci->iommu, sizeof(iommu));
 	printf("%-14s %04x:%04x %-12s %-8s %-5d %-4s %-4s %s\n", pci->bdf,
 	       pci->vendor, pci->device,
-	       pci->driver[0] ? pci->driver : "-",
-	       pci->iommu[0] ? pci->iommu : "-", pci->group, ats ? ats : "-",
+	       driver[0] ? iopf_tame(driver) : "-",
+	       iommu[0] ? iopf_tame(iommu) : "-", pci->group, ats ? ats : "-",
 	       pri, pasid ? pasid : "-");
 	return 0;
 }

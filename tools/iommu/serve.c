@@ -224,7 +224,9 @@ static int check_args(struct args *a)
 				 page);
 	if (a->size % page)
 		return cli_wrong("--size: %llu is no multiple of the page size; give %llu",
-				 a->size, a->size / page * page + page);
+				 a->size, a->size > ~0ULL - page ?
+				 a->size / page * page :
+				 a->size / page * page + page);
 	if (a->iova % page)
 		return cli_wrong("--iova: %#llx is no multiple of the page size; give %#llx",
 				 a->iova, a->iova / page * page);
@@ -482,6 +484,9 @@ int cmd_serve(int argc, char **argv)
 close_ctx:
 	iopf_ctx_close(n.ctx);
 out:
+	/* The status of main() would look like that of the command. */
+	if (a.command && !status && !n.error && cli_flush())
+		return CLI_COMMAND_OURS;
 	if (n.error)
 		return a.command ? CLI_COMMAND_OURS : CLI_ERROR;
 	return status;

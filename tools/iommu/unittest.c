@@ -144,6 +144,7 @@ static unsigned int nr_areas;
 static unsigned int map_calls;
 static int map_error;		/* errno of the next map call */
 static int hwpt_error;		/* errno of IOMMU_HWPT_ALLOC */
+static unsigned int nr_ranges;	/* usable addresses */
 static int fault_fds[2];	/* [1] is the kernel's end of a fault queue */
 
 static int fail(int err)
@@ -202,6 +203,20 @@ static int fake_unmap(const struct iommu_ioas_unmap *cmd)
 	return 0;
 }
 
+/* As many ranges as wanted, one page in two. */
+static int fake_ranges(struct iommu_ioas_iova_ranges *cmd)
+{
+	struct iommu_iova_range *range = (void *)(uintptr_t)cmd->allowed_iovas;
+	unsigned int i, room = cmd->num_iovas;
+
+	cmd->num_iovas = nr_ranges;
+	for (i = 0; i < room && i < nr_ranges; i++) {
+		range[i].start = i * 8192;
+		range[i].last = range[i].start + 4095;
+	}
+	return room < nr_ranges ? fail(EMSGSIZE) : 0;
+}
+
 static int fake_fault_alloc(struct iommu_fault_alloc *cmd)
 {
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, fault_fds))
@@ -225,6 +240,8 @@ int __wrap_ioctl(int fd, unsigned long nr, ...)
 		return fake_map(arg);
 	case IOMMU_IOAS_UNMAP:
 		return fake_unmap(arg);
+	case IOMMU_IOAS_IOVA_RANGES:
+		return fake_ranges(arg);
 	case IOMMU_FAULT_QUEUE_ALLOC:
 		return fake_fault_alloc(arg);
 	case IOMMU_HWPT_ALLOC:
@@ -554,6 +571,19 @@ static void test_queue(void)
 	iopf_queue_close(q);
 }
 
+/* However many reserved regions cut the address space. */
+static void test_last(void)
+{
+	__u64 last = 1;
+
+	nr_ranges = 0;
+	CHECK(iopf_ioas_last(&fake, 1, &last) == -ENOSPC && last == 1);
+	nr_ranges = 1;
+	CHECK(!iopf_ioas_last(&fake, 1, &last) && last == 4095);
+	nr_ranges = 500;
+	CHECK(!iopf_ioas_last(&fake, 1, &last) && last == 499 * 8192 + 4095);
+}
+
 static void test_stat(void)
 {
 	static struct iopf_stat s;
@@ -586,6 +616,8 @@ static void test_bdf(void)
 	static const char * const wrong[] = {
 		"", "1", "01:00", "01:00.8", "01:20.0", "01:00.0x", ":00.0",
 		"0000:01:00", "zz:00.0", "-1:00.0", " 01:00.0", "01:00.00",
+		"10000000:01:00.0", "0x0:01:00.0", "0:01:0x.0", "0: 1:00.0",
+		"0:-1:00.0", "0:+1:00.0",
 	};
 	char bdf[16];
 	unsigned int i;
@@ -715,6 +747,10 @@ static void test_error(void)
 	/* The text before it may be part of it. */
 	iopf_err(-EIO, "more: %s", iopf_error());
 	CHECK(!strcmp(iopf_error(), "more: cause 7"));
+	/* One line, whatever is in a name, and no orders to a terminal. */
+	iopf_err(-EIO, "%s", "a\nb\x1b[1m\x7f\xc2\x9b\xc3\xa9\xc2");
+	CHECK(!strcmp(iopf_error(), "a?b?[1m???\xc3\xa9\xc2"));
+	iopf_err(-EIO, "more: %s", "cause 7");
 	/* Success leaves it alone, other threads do not see it. */
 	CHECK(!iopf_pci_bdf("01:00.0", bdf));
 	CHECK(!strcmp(iopf_error(), "more: cause 7"));
@@ -798,13 +834,14 @@ static void test_sysfile(void)
 
 int main(void)
 {
-	printf("TAP version 13\n1..14\n");
+	printf("TAP version 13\n1..15\n");
 	run("coalesce", test_coalesce);
 	run("serve", test_serve);
 	run("refuse", test_refuse);
 	run("upgrade", test_upgrade);
 	run("file", test_file);
 	run("queue", test_queue);
+	run("last", test_last);
 	run("stat", test_stat);
 	run("bdf", test_bdf);
 	run("pattern", test_pattern);
