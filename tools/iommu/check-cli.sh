@@ -411,13 +411,15 @@ machine $good 'intel_iommu=on,sm_on'
 device $dev vfio-pci dmar0
 device 0000:01:00.1 nvme dmar0
 probe 'group is not viable' 1 '-> unbind 0000:01:00.1 from nvme'
-probe 'another function' 1 '01:00.1 too (another function of the same device), which belongs to nvme'
+probe 'another function' 1 \
+	'01:00.1 too (another function of the same device), which belongs to nvme'
 json 'another function, JSON' 1 '[k["function"] for k in j["devices"][0]["links"]
 	if k["name"] == "group"] == ["0000:01:00.1"]' \
 	probe --json --root "$tmp/root" $dev
 device 0000:02:00.0 e1000e dmar0
 device 0000:00:1c.0 pcieport dmar0
-probe 'another device' 1 '02:00.0 too (not kept apart by the bridges above), which belongs to e1000e'
+probe 'another device' 1 \
+	'02:00.0 too (not kept apart by the bridges above), which belongs to e1000e'
 json 'all that are in the way' 1 '[k["function"] for k in j["devices"][0]["links"]
 	if k["state"] == "no"] == ["0000:01:00.1", "0000:02:00.0"]' \
 	probe --json --root "$tmp/root" $dev

@@ -98,8 +98,8 @@ const char *iopf_error(void);
  * Return: @err
  */
 #ifdef __GNUC__
-__attribute__((
-	__format__(__printf__, 2, 3)))
+__attribute__
+((__format__(__printf__, 2, 3)))
 #endif
 int iopf_err(int err, const char *fmt, ...);
 

@@ -4,6 +4,7 @@
  *
  * Copyright (C) 2026 The linux-iopf authors
  */
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdint.h>
@@ -16,8 +17,8 @@
 
 /* The kernel's records are handed out as they are. */
 #define SAME(type, member, kernel_type, kernel_member) \
-	_Static_assert(offsetof(struct type, member) == \
-		       offsetof(struct kernel_type, kernel_member), #member)
+	static_assert(offsetof(struct type, member) == \
+		      offsetof(struct kernel_type, kernel_member), #member)
 SAME(iopf_request, flags, iommu_hwpt_pgfault, flags);
 SAME(iopf_request, dev_id, iommu_hwpt_pgfault, dev_id);
 SAME(iopf_request, pasid, iommu_hwpt_pgfault, pasid);
@@ -28,19 +29,19 @@ SAME(iopf_request, length, iommu_hwpt_pgfault, length);
 SAME(iopf_request, cookie, iommu_hwpt_pgfault, cookie);
 SAME(iopf_response, cookie, iommu_hwpt_page_response, cookie);
 SAME(iopf_response, code, iommu_hwpt_page_response, code);
-_Static_assert(sizeof(struct iopf_request) == sizeof(struct iommu_hwpt_pgfault),
-	       "size of a request");
-_Static_assert(sizeof(struct iopf_response) ==
-	       sizeof(struct iommu_hwpt_page_response), "size of a response");
-_Static_assert((int)IOPF_REQUEST_PASID == (int)IOMMU_PGFAULT_FLAGS_PASID_VALID &&
-	       (int)IOPF_REQUEST_LAST == (int)IOMMU_PGFAULT_FLAGS_LAST_PAGE,
-	       "flags");
-_Static_assert((int)IOPF_READ == (int)IOMMU_PGFAULT_PERM_READ &&
-	       (int)IOPF_WRITE == (int)IOMMU_PGFAULT_PERM_WRITE &&
-	       (int)IOPF_EXEC == (int)IOMMU_PGFAULT_PERM_EXEC &&
-	       (int)IOPF_PRIV == (int)IOMMU_PGFAULT_PERM_PRIV, "permissions");
-_Static_assert((int)IOPF_SUCCESS == (int)IOMMUFD_PAGE_RESP_SUCCESS &&
-	       (int)IOPF_INVALID == (int)IOMMUFD_PAGE_RESP_INVALID, "answers");
+static_assert(sizeof(struct iopf_request) == sizeof(struct iommu_hwpt_pgfault),
+	      "size of a request");
+static_assert(sizeof(struct iopf_response) ==
+	      sizeof(struct iommu_hwpt_page_response), "size of a response");
+static_assert((int)IOPF_REQUEST_PASID == (int)IOMMU_PGFAULT_FLAGS_PASID_VALID &&
+	      (int)IOPF_REQUEST_LAST == (int)IOMMU_PGFAULT_FLAGS_LAST_PAGE,
+	      "flags");
+static_assert((int)IOPF_READ == (int)IOMMU_PGFAULT_PERM_READ &&
+	      (int)IOPF_WRITE == (int)IOMMU_PGFAULT_PERM_WRITE &&
+	      (int)IOPF_EXEC == (int)IOMMU_PGFAULT_PERM_EXEC &&
+	      (int)IOPF_PRIV == (int)IOMMU_PGFAULT_PERM_PRIV, "permissions");
+static_assert((int)IOPF_SUCCESS == (int)IOMMUFD_PAGE_RESP_SUCCESS &&
+	      (int)IOPF_INVALID == (int)IOMMUFD_PAGE_RESP_INVALID, "answers");
 
 /* Records the buffer holds at first; it grows with the groups. */
 #define FIRST_RECORDS	64

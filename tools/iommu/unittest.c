@@ -5,6 +5,7 @@
  *
  * Copyright (C) 2026 The linux-iopf authors
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -26,7 +27,7 @@
 #include "unittest.h"
 
 /* The examples name the few registers that they need themselves. */
-#define SAME(ours, regs) _Static_assert((ours) == (regs), #ours)
+#define SAME(ours, regs) static_assert((ours) == (regs), #ours)
 SAME(ENDPOINT_REG_ID, IOPF_TD_REG_ID);
 SAME(ENDPOINT_ID, IOPF_TD_ID);
 SAME(ENDPOINT_REG_CTRL, IOPF_TD_REG_CTRL);
@@ -53,9 +54,9 @@ SAME(ENDPOINT_REFUSED, IOPF_TD_ST_RSP_INVALID);
  * structures that it allocates, and where their members are.
  */
 #define AT(type, member, offset) \
-	_Static_assert(offsetof(struct type, member) == (offset), #member)
+	static_assert(offsetof(struct type, member) == (offset), #member)
 #define SIZE(type, size) \
-	_Static_assert(sizeof(struct type) == (size), #type)
+	static_assert(sizeof(struct type) == (size), #type)
 AT(iopf_request, flags, 0);
 AT(iopf_request, dev_id, 4);
 AT(iopf_request, pasid, 8);
