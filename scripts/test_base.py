@@ -9,7 +9,7 @@ import subprocess
 import unittest
 
 from testing import Sandboxed
-from iopf import base, cache, process
+from iopf import base, cache, host, process
 from iopf.errors import Failure
 
 PACKAGE = "linux-source-9.9"
@@ -89,6 +89,7 @@ class Base(Sandboxed):
         return trace.read_text().count(f" {word}") if trace.exists() else 0
 
     def in_cache(self, *versions):
+        host.claim_cache()
         for version in versions:
             repo = self.cache / "base" / version
             repo.mkdir(parents=True)

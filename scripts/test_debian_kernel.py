@@ -13,7 +13,7 @@ import unittest
 from unittest import mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from iopf import base, cache, debian_kernel  # noqa: E402
+from iopf import base, cache, debian_kernel, host  # noqa: E402
 from iopf.errors import Failure  # noqa: E402
 
 RELEASE = "9.9.1+deb-amd64"
@@ -183,6 +183,7 @@ class Choice(Apt):
         self.assertFalse((self.top / "trace").exists())
 
     def test_cached(self):
+        host.claim_cache()
         for version in ("newest-9.9.9-1", "newest-9.9.10-1", "6.12-6.12.9-1"):
             folder = self.top / "cache/debian-kernel" / version
             folder.mkdir(parents=True)
