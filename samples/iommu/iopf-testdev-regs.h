@@ -208,9 +208,9 @@
 #define IOPF_TD_REG_STORM_GO            0x0b8   /* WO: any value starts it */
 /* RW: requests per group, 1..2^32-1, 0 all in one; reset 1 */
 #define IOPF_TD_REG_STORM_GROUP         0x0d4
-#define IOPF_TD_REG_STORM_SENT          0x0bc   /* RO: requests accepted */
-#define IOPF_TD_REG_STORM_FULL          0x0c0   /* RO: refused, queue full */
-#define IOPF_TD_REG_STORM_OTHER         0x0c4   /* RO: refused, other cause */
+#define IOPF_TD_REG_STORM_SENT          0x0bc   /* RO: requests for software */
+#define IOPF_TD_REG_STORM_FULL          0x0c0   /* RO: IOMMU had no room */
+#define IOPF_TD_REG_STORM_OTHER         0x0c4   /* RO: refused otherwise */
 #define IOPF_TD_REG_STORM_DROPPED       0x0d8   /* RO: not sent (NO_WAIT) */
 /* RO: groups whose last request was accepted */
 #define IOPF_TD_REG_STORM_GROUPS        0x0dc
@@ -240,7 +240,11 @@
 #define   IOPF_TD_HOSTILE_FORCE_PASID   0x00000100
 /* go on after a Response Failure */
 #define   IOPF_TD_HOSTILE_IGNORE_RF     0x00000200
-#define   IOPF_TD_HOSTILE_ALL           0x000003ff
+/* withhold completions of invalidations until it is cleared */
+#define   IOPF_TD_HOSTILE_HOLD_INV      0x00000400
+/* never complete them: a time-out for the IOMMU */
+#define   IOPF_TD_HOSTILE_REFUSE_INV    0x00000800
+#define   IOPF_TD_HOSTILE_ALL           0x00000fff
 
 /*
  * Counters: RO, 32 bits, free running, cleared by reset and CMD_CLEAR
@@ -250,11 +254,11 @@
 #define IOPF_TD_REG_CNT_TR_OK           0x104   /* answered with the access */
 #define IOPF_TD_REG_CNT_TR_NONE         0x108   /* answered without it */
 #define IOPF_TD_REG_CNT_TR_REFUSED      0x10c   /* failed, negative errno */
-#define IOPF_TD_REG_CNT_PR              0x110   /* page requests accepted */
+#define IOPF_TD_REG_CNT_PR              0x110   /* page requests sent */
 /* of these, last of a group: responses to be expected */
 #define IOPF_TD_REG_CNT_PR_LAST         0x114
-#define IOPF_TD_REG_CNT_PR_FULL         0x118   /* refused, queue full */
-#define IOPF_TD_REG_CNT_PR_REFUSED      0x11c   /* refused, other cause */
+#define IOPF_TD_REG_CNT_PR_FULL         0x118   /* their group: queue full */
+#define IOPF_TD_REG_CNT_PR_REFUSED      0x11c   /* not sent */
 /* responses received, by code */
 #define IOPF_TD_REG_CNT_RSP_SUCCESS     0x120
 #define IOPF_TD_REG_CNT_RSP_INVALID     0x124

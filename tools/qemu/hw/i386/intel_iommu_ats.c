@@ -10,10 +10,9 @@
 
 #include "qemu/osdep.h"
 #include "qemu/main-loop.h"
-#include "qapi/error.h"
 #include "exec/address-spaces.h"
-#include "hw/pci/pci.h"
 #include "hw/pci/pci_bus.h"
+#include "hw/pci/pci_device.h"
 #include "intel_iommu_ats.h"
 #include "intel_iommu_translate.h"
 #include "trace.h"
@@ -27,82 +26,8 @@ void vtd_get_iotlb_info(void *opaque, uint8_t *addr_width,
     *min_page_size = VTD_PAGE_SIZE;
 }
 
-void vtd_init_iotlb_notifier(PCIBus *bus, void *opaque, int devfn,
-                             IOMMUNotifier *n, IOMMUNotify fn,
-                             void *user_opaque)
-{
-    iommu_notifier_init(n, fn, IOMMU_NOTIFIER_DEVIOTLB_EVENTS, 0, HWADDR_MAX,
-                        VTD_IDX_UNTRANSLATED);
-    n->opaque = user_opaque;
-}
-
-bool vtd_pasid_is_supported(IntelIOMMUState *s, uint32_t pasid)
-{
-    return pasid == PCI_NO_PASID ||
-           (s->pasid && pasid < (1U << VTD_PASID_BITS));
-}
-
-int vtd_register_iotlb_notifier(PCIBus *bus, void *opaque, int devfn,
-                                uint32_t pasid, IOMMUNotifier *n)
-{
-    IntelIOMMUState *s = opaque;
-    VTDAddressSpace *as;
-    Error *err = NULL;
-    int ret;
-
-    if (!vtd_pasid_is_supported(s, pasid)) {
-        /* Requests with it will fail, so there is nothing to invalidate */
-        return 0;
-    }
-    as = vtd_find_add_as(s, bus, devfn, pasid);
-    ret = memory_region_register_iommu_notifier(MEMORY_REGION(&as->iommu), n,
-                                                &err);
-    if (ret) {
-        /* The caller knows what to tell the guest, which is why we are here */
-        error_free(err);
-    }
-    return ret;
-}
-
-void vtd_unregister_iotlb_notifier(PCIBus *bus, void *opaque, int devfn,
-                                   uint32_t pasid, IOMMUNotifier *n)
-{
-    IntelIOMMUState *s = opaque;
-    VTDAddressSpace *as;
-
-    if (vtd_pasid_is_supported(s, pasid)) {
-        as = vtd_find_add_as(s, bus, devfn, pasid);
-        memory_region_unregister_iommu_notifier(MEMORY_REGION(&as->iommu), n);
-    }
-}
-
-void vtd_report_unsupported_pasid(IntelIOMMUState *s, PCIBus *bus, int devfn,
-                                  uint32_t pasid, VTDRequestKind kind,
-                                  IOMMUAccessFlags want, hwaddr addr)
-{
-    /* Only to name the requester: there is no address space for that PASID */
-    g_autofree VTDAddressSpace *as = g_new0(VTDAddressSpace, 1);
-    VTDTables t;
-    int ret;
-
-    if (!s->dmar_enabled) {
-        return;
-    }
-    as->bus = bus;
-    as->devfn = devfn;
-    as->pasid = pasid;
-    as->iommu_state = s;
-    QEMU_LOCK_GUARD(&s->iommu_lock);
-    ret = vtd_lookup_tables(as, kind, &t);
-    if (!ret || -ret >= VTD_FR_PASID_DIR_ACCESS_ERR) {
-        /* The context entry lets it pass, and there the tables end */
-        ret = -VTD_FR_SM_PASID_LIMIT;
-    }
-    vtd_report_request_fault(as, kind, want, addr, -ret, t.fpd);
-}
-
 typedef struct VTDATSRequest {
-    VTDAddressSpace *as;
+    VTDRequester who;
     IOMMUAccessFlags want;
 } VTDATSRequest;
 
@@ -118,18 +43,23 @@ static void vtd_ats_identity(VTDATSRequest *req, hwaddr addr,
     entry->translated_addr = entry->iova;
     entry->addr_mask = ~VTD_PAGE_MASK_4K;
     entry->perm = is_memory ? req->want & IOMMU_RW : IOMMU_NONE;
-    entry->pasid = req->as->pasid;
+    entry->pasid = req->who.pasid;
 }
 
 static int vtd_ats_translate(void *opaque, hwaddr addr, IOMMUTLBEntry *entry)
 {
     VTDATSRequest *req = opaque;
+    IntelIOMMUState *s = req->who.as->iommu_state;
 
-    if (!req->as->iommu_state->dmar_enabled) {
+    if (!s->dmar_enabled) {
+        if (req->who.pasid != PCI_NO_PASID &&
+            req->who.pasid >> s->pasid_bits) {
+            return -EACCES;
+        }
         vtd_ats_identity(req, addr, entry);
         return 0;
     }
-    switch (-vtd_translate(req->as, addr, req->want, true, entry)) {
+    switch (-vtd_translate(&req->who, addr, req->want, true, entry)) {
     case 0:
         return 0;
     case VTD_FR_ROOT_TABLE_INV:
@@ -161,28 +91,26 @@ ssize_t vtd_ats_request_translation(PCIBus *bus, void *opaque, int devfn,
     }
     req.want = IOMMU_ACCESS_FLAG_FULL(true, !no_write, exec_req, priv_req,
                                       false, false);
-    if (!vtd_pasid_is_supported(s, pasid)) {
-        vtd_report_unsupported_pasid(s, bus, devfn, pasid, VTD_REQ_TRANSLATION,
-                                     req.want, addr);
-        return -EACCES;
-    }
-    req.as = vtd_find_add_as(s, bus, devfn, pasid);
+    req.who.as = vtd_find_add_as(s, bus, devfn, PCI_NO_PASID);
+    req.who.pasid = pasid;
     return pci_ats_translate_range(vtd_ats_translate, &req,
-                                   req.want & ~IOMMU_PRIV, addr, length,
+                                   req.want & ~IOMMU_PRIV,
+                                   pci_ats_get_stu(bus, devfn), addr, length,
                                    result, result_length, err_count);
 }
 
 bool vtd_translated_request(VTDAddressSpace *as, hwaddr addr,
                             IOMMUAccessFlags want, IOMMUTLBEntry *entry)
 {
+    VTDRequester who = { .as = as, .pasid = PCI_NO_PASID };
     IntelIOMMUState *s = as->iommu_state;
     VTDTables t;
     int ret;
 
     qemu_mutex_lock(&s->iommu_lock);
-    ret = vtd_lookup_tables(as, VTD_REQ_TRANSLATED, &t);
+    ret = vtd_lookup_tables(&who, VTD_REQ_TRANSLATED, &t);
     if (ret) {
-        vtd_report_request_fault(as, VTD_REQ_TRANSLATED, want, addr, -ret,
+        vtd_report_request_fault(&who, VTD_REQ_TRANSLATED, want, addr, -ret,
                                  t.fpd);
     }
     qemu_mutex_unlock(&s->iommu_lock);
@@ -194,51 +122,50 @@ bool vtd_translated_request(VTDAddressSpace *as, hwaddr addr,
     return !ret;
 }
 
-/* Tell the notifiers of one address space; decodes the range (6.5.2.5) */
-static void vtd_invalidate_device_tlb_as(VTDAddressSpace *as, bool size,
-                                         hwaddr addr)
-{
-    /* With S, each one from bit 12 up doubles 8 KiB; 52 of them are all */
-    uint64_t mask = VTD_PAGE_SIZE - 1;
-    IOMMUTLBEvent event = {
-        .type = IOMMU_NOTIFIER_DEVIOTLB_UNMAP,
-        .entry = {
-            .target_as = &as->as,
-            .perm = IOMMU_NONE,
-            .pasid = as->pasid,
-        },
-    };
-
-    if (size) {
-        unsigned int ones = cto64(addr >> VTD_PAGE_SHIFT);
-
-        mask = ones >= 51 ? UINT64_MAX :
-                            MAKE_64BIT_MASK(0, VTD_PAGE_SHIFT + 1 + ones);
-    }
-    event.entry.iova = addr & ~mask;
-    event.entry.addr_mask = mask;
-    memory_region_notify_iommu(&as->iommu, VTD_IDX_UNTRANSLATED, event);
-}
-
 void vtd_invalidate_device_tlb(IntelIOMMUState *s, uint16_t sid,
                                uint32_t pasid, bool all_pasids, bool size,
                                hwaddr addr)
 {
-    VTDAddressSpace *as, *tmp;
+    VTDAddressSpace *as = vtd_get_as_by_sid_and_pasid(s, sid, PCI_NO_PASID);
+    IOMMUTLBEvent event = {
+        .type = IOMMU_NOTIFIER_DEVIOTLB_UNMAP,
+        .entry = {
+            .perm = IOMMU_NONE,
+            .pasid = PCI_NO_PASID,
+        },
+    };
 
     trace_vtd_inv_device_tlb(sid, pasid, all_pasids, size, addr);
-    QLIST_FOREACH_SAFE(as, &s->vtd_as_with_notifiers, next, tmp) {
-        if (PCI_BUILD_BDF(pci_bus_num(as->bus), as->devfn) != sid) {
-            continue;
-        }
-        /*
-         * An invalidation without PASID is about the function, so it is also
-         * about all its PASIDs.  One for all PASIDs leaves alone what was
-         * cached for requests without PASID.
-         */
-        if (pasid == PCI_NO_PASID || as->pasid == pasid ||
-            (all_pasids && as->pasid != PCI_NO_PASID)) {
-            vtd_invalidate_device_tlb_as(as, size, addr);
-        }
+    if (!as) {
+        return;
     }
+    event.entry.iova = pci_ats_decode_range(addr, size, &event.entry.addr_mask);
+    switch (pci_ats_invalidate(as->bus, as->devfn, pasid, all_pasids,
+                               event.entry.iova, event.entry.addr_mask)) {
+    case PCI_ATS_INV_DONE:
+        break;
+    case PCI_ATS_INV_HELD:
+        s->inv_held++;
+        break;
+    case PCI_ATS_INV_FAILED:
+        vtd_inv_timeout(s);
+        break;
+    }
+    /* Vhost knows nothing of PASIDs, and registers with the memory API */
+    if (pasid == PCI_NO_PASID) {
+        event.entry.target_as = &as->as;
+        memory_region_notify_iommu(&as->iommu, VTD_IDX_UNTRANSLATED, event);
+    }
+}
+
+void vtd_ats_invalidation_over(PCIBus *bus, void *opaque, int devfn,
+                               uint32_t n, bool completed)
+{
+    IntelIOMMUState *s = opaque;
+
+    s->inv_held -= MIN(n, s->inv_held);
+    if (!completed) {
+        vtd_inv_timeout(s);
+    }
+    vtd_fetch_inv_desc(s);
 }

@@ -11,6 +11,10 @@
 
 #include "intel_iommu_tables.h"
 
+/* A device that withheld completions of invalidations has made up its mind */
+void vtd_ats_invalidation_over(PCIBus *bus, void *opaque, int devfn,
+                               uint32_t n, bool completed);
+
 /* Indexes of the IOMMU memory regions */
 enum {
     VTD_IDX_UNTRANSLATED,
@@ -21,26 +25,11 @@ enum {
 /* intel_iommu_ats.c; see PCIIOMMUOps for what implements these */
 void vtd_get_iotlb_info(void *opaque, uint8_t *addr_width,
                         uint32_t *min_page_size);
-void vtd_init_iotlb_notifier(PCIBus *bus, void *opaque, int devfn,
-                             IOMMUNotifier *n, IOMMUNotify fn,
-                             void *user_opaque);
-int vtd_register_iotlb_notifier(PCIBus *bus, void *opaque, int devfn,
-                                uint32_t pasid, IOMMUNotifier *n);
-void vtd_unregister_iotlb_notifier(PCIBus *bus, void *opaque, int devfn,
-                                   uint32_t pasid, IOMMUNotifier *n);
 ssize_t vtd_ats_request_translation(PCIBus *bus, void *opaque, int devfn,
                                     uint32_t pasid, bool priv_req,
                                     bool exec_req, hwaddr addr, size_t length,
                                     bool no_write, IOMMUTLBEntry *result,
                                     size_t result_length, uint32_t *err_count);
-
-/* Whether the IOMMU has that many PASIDs; true for PCI_NO_PASID */
-bool vtd_pasid_is_supported(IntelIOMMUState *s, uint32_t pasid);
-
-/* Record the fault of a request with a PASID that the IOMMU does not have */
-void vtd_report_unsupported_pasid(IntelIOMMUState *s, PCIBus *bus, int devfn,
-                                  uint32_t pasid, VTDRequestKind kind,
-                                  IOMMUAccessFlags want, hwaddr addr);
 
 /**
  * vtd_translated_request: Let an access with a translated address pass, or not

@@ -109,59 +109,43 @@ void vtd_prq_handle_write(IntelIOMMUState *s, hwaddr addr, unsigned size)
     }
 }
 
-int vtd_pri_register_notifier(PCIBus *bus, void *opaque, int devfn,
-                              uint32_t pasid, IOMMUPRINotifier *notifier)
-{
-    IntelIOMMUState *s = opaque;
-
-    if (!(s->ecap & VTD_ECAP_PRS)) {
-        return -ENODEV;
-    }
-    if (vtd_pasid_is_supported(s, pasid)) {
-        vtd_find_add_as(s, bus, devfn, pasid)->pri_notifier = notifier;
-    }
-    return 0;
-}
-
-void vtd_pri_unregister_notifier(PCIBus *bus, void *opaque, int devfn,
-                                 uint32_t pasid)
-{
-    IntelIOMMUState *s = opaque;
-
-    if (vtd_pasid_is_supported(s, pasid)) {
-        vtd_find_add_as(s, bus, devfn, pasid)->pri_notifier = NULL;
-    }
-}
+/* What became of a request */
+typedef enum VTDPRQResult {
+    VTD_PRQ_QUEUED,
+    VTD_PRQ_REFUSED,    /* by the tables, or there is no queue */
+    VTD_PRQ_FULL,
+    VTD_PRQ_FAILED,     /* the queue is not in memory */
+} VTDPRQResult;
 
 /* Whether the tables let the device send page requests; reports if not */
-static int vtd_prq_check_request(VTDAddressSpace *as, IOMMUAccessFlags want,
-                                 hwaddr addr, bool stop_marker)
+static bool vtd_prq_check_request(const VTDRequester *who,
+                                  IOMMUAccessFlags want, hwaddr addr,
+                                  bool stop_marker)
 {
-    IntelIOMMUState *s = as->iommu_state;
+    IntelIOMMUState *s = who->as->iommu_state;
     VTDTables t;
     int ret;
 
     if (!s->dmar_enabled) {
-        return -EACCES;
+        return false;
     }
     QEMU_LOCK_GUARD(&s->iommu_lock);
-    ret = vtd_lookup_tables(as, VTD_REQ_PAGE, &t);
+    ret = vtd_lookup_tables(who, VTD_REQ_PAGE, &t);
     if (stop_marker && -ret >= VTD_FR_PASID_DIR_ACCESS_ERR) {
         /* Comes after the PASID was taken down, and has no address */
-        return 0;
+        return true;
     }
     if (ret) {
-        vtd_report_request_fault(as, VTD_REQ_PAGE, want, addr, -ret, t.fpd);
-        return ret == -VTD_FR_SM_PRE_CLEAR ? -EPERM : -EACCES;
+        vtd_report_request_fault(who, VTD_REQ_PAGE, want, addr, -ret, t.fpd);
+        return false;
     }
     /* The page may have been given more rights since it was cached */
-    vtd_drop_iotlb_page(s, PCI_BUILD_BDF(pci_bus_num(as->bus), as->devfn),
-                        t.pasid, addr);
-    return 0;
+    vtd_drop_iotlb_page(s, vtd_requester_sid(who), t.pasid, addr);
+    return true;
 }
 
 /* Append a descriptor (7.4) */
-static int vtd_prq_push(IntelIOMMUState *s, const uint64_t desc[4])
+static VTDPRQResult vtd_prq_push(IntelIOMMUState *s, const uint64_t desc[4])
 {
     uint64_t pqa = vtd_get_quad_raw(s, DMAR_PQA_REG);
     uint64_t size = VTD_PAGE_SIZE << (pqa & VTD_PQA_SIZE_MASK);
@@ -172,24 +156,54 @@ static int vtd_prq_push(IntelIOMMUState *s, const uint64_t desc[4])
 
     if (!pqa) {
         /* There is no enable bit: not programmed means not in use */
-        return -EACCES;
+        return VTD_PRQ_REFUSED;
     }
     if (vtd_get_long_raw(s, DMAR_PRS_REG) & VTD_PRS_PRO) {
-        return -ENOSPC;
+        return VTD_PRQ_FULL;
     }
     if (next == head) {
         trace_vtd_prq_overflow(head, tail);
         vtd_prq_set_status(s, VTD_PRS_PRO);
-        return -ENOSPC;
+        return VTD_PRQ_FULL;
     }
     if (dma_memory_write(&address_space_memory,
                          (pqa & VTD_PQA_ADDR_MASK) + tail, desc, VTD_PRD_SIZE,
                          MEMTXATTRS_UNSPECIFIED)) {
-        return -EIO;
+        return VTD_PRQ_FAILED;
     }
     vtd_set_quad_raw(s, DMAR_PQT_REG, next);
     vtd_prq_set_status(s, VTD_PRS_PPR);
-    return 0;
+    return VTD_PRQ_QUEUED;
+}
+
+/*
+ * A group whose last request does not get to software is answered here, with
+ * the PASID if that had one.  Of the other requests nothing remains.
+ */
+static void vtd_prq_answer(const VTDRequester *who, VTDPRQResult result,
+                           uint16_t prgi)
+{
+    IOMMUPRIResponse resp = {
+        .prgi = prgi,
+        .pasid = who->pasid,
+        .automatic = true,
+    };
+
+    switch (result) {
+    case VTD_PRQ_QUEUED:
+        return;
+    case VTD_PRQ_FULL:
+        /* The device translates again, and comes back */
+        resp.response_code = IOMMU_PRI_RESP_SUCCESS;
+        break;
+    case VTD_PRQ_REFUSED:
+        resp.response_code = IOMMU_PRI_RESP_INVALID_REQUEST;
+        break;
+    case VTD_PRQ_FAILED:
+        resp.response_code = IOMMU_PRI_RESP_FAILURE;
+        break;
+    }
+    pci_pri_respond(who->as->bus, who->as->devfn, &resp);
 }
 
 int vtd_pri_request_page(PCIBus *bus, void *opaque, int devfn, uint32_t pasid,
@@ -201,26 +215,18 @@ int vtd_pri_request_page(PCIBus *bus, void *opaque, int devfn, uint32_t pasid,
     bool stop_marker = has_pasid && lpig && !is_read && !is_write;
     IOMMUAccessFlags want = IOMMU_ACCESS_FLAG_FULL(is_read, is_write, exec_req,
                                                    priv_req, false, false);
-    uint16_t rid = PCI_BUILD_BDF(pci_bus_num(bus), devfn);
+    VTDRequester who = { .pasid = pasid };
+    VTDPRQResult result = VTD_PRQ_REFUSED;
     uint64_t desc[4] = {};
-    int ret;
+    uint16_t rid;
 
     g_assert(bql_locked());
 
     if (!(s->ecap & VTD_ECAP_PRS)) {
         return -ENODEV;
     }
-    if (!vtd_pasid_is_supported(s, pasid)) {
-        vtd_report_unsupported_pasid(s, bus, devfn, pasid, VTD_REQ_PAGE, want,
-                                     addr);
-        return -EACCES;
-    }
-    ret = vtd_prq_check_request(vtd_find_add_as(s, bus, devfn, pasid), want,
-                                addr, stop_marker);
-    if (ret) {
-        return ret;
-    }
-
+    who.as = vtd_find_add_as(s, bus, devfn, PCI_NO_PASID);
+    rid = vtd_requester_sid(&who);
     desc[0] = VTD_PRD_TYPE | VTD_PRD_RID(rid) |
               (has_pasid ? VTD_PRD_PP | VTD_PRD_PASID(pasid) : 0) |
               (exec_req ? VTD_PRD_EXR : 0) | (priv_req ? VTD_PRD_PMR : 0);
@@ -230,23 +236,31 @@ int vtd_pri_request_page(PCIBus *bus, void *opaque, int devfn, uint32_t pasid,
     trace_vtd_prq_request(rid, pasid, desc[0], desc[1]);
     desc[0] = cpu_to_le64(desc[0]);
     desc[1] = cpu_to_le64(desc[1]);
-    return vtd_prq_push(s, desc);
+
+    if (vtd_prq_check_request(&who, want, addr, stop_marker)) {
+        result = vtd_prq_push(s, desc);
+    }
+    if (lpig && !stop_marker) {
+        vtd_prq_answer(&who, result, prgi);
+    }
+    return 0;
 }
 
 bool vtd_process_page_group_resp_desc(IntelIOMMUState *s, VTDInvDesc *inv_desc)
 {
     uint64_t mask[4] = {VTD_PGRP_RESP_RSVD_LO, VTD_PGRP_RESP_RSVD_HI,
                         VTD_INV_DESC_ALL_ONE, VTD_INV_DESC_ALL_ONE};
-    uint32_t pasid = PCI_NO_PASID;
-    IOMMUPRIResponse resp;
+    IOMMUPRIResponse resp = { .pasid = PCI_NO_PASID };
     VTDAddressSpace *as;
+    uint16_t rid;
 
     if (!vtd_inv_desc_reserved_check(s, inv_desc, mask, true, __func__,
                                      "page group response")) {
         return false;
     }
+    rid = VTD_PGRP_RESP_RID(inv_desc->lo);
     if (VTD_PGRP_RESP_PP(inv_desc->lo)) {
-        pasid = VTD_PGRP_RESP_PASID(inv_desc->lo);
+        resp.pasid = VTD_PGRP_RESP_PASID(inv_desc->lo);
     }
     resp.prgi = VTD_PGRP_RESP_PRGI(inv_desc->hi);
     switch (VTD_PGRP_RESP_RC(inv_desc->lo)) {
@@ -262,12 +276,10 @@ bool vtd_process_page_group_resp_desc(IntelIOMMUState *s, VTDInvDesc *inv_desc)
         break;
     }
 
-    trace_vtd_prq_response(VTD_PGRP_RESP_RID(inv_desc->lo), pasid, resp.prgi,
-                           resp.response_code);
-    as = vtd_get_as_by_sid_and_pasid(s, VTD_PGRP_RESP_RID(inv_desc->lo),
-                                     pasid);
-    if (as && as->pri_notifier) {
-        as->pri_notifier->notify(as->pri_notifier, &resp);
+    trace_vtd_prq_response(rid, resp.pasid, resp.prgi, resp.response_code);
+    as = vtd_get_as_by_sid_and_pasid(s, rid, PCI_NO_PASID);
+    if (as) {
+        pci_pri_respond(as->bus, as->devfn, &resp);
     }
     /* Nobody there: the response is lost on the bus, which is no error */
     return true;

@@ -27,10 +27,6 @@
 #define VTD_PECTL_IP                (1UL << 30)
 
 /* intel_iommu_prq.c; see PCIIOMMUOps for what implements these */
-int vtd_pri_register_notifier(PCIBus *bus, void *opaque, int devfn,
-                              uint32_t pasid, IOMMUPRINotifier *notifier);
-void vtd_pri_unregister_notifier(PCIBus *bus, void *opaque, int devfn,
-                                 uint32_t pasid);
 int vtd_pri_request_page(PCIBus *bus, void *opaque, int devfn, uint32_t pasid,
                          bool priv_req, bool exec_req, hwaddr addr, bool lpig,
                          uint16_t prgi, bool is_read, bool is_write);

@@ -11,8 +11,9 @@
  */
 
 #include "qemu/osdep.h"
-#include "hw/pci/pci.h"
+#include "qemu/lockable.h"
 #include "hw/pci/pci_bus.h"
+#include "hw/pci/pci_device.h"
 #include "intel_iommu_tables.h"
 #include "trace.h"
 
@@ -51,12 +52,17 @@ static VTDFaultReason vtd_fault_of_mode(IntelIOMMUState *s, int fault)
     }
 }
 
-void vtd_report_request_fault(VTDAddressSpace *as, VTDRequestKind kind,
+uint16_t vtd_requester_sid(const VTDRequester *who)
+{
+    return PCI_BUILD_BDF(pci_bus_num(who->as->bus), who->as->devfn);
+}
+
+void vtd_report_request_fault(const VTDRequester *who, VTDRequestKind kind,
                               IOMMUAccessFlags want, hwaddr addr, int fault,
                               bool fpd)
 {
-    IntelIOMMUState *s = as->iommu_state;
-    uint16_t sid = PCI_BUILD_BDF(pci_bus_num(as->bus), as->devfn);
+    IntelIOMMUState *s = who->as->iommu_state;
+    uint16_t sid = vtd_requester_sid(who);
     uint64_t hi;
 
     fault = vtd_fault_of_mode(s, fault);
@@ -67,8 +73,8 @@ void vtd_report_request_fault(VTDAddressSpace *as, VTDRequestKind kind,
     trace_vtd_dmar_fault(sid, fault, addr, want & IOMMU_WO);
 
     hi = VTD_FRCD_SID(sid) | VTD_FRCD_FR(fault);
-    if (as->pasid != PCI_NO_PASID) {
-        hi |= VTD_FRCD_PP(1) | VTD_FRCD_PV(as->pasid) |
+    if (who->pasid != PCI_NO_PASID) {
+        hi |= VTD_FRCD_PP(1) | VTD_FRCD_PV(who->pasid) |
               VTD_FRCD_EXE(!!(want & IOMMU_EXEC)) |
               VTD_FRCD_PRIV(!!(want & IOMMU_PRIV));
     }
@@ -138,6 +144,11 @@ static bool vtd_is_pgtt_supported(IntelIOMMUState *s, const VTDPASIDEntry *pe)
  * the IOMMU does not have is reserved, pointers that the translation type does
  * not use are not looked at, and a first stage pointer below a second stage is
  * an address like others.
+ *
+ * Some bits of features that are not there are ignored, because released
+ * kernels set them in every entry: NXE (Linux 6.1 to 6.11), SRE (up to 5.19)
+ * and PGSNP (5.13 to 5.18).  SMEP says as little as NXE without requests for
+ * execute permission.
  */
 static void vtd_pasid_entry_rsvd(IntelIOMMUState *s, uint64_t pgtt,
                                  uint64_t rsvd[3])
@@ -157,15 +168,11 @@ static void vtd_pasid_entry_rsvd(IntelIOMMUState *s, uint64_t pgtt,
     if (!(s->ecap & VTD_ECAP_SMPWC)) {
         rsvd[1] |= VTD_SM_PASID_ENTRY_PWSNP;
     }
-    if (!(s->ecap & VTD_ECAP_SC)) {
-        rsvd[1] |= VTD_SM_PASID_ENTRY_PGSNP;
-    }
     if (!(s->ecap & VTD_ECAP_SRS)) {
-        rsvd[2] |= VTD_SM_PASID_ENTRY_SRE | VTD_SM_PASID_ENTRY_WPE;
+        rsvd[2] |= VTD_SM_PASID_ENTRY_WPE;
     }
     if (!(s->ecap & VTD_ECAP_ERS)) {
-        rsvd[2] |= VTD_SM_PASID_ENTRY_ERE | VTD_SM_PASID_ENTRY_NXE |
-                   VTD_SM_PASID_ENTRY_SMEP;
+        rsvd[2] |= VTD_SM_PASID_ENTRY_ERE;
     }
 }
 
@@ -238,26 +245,119 @@ static int vtd_fetch_pasid_entry(IntelIOMMUState *s, const VTDContextEntry *ce,
     return ret;
 }
 
-/* The same from the PASID cache; what is not present is never cached */
-static int vtd_lookup_pasid_entry(VTDAddressSpace *as, VTDTables *t)
-{
-    VTDPASIDCacheEntry *pc = &as->pasid_cache_entry;
-    int ret;
+/*
+ * PASID cache: entries by requester ID and PASID, and those of each domain in a
+ * list.  What is not present is never cached.
+ */
 
-    if (!pc->valid || pc->pasid != t->pasid) {
-        pc->fpd = false;
-        ret = vtd_fetch_pasid_entry(as->iommu_state, &t->ce, t->pasid,
-                                    &pc->pasid_entry, &pc->fpd);
-        pc->valid = !ret;
-        pc->pasid = t->pasid;
-        if (ret) {
-            t->fpd |= pc->fpd;
-            return ret;
+/* PASIDs of one domain */
+typedef struct VTDPASIDCacheDomain {
+    QLIST_HEAD(, VTDPASIDCacheEntry) entries;
+} VTDPASIDCacheDomain;
+
+/* More than that is not worth the memory, which is the host's */
+#define VTD_PASID_CACHE_MAX 4096
+
+static uint64_t vtd_pasid_cache_key(uint16_t sid, uint32_t pasid)
+{
+    return (uint64_t)sid << 32 | pasid;
+}
+
+void vtd_reset_pasid_cache(IntelIOMMUState *s)
+{
+    g_clear_pointer(&s->pasid_cache, g_hash_table_destroy);
+    g_clear_pointer(&s->pasid_cache_domains, g_hash_table_destroy);
+    s->pasid_cache = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL,
+                                           g_free);
+    s->pasid_cache_domains = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+}
+
+static void vtd_insert_pasid_cache(IntelIOMMUState *s, VTDPASIDCacheEntry *pc)
+{
+    gpointer did = GUINT_TO_POINTER(VTD_SM_PASID_ENTRY_DID(pc->entry.val[1]));
+    VTDPASIDCacheDomain *domain;
+
+    if (g_hash_table_size(s->pasid_cache) >= VTD_PASID_CACHE_MAX) {
+        vtd_reset_pasid_cache(s);
+    }
+    domain = g_hash_table_lookup(s->pasid_cache_domains, did);
+    if (!domain) {
+        domain = g_new0(VTDPASIDCacheDomain, 1);
+        g_hash_table_insert(s->pasid_cache_domains, did, domain);
+    }
+    QLIST_INSERT_HEAD(&domain->entries, pc, same_domain);
+    g_hash_table_insert(s->pasid_cache, &pc->key, pc);
+}
+
+/* The entries of a domain, or those of them with @pasid */
+static void vtd_drop_pasid_cache(IntelIOMMUState *s, uint16_t did,
+                                 bool all_pasids, uint32_t pasid)
+{
+    VTDPASIDCacheDomain *domain;
+    VTDPASIDCacheEntry *pc, *next;
+
+    domain = g_hash_table_lookup(s->pasid_cache_domains, GUINT_TO_POINTER(did));
+    if (!domain) {
+        return;
+    }
+    QLIST_FOREACH_SAFE(pc, &domain->entries, same_domain, next) {
+        if (all_pasids || (uint32_t)pc->key == pasid) {
+            QLIST_REMOVE(pc, same_domain);
+            g_hash_table_remove(s->pasid_cache, &pc->key);
         }
     }
+    if (QLIST_EMPTY(&domain->entries)) {
+        g_hash_table_remove(s->pasid_cache_domains, GUINT_TO_POINTER(did));
+    }
+}
+
+static int vtd_lookup_pasid_entry(const VTDRequester *who, VTDTables *t)
+{
+    IntelIOMMUState *s = who->as->iommu_state;
+    uint64_t key = vtd_pasid_cache_key(vtd_requester_sid(who), t->pasid);
+    VTDPASIDCacheEntry *pc = g_hash_table_lookup(s->pasid_cache, &key);
+    bool fpd = false;
+    int ret;
+
+    if (!pc) {
+        ret = vtd_fetch_pasid_entry(s, &t->ce, t->pasid, &t->pe, &fpd);
+        t->fpd |= fpd;
+        if (ret) {
+            return ret;
+        }
+        pc = g_new0(VTDPASIDCacheEntry, 1);
+        pc->key = key;
+        pc->fpd = fpd;
+        pc->entry = t->pe;
+        vtd_insert_pasid_cache(s, pc);
+    }
     t->fpd |= pc->fpd;
-    t->pe = pc->pasid_entry;
+    t->pe = pc->entry;
     return 0;
+}
+
+/*
+ * The new entry may turn pass-through on or off, which matters where
+ * untranslated requests go: those without PASID.
+ */
+static void vtd_switch_rid_pasid(IntelIOMMUState *s, bool all_pasids,
+                                 uint32_t pasid)
+{
+    VTDAddressSpace *as;
+    GHashTableIter iter;
+
+    memory_region_transaction_begin();
+    g_hash_table_iter_init(&iter, s->vtd_address_spaces);
+    while (g_hash_table_iter_next(&iter, NULL, (void **)&as)) {
+        uint64_t rid_pasid = as->context_cache_entry.context_entry.val[1] &
+                             VTD_SM_CONTEXT_ENTRY_RID2PASID_MASK;
+
+        if (all_pasids || rid_pasid == pasid ||
+            as->context_cache_entry.context_cache_gen != s->context_cache_gen) {
+            vtd_switch_address_space(as);
+        }
+    }
+    memory_region_transaction_commit();
 }
 
 /* Drop what the descriptor is about (6.5.2.2) */
@@ -266,40 +366,33 @@ bool vtd_process_pasid_cache_desc(IntelIOMMUState *s, VTDInvDesc *inv_desc)
     uint64_t mask[4] = {VTD_INV_DESC_PC_RSVD_VAL0, VTD_INV_DESC_ALL_ONE,
                         VTD_INV_DESC_ALL_ONE, VTD_INV_DESC_ALL_ONE};
     uint64_t granularity = inv_desc->val[0] & VTD_INV_DESC_PC_G;
+    bool all_pasids = granularity != VTD_INV_DESC_PC_PASID;
     uint16_t did = extract64(inv_desc->val[0], 16, 16);
     uint32_t pasid = extract64(inv_desc->val[0], 32, 20);
-    VTDAddressSpace *as;
-    GHashTableIter iter;
 
     if (!vtd_inv_desc_reserved_check(s, inv_desc, mask, true, __func__,
                                      "pasid cache inv") ||
         granularity == VTD_INV_DESC_PC_RSVD_G) {
         return false;
     }
-
-    g_hash_table_iter_init(&iter, s->vtd_address_spaces);
-    while (g_hash_table_iter_next(&iter, NULL, (void **)&as)) {
-        VTDPASIDCacheEntry *pc = &as->pasid_cache_entry;
-
-        qemu_mutex_lock(&s->iommu_lock);
-        if (granularity == VTD_INV_DESC_PC_GLOBAL ||
-            (did == VTD_SM_PASID_ENTRY_DID(pc->pasid_entry.val[1]) &&
-             (granularity == VTD_INV_DESC_PC_DOMAIN || pasid == pc->pasid))) {
-            pc->valid = false;
+    WITH_QEMU_LOCK_GUARD(&s->iommu_lock) {
+        if (granularity == VTD_INV_DESC_PC_GLOBAL) {
+            vtd_reset_pasid_cache(s);
+        } else {
+            vtd_drop_pasid_cache(s, did, all_pasids, pasid);
         }
-        qemu_mutex_unlock(&s->iommu_lock);
-        /* The new entry may turn pass-through on or off */
-        vtd_switch_address_space(as);
     }
+    vtd_switch_rid_pasid(s, all_pasids, pasid);
     return true;
 }
 
 /* Checks on a scalable mode context entry */
-static int vtd_check_context(VTDAddressSpace *as, VTDRequestKind kind,
+static int vtd_check_context(const VTDRequester *who, VTDRequestKind kind,
                              VTDTables *t)
 {
+    const IntelIOMMUState *s = who->as->iommu_state;
     const VTDContextEntry *ce = &t->ce;
-    bool has_pasid = as->pasid != PCI_NO_PASID;
+    bool has_pasid = who->pasid != PCI_NO_PASID;
 
     if ((kind == VTD_REQ_TRANSLATION || kind == VTD_REQ_TRANSLATED) &&
         !(ce->val[0] & VTD_SM_CONTEXT_ENTRY_DTE)) {
@@ -311,7 +404,10 @@ static int vtd_check_context(VTDAddressSpace *as, VTDRequestKind kind,
     if (has_pasid && !(ce->val[0] & VTD_SM_CONTEXT_ENTRY_PASIDE)) {
         return -VTD_FR_SM_PASIDE_CLEAR;
     }
-    t->pasid = has_pasid ? as->pasid :
+    if (has_pasid && who->pasid >> s->pasid_bits) {
+        return -VTD_FR_SM_PASID_LIMIT;
+    }
+    t->pasid = has_pasid ? who->pasid :
                            ce->val[1] & VTD_SM_CONTEXT_ENTRY_RID2PASID_MASK;
     if (t->pasid >= VTD_SM_CONTEXT_ENTRY_PASID_LIMIT(ce->val[0])) {
         return has_pasid ? -VTD_FR_SM_PASID_LIMIT : -VTD_FR_SM_RID_PASID_INV;
@@ -319,10 +415,10 @@ static int vtd_check_context(VTDAddressSpace *as, VTDRequestKind kind,
     return 0;
 }
 
-static int vtd_check_legacy_context(VTDAddressSpace *as, VTDRequestKind kind,
-                                    VTDTables *t)
+static int vtd_check_legacy_context(const VTDRequester *who,
+                                    VTDRequestKind kind, VTDTables *t)
 {
-    if (as->pasid != PCI_NO_PASID) {
+    if (who->pasid != PCI_NO_PASID) {
         return -VTD_FR_TTM_PASID;
     }
     if (kind == VTD_REQ_PAGE) {
@@ -336,13 +432,14 @@ static int vtd_check_legacy_context(VTDAddressSpace *as, VTDRequestKind kind,
     return 0;
 }
 
-int vtd_lookup_tables(VTDAddressSpace *as, VTDRequestKind kind, VTDTables *t)
+int vtd_lookup_tables(const VTDRequester *who, VTDRequestKind kind,
+                      VTDTables *t)
 {
-    IntelIOMMUState *s = as->iommu_state;
+    IntelIOMMUState *s = who->as->iommu_state;
     int ret;
 
     memset(t, 0, sizeof(*t));
-    ret = vtd_lookup_context(as, &t->ce);
+    ret = vtd_lookup_context(who->as, &t->ce);
     if (ret) {
         /* Not read at all if the fault came earlier: FPD is clear then */
         t->fpd = t->ce.lo & VTD_CONTEXT_ENTRY_FPD;
@@ -350,18 +447,32 @@ int vtd_lookup_tables(VTDAddressSpace *as, VTDRequestKind kind, VTDTables *t)
     }
     t->fpd = t->ce.lo & VTD_CONTEXT_ENTRY_FPD;
     if (!s->root_scalable) {
-        ret = vtd_check_legacy_context(as, kind, t);
+        ret = vtd_check_legacy_context(who, kind, t);
         t->did = VTD_CONTEXT_ENTRY_DID(t->ce.hi);
         return ret;
     }
-    ret = vtd_check_context(as, kind, t);
+    ret = vtd_check_context(who, kind, t);
     if (ret || kind == VTD_REQ_TRANSLATED) {
         return ret;
     }
-    ret = vtd_lookup_pasid_entry(as, t);
+    ret = vtd_lookup_pasid_entry(who, t);
     if (ret) {
         return ret;
     }
     t->did = VTD_SM_PASID_ENTRY_DID(t->pe.val[1]);
     return 0;
+}
+
+bool vtd_may_bypass(VTDAddressSpace *as, const VTDContextEntry *ce)
+{
+    IntelIOMMUState *s = as->iommu_state;
+    PCIDevice *dev = as->bus->devices[as->devfn];
+
+    /* Vhost, which makes no translated accesses, does ATS alone */
+    if (!(s->ecap & VTD_ECAP_DT) || !dev || !dev->exp.ats_cap ||
+        !pcie_has_pri(dev)) {
+        return true;
+    }
+    /* In legacy mode pass-through itself is without device TLB */
+    return s->root_scalable && (ce->val[0] & VTD_SM_CONTEXT_ENTRY_DTE);
 }

@@ -23,6 +23,15 @@ typedef enum VTDRequestKind {
     VTD_REQ_PAGE,           /* page request */
 } VTDRequestKind;
 
+/*
+ * Who makes a request: a function, which has an address space for what needs
+ * the memory API, and a PASID, which has none.
+ */
+typedef struct VTDRequester {
+    VTDAddressSpace *as;
+    uint32_t pasid;         /* PCI_NO_PASID for a request without one */
+} VTDRequester;
+
 /* The tables that decide about a request */
 typedef struct VTDTables {
     VTDContextEntry ce;
@@ -45,7 +54,7 @@ int vtd_check_pasid_entry(IntelIOMMUState *s, const VTDPASIDEntry *pe);
 /**
  * vtd_lookup_tables: Find and check the tables that decide about a request
  *
- * @as: whose request it is
+ * @who: whose request it is
  * @kind: what request it is
  * @t: where to store what was found
  *
@@ -53,21 +62,41 @@ int vtd_check_pasid_entry(IntelIOMMUState *s, const VTDPASIDEntry *pe);
  *
  * Returns: 0 or a negative VTDFaultReason, which is not reported yet
  */
-int vtd_lookup_tables(VTDAddressSpace *as, VTDRequestKind kind, VTDTables *t);
+int vtd_lookup_tables(const VTDRequester *who, VTDRequestKind kind,
+                      VTDTables *t);
 
 /**
  * vtd_report_request_fault: Record a fault unless software disabled that
  *
- * @as: whose request it is
+ * @who: whose request it is
  * @kind: what request it is
  * @want: what it wants to do
  * @addr: the address
  * @fault: a VTDFaultReason
  * @fpd: from the tables
  */
-void vtd_report_request_fault(VTDAddressSpace *as, VTDRequestKind kind,
+void vtd_report_request_fault(const VTDRequester *who, VTDRequestKind kind,
                               IOMMUAccessFlags want, hwaddr addr, int fault,
                               bool fpd);
+
+/* Requester ID */
+uint16_t vtd_requester_sid(const VTDRequester *who);
+
+/**
+ * vtd_reset_pasid_cache: Forget all PASID table entries, and have the cache
+ *
+ * The caller holds the lock of the IOMMU.
+ */
+void vtd_reset_pasid_cache(IntelIOMMUState *s);
+
+/**
+ * vtd_may_bypass: Whether the memory API may pass the IOMMU by where an entry
+ * says pass-through
+ *
+ * Not if that would let translated accesses pass that the context entry does
+ * not allow.
+ */
+bool vtd_may_bypass(VTDAddressSpace *as, const VTDContextEntry *ce);
 
 /**
  * vtd_process_pasid_cache_desc: Process a PASID-cache invalidate descriptor

@@ -89,7 +89,9 @@ static int vtd_check_request(IntelIOMMUState *s, const VTDTables *t,
     if (!s->root_scalable) {
         return 0;
     }
-    if ((want & IOMMU_PRIV) && !(t->pe.val[2] & VTD_SM_PASID_ENTRY_SRE)) {
+    /* SRE may be set without the capability, and means nothing then */
+    if ((want & IOMMU_PRIV) && (!(s->ecap & VTD_ECAP_SRS) ||
+                                !(t->pe.val[2] & VTD_SM_PASID_ENTRY_SRE))) {
         return -VTD_FR_PASID_ENTRY_SRE;
     }
     if ((want & IOMMU_EXEC) && !(t->pe.val[2] & VTD_SM_PASID_ENTRY_ERE)) {
@@ -108,18 +110,16 @@ static int vtd_check_result(IntelIOMMUState *s, const VTDWalk *walk)
                               -VTD_FR_INTERRUPT_ADDR;
 }
 
-/* The IOTLB, which does not tell what is for privileged requests */
+/* What the IOTLB has under that domain, and is enough */
 static bool vtd_translate_cached(IntelIOMMUState *s, uint16_t sid,
                                  const VTDTables *t, hwaddr addr,
                                  IOMMUAccessFlags want, IOMMUTLBEntry *entry)
 {
     VTDIOTLBEntry *cached;
 
-    if (want & IOMMU_PRIV) {
-        return false;
-    }
-    cached = vtd_lookup_iotlb(s, sid, t->pasid, addr);
-    if (!cached || (want & VTD_PERM_RWX & ~cached->access_flags)) {
+    cached = vtd_lookup_iotlb(s, sid, vtd_iotlb_pasid(t->pasid, want), addr);
+    if (!cached || cached->domain_id != t->did ||
+        (want & VTD_PERM_RWX & ~cached->access_flags)) {
         return false;
     }
     trace_vtd_iotlb_page_hit(sid, addr, cached->pte, cached->domain_id);
@@ -129,12 +129,12 @@ static bool vtd_translate_cached(IntelIOMMUState *s, uint16_t sid,
 }
 
 /* Walk, after all tables up to the PASID entry were found in order */
-static int vtd_translate_walk(VTDAddressSpace *as, const VTDTables *t,
+static int vtd_translate_walk(const VTDRequester *who, const VTDTables *t,
                               hwaddr addr, IOMMUAccessFlags want, bool ats,
                               IOMMUTLBEntry *entry)
 {
-    IntelIOMMUState *s = as->iommu_state;
-    uint16_t sid = PCI_BUILD_BDF(pci_bus_num(as->bus), as->devfn);
+    IntelIOMMUState *s = who->as->iommu_state;
+    uint16_t sid = vtd_requester_sid(who);
     VTDWalk walk = { .level = VTD_PT_LEVEL };
     int ret;
 
@@ -154,23 +154,21 @@ static int vtd_translate_walk(VTDAddressSpace *as, const VTDTables *t,
     }
     vtd_fill_entry(entry, addr, VTD_LEVEL_MASK(walk.level), walk.xlat,
                    walk.perm);
-    if (!(want & IOMMU_PRIV)) {
-        vtd_update_iotlb(s, sid, t->did, addr, walk.xlat, walk.perm,
-                         walk.level, t->pasid,
-                         s->root_scalable ? VTD_PE_PGTT(&t->pe) :
-                                            VTD_SM_PASID_ENTRY_SLT);
-    }
+    vtd_update_iotlb(s, sid, t->did, addr, walk.xlat, walk.perm, walk.level,
+                     vtd_iotlb_pasid(t->pasid, want),
+                     s->root_scalable ? VTD_PE_PGTT(&t->pe) :
+                                        VTD_SM_PASID_ENTRY_SLT);
     return 0;
 }
 
 /* Interrupt range, pass-through, or walk */
-static int vtd_translate_tables(VTDAddressSpace *as, const VTDTables *t,
+static int vtd_translate_tables(const VTDRequester *who, const VTDTables *t,
                                 hwaddr addr, IOMMUAccessFlags want, bool ats,
                                 IOMMUTLBEntry *entry)
 {
-    IntelIOMMUState *s = as->iommu_state;
-    uint16_t sid = PCI_BUILD_BDF(pci_bus_num(as->bus), as->devfn);
-    bool no_pasid = as->pasid == PCI_NO_PASID;
+    IntelIOMMUState *s = who->as->iommu_state;
+    uint16_t sid = vtd_requester_sid(who);
+    bool no_pasid = who->pasid == PCI_NO_PASID;
     bool pass_through = vtd_is_pass_through(s, t);
 
     /* Untranslated writes to it are interrupts and do not get here */
@@ -179,11 +177,11 @@ static int vtd_translate_tables(VTDAddressSpace *as, const VTDTables *t,
                                   -VTD_FR_INTERRUPT_ADDR;
     }
     if (!pass_through) {
-        return vtd_translate_walk(as, t, addr, want, ats, entry);
+        return vtd_translate_walk(who, t, addr, want, ats, entry);
     }
     trace_vtd_translate_pt(sid, addr);
     vtd_fill_entry(entry, addr, ~VTD_PAGE_MASK_4K, addr, IOMMU_RW);
-    if (!ats && no_pasid) {
+    if (!ats && no_pasid && vtd_may_bypass(who->as, &t->ce)) {
         vtd_pt_enable_fast_path(s, sid);
     }
     return 0;
@@ -202,32 +200,32 @@ static void vtd_finish_ats(IOMMUTLBEntry *entry, hwaddr addr,
     }
 }
 
-int vtd_translate(VTDAddressSpace *as, hwaddr addr, IOMMUAccessFlags want,
+int vtd_translate(const VTDRequester *who, hwaddr addr, IOMMUAccessFlags want,
                   bool ats, IOMMUTLBEntry *entry)
 {
     VTDRequestKind kind = ats ? VTD_REQ_TRANSLATION : VTD_REQ_UNTRANSLATED;
-    IntelIOMMUState *s = as->iommu_state;
-    bool no_pasid = as->pasid == PCI_NO_PASID;
+    IntelIOMMUState *s = who->as->iommu_state;
+    bool no_pasid = who->pasid == PCI_NO_PASID;
     VTDTables t;
     int ret;
 
     vtd_fill_entry(entry, addr, ~VTD_PAGE_MASK_4K, 0, IOMMU_NONE);
     entry->target_as = &address_space_memory;
-    entry->pasid = as->pasid;
+    entry->pasid = who->pasid;
 
     QEMU_LOCK_GUARD(&s->iommu_lock);
-    ret = vtd_lookup_tables(as, kind, &t);
+    ret = vtd_lookup_tables(who, kind, &t);
     if (ret) {
-        vtd_report_request_fault(as, kind, want, addr, -ret, t.fpd);
+        vtd_report_request_fault(who, kind, want, addr, -ret, t.fpd);
         return ret;
     }
     if (no_pasid && s->root_scalable &&
         (t.ce.val[1] & VTD_SM_CONTEXT_ENTRY_RID_PRIV)) {
         want |= IOMMU_PRIV;
     }
-    ret = vtd_translate_tables(as, &t, addr, want, ats, entry);
+    ret = vtd_translate_tables(who, &t, addr, want, ats, entry);
     if (ret && !(ats && vtd_is_recoverable_fault(-ret))) {
-        vtd_report_request_fault(as, kind, want, addr, -ret, t.fpd);
+        vtd_report_request_fault(who, kind, want, addr, -ret, t.fpd);
     }
     if (ats) {
         vtd_finish_ats(entry, addr, want, no_pasid);

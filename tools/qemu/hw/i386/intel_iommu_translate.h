@@ -14,7 +14,7 @@
 /**
  * vtd_translate: Translate one address and report faults
  *
- * @as: the address space
+ * @who: whose request it is
  * @addr: the address
  * @want: permissions asked for, and IOMMU_PRIV for a privileged request
  * @ats: whether this is a translation request, which may be granted less than
@@ -24,7 +24,7 @@
  * Returns: 0 or a negative VTDFaultReason.  For a translation request only if
  * the tables do not allow the device to make it, not if there is no page.
  */
-int vtd_translate(VTDAddressSpace *as, hwaddr addr, IOMMUAccessFlags want,
+int vtd_translate(const VTDRequester *who, hwaddr addr, IOMMUAccessFlags want,
                   bool ats, IOMMUTLBEntry *entry);
 
 #endif

@@ -40,6 +40,27 @@ static bool vtd_is_leaf(uint64_t pte, uint32_t level)
 }
 
 /*
+ * Compare and exchange a paging entry.  All flags that the IOMMU sets are in
+ * the lower half, which has to do for hosts that cannot do more: what the
+ * guest writes to the upper half at the same time is not undone either.
+ */
+static bool vtd_cmpxchg_pte(uint64_t *pte, uint64_t old, uint64_t flags)
+{
+#ifdef CONFIG_ATOMIC64
+    uint64_t expected = cpu_to_le64(old);
+
+    return qatomic_cmpxchg__nocheck(pte, expected, cpu_to_le64(old | flags)) ==
+           expected;
+#else
+    uint32_t *low = (uint32_t *)pte;    /* little endian, whatever the host */
+    uint32_t expected = cpu_to_le32((uint32_t)old);
+
+    return qatomic_cmpxchg(low, expected,
+                           cpu_to_le32((uint32_t)(old | flags))) == expected;
+#endif
+}
+
+/*
  * Set bits in a paging entry if it still is what the walk has read.  The guest
  * may change it at any time, and a plain write would undo that.
  *
@@ -49,11 +70,11 @@ static bool vtd_is_leaf(uint64_t pte, uint32_t level)
 static bool vtd_set_pte_flags(hwaddr addr, uint64_t old, uint64_t flags,
                               bool *changed)
 {
-    uint64_t expected = cpu_to_le64(old);
-    uint64_t wanted = cpu_to_le64(old | flags);
     hwaddr xlat, len = sizeof(old);
     MemoryRegion *mr;
     uint64_t *pte;
+
+    QEMU_BUILD_BUG_ON((VTD_FL_A | VTD_FL_D | VTD_SL_A | VTD_SL_D) >> 32);
 
     RCU_READ_LOCK_GUARD();
     mr = address_space_translate(&address_space_memory, addr, &xlat, &len,
@@ -62,11 +83,14 @@ static bool vtd_set_pte_flags(hwaddr addr, uint64_t old, uint64_t flags,
                                                   MEMTXATTRS_UNSPECIFIED)) {
         return false;
     }
-    pte = memory_region_get_ram_ptr(mr) + xlat;
-    *changed = qatomic_cmpxchg__nocheck(pte, expected, wanted) != expected;
-    if (!*changed) {
-        memory_region_set_dirty(mr, xlat, sizeof(old));
+    /* No bounce buffer then; what unmaps knows whom a write concerns */
+    pte = address_space_map(&address_space_memory, addr, &len, true,
+                            MEMTXATTRS_UNSPECIFIED);
+    if (!pte) {
+        return false;
     }
+    *changed = !vtd_cmpxchg_pte(pte, old, flags);
+    address_space_unmap(&address_space_memory, pte, len, true, sizeof(old));
     return true;
 }
 

@@ -41,7 +41,7 @@ static void iopf_iotlb_notify(IOMMUNotifier *n, IOMMUTLBEntry *entry)
     } else {
         dropped = atc_invalidate(s->atc, space->pasid, entry->iova,
                                  entry->addr_mask);
-        iopf_engine_invalidate(s, space->pasid, entry->iova, entry->addr_mask);
+        s->up->invalidated(s, space->pasid, entry->iova, entry->addr_mask);
         s->inv_seq++;
     }
     trace_iopf_testdev_invalidate(space->pasid, entry->iova, entry->addr_mask,
@@ -49,6 +49,13 @@ static void iopf_iotlb_notify(IOMMUNotifier *n, IOMMUTLBEntry *entry)
     s->atc_invalidations++;
     iopf_log_invalidation(s, space->pasid, entry, dropped, flags);
     iopf_raise(s, IOPF_TD_IRQ_INVALIDATE);
+}
+
+static void iopf_pri_notify(IOMMUPRINotifier *n, IOMMUPRIResponse *response)
+{
+    IOPFPasid *space = container_of(n, IOPFPasid, pri);
+
+    space->dev->up->response(space->dev, response);
 }
 
 static void iopf_pasid_forget(IOPFTestDev *s, IOPFPasid *space)
@@ -64,7 +71,7 @@ static void iopf_pasid_forget(IOPFTestDev *s, IOPFPasid *space)
         pci_pri_unregister_notifier(pci_dev, space->pasid);
         space->pri_registered = false;
     }
-    iopf_engine_invalidate(s, space->pasid, 0, HWADDR_MAX);
+    s->up->invalidated(s, space->pasid, 0, HWADDR_MAX);
     atc_delete_address_space_cache(s->atc, space->pasid);
 }
 
@@ -96,8 +103,7 @@ static IOPFPasid *iopf_pasid_find_room(IOPFTestDev *s)
         if (victim && victim->last_use < space->last_use) {
             continue;
         }
-        if (!iopf_engine_uses_pasid(s, space->pasid) &&
-            !iopf_groups_use_pasid(s, space->pasid)) {
+        if (!s->up->uses_pasid(s, space->pasid)) {
             victim = space;
         }
     }
@@ -180,61 +186,6 @@ int iopf_pasid_use(IOPFTestDev *s, uint32_t pasid)
     return ret;
 }
 
-static uint16_t iopf_force_bit(IOPFTestDev *s, IOPFTestDev *owner,
-                               uint32_t knob, uint16_t cap, unsigned offset,
-                               uint16_t bit)
-{
-    uint8_t *config = PCI_DEVICE(owner)->config;
-
-    if (!cap || !(s->hostile & knob) ||
-        (pci_get_word(config + cap + offset) & bit)) {
-        return 0;
-    }
-    pci_word_test_and_set_mask(config + cap + offset, bit);
-    return bit;
-}
-
-static void iopf_restore_bit(IOPFTestDev *owner, uint16_t cap,
-                             unsigned offset, uint16_t bit)
-{
-    /* A device that was unplugged by the call has no registers any more */
-    if (bit && !owner->dying) {
-        pci_word_test_and_clear_mask(PCI_DEVICE(owner)->config + cap + offset,
-                                     bit);
-    }
-}
-
-void iopf_force_enables(IOPFTestDev *s, IOPFForced *saved)
-{
-    IOPFTestDev *pf = iopf_pf(s);
-    PCIExpressDevice *exp = &PCI_DEVICE(pf)->exp;
-
-    saved->ats = iopf_force_bit(s, s, IOPF_TD_HOSTILE_FORCE_ATS,
-                                PCI_DEVICE(s)->exp.ats_cap, PCI_ATS_CTRL,
-                                PCI_ATS_CTRL_ENABLE);
-    saved->pri = iopf_force_bit(s, pf, IOPF_TD_HOSTILE_FORCE_PRI, exp->pri_cap,
-                                PCI_PRI_CTRL, PCI_PRI_CTRL_ENABLE);
-    saved->pasid = iopf_force_bit(s, pf, IOPF_TD_HOSTILE_FORCE_PASID,
-                                  exp->pasid_cap, PCI_PASID_CTRL,
-                                  PCI_PASID_CTRL_ENABLE);
-}
-
-void iopf_restore_enables(IOPFTestDev *s, const IOPFForced *saved)
-{
-    IOPFTestDev *pf = iopf_pf(s);
-    PCIExpressDevice *exp = &PCI_DEVICE(pf)->exp;
-
-    iopf_restore_bit(s, PCI_DEVICE(s)->exp.ats_cap, PCI_ATS_CTRL, saved->ats);
-    iopf_restore_bit(pf, exp->pri_cap, PCI_PRI_CTRL, saved->pri);
-    iopf_restore_bit(pf, exp->pasid_cap, PCI_PASID_CTRL, saved->pasid);
-}
-
-bool iopf_ats_live(IOPFTestDev *s)
-{
-    return s->ats && (pcie_ats_enabled(PCI_DEVICE(s)) ||
-                      (s->hostile & IOPF_TD_HOSTILE_FORCE_ATS));
-}
-
 ssize_t iopf_translate(IOPFTestDev *s, uint32_t pasid, bool priv, bool exec,
                        hwaddr addr, size_t length, bool no_write)
 {
@@ -262,13 +213,6 @@ ssize_t iopf_translate(IOPFTestDev *s, uint32_t pasid, bool priv, bool exec,
         iopf_count(s, IOPF_TD_REG_CNT_TR_OK);
     }
     return ret;
-}
-
-void iopf_atc_flush(IOPFTestDev *s)
-{
-    atc_invalidate_all(s->atc, 0, HWADDR_MAX);
-    iopf_engine_invalidate_all(s);
-    s->inv_seq++;
 }
 
 void iopf_atc_probe(IOPFTestDev *s)

@@ -406,9 +406,7 @@ static void iopf_ctx_look_up(IOPFTestDev *s, IOPFContext *ctx)
 static unsigned iopf_step_chunk(IOPFTestDev *s, IOPFContext *ctx)
 {
     if (ctx->done >= ctx->length) {
-        iopf_ctx_end(ctx, ctx->ret == -ENOSPC &&
-                          ctx->opcode == IOPF_TD_OP_PAGE_REQUEST
-                          ? IOPF_TD_ST_QUEUE_FULL : IOPF_TD_ST_OK);
+        iopf_ctx_end(ctx, IOPF_TD_ST_OK);
     } else if (ctx->opcode == IOPF_TD_OP_TRANSLATE) {
         ctx->state = IOPF_CTX_TRANSLATE;
     } else if (ctx->opcode == IOPF_TD_OP_PAGE_REQUEST) {
@@ -709,38 +707,16 @@ static void iopf_ctx_all_sent(IOPFTestDev *s, IOPFContext *ctx, bool last)
     }
 }
 
-/*
- * A request was refused.  If the IOMMU did it, requests that are not last are
- * lost, and the last one is answered by that.
- */
+/* The request was not sent, and neither are those after it */
 static void iopf_ctx_refused(IOPFTestDev *s, IOPFContext *ctx, int ret,
-                             hwaddr addr, bool last, bool final)
+                             hwaddr addr)
 {
     unsigned group = ctx->group;
     bool alive = iopf_ctx_group_alive(s, ctx);
-    int code = iopf_refusal_code(s, ctx->pasid,
-                                 iopf_ctx_has(ctx, IOPF_TD_F_PRIV),
-                                 iopf_ctx_has(ctx, IOPF_TD_F_EXEC), ret);
 
-    ctx->ret = ret;
-    if (code == IOPF_TD_RSP_CODE_SUCCESS) {
-        ctx->met_full = true;
-        if (last && alive) {
-            iopf_group_auto_close(s, group, code);
-        }
-    } else if (code >= 0 && !final) {
-        return;
-    } else if (code >= 0 && last) {
-        iopf_ctx_fail(ctx, IOPF_TD_ST_RSP_INVALID, ret, addr);
-        if (alive) {
-            iopf_group_auto_close(s, group, code);
-        }
-    } else {
-        iopf_ctx_fail(ctx, iopf_errno_status(ret, IOPF_TD_ST_PR_ERROR), ret,
-                      addr);
-        if (alive) {
-            iopf_group_drop(s, group);
-        }
+    iopf_ctx_fail(ctx, iopf_errno_status(ret, IOPF_TD_ST_PR_ERROR), ret, addr);
+    if (alive) {
+        iopf_group_drop(s, group);
     }
 }
 
@@ -779,14 +755,11 @@ static unsigned iopf_step_request(IOPFTestDev *s, IOPFContext *ctx)
     if (ctx->generation != generation) {
         return 1;
     }
-    if (!ret) {
-        ctx->nr_pr++;
-    } else {
-        iopf_ctx_refused(s, ctx, ret, addr, final && !no_last, final);
-        if (ctx->state == IOPF_CTX_END) {
-            return 1;
-        }
+    if (ret) {
+        iopf_ctx_refused(s, ctx, ret, addr);
+        return 1;
     }
+    ctx->nr_pr++;
     if (final) {
         iopf_ctx_all_sent(s, ctx, !no_last);
     } else {
@@ -799,8 +772,7 @@ static unsigned iopf_step_request(IOPFTestDev *s, IOPFContext *ctx)
 static void iopf_ctx_pause(IOPFTestDev *s, IOPFContext *ctx)
 {
     if (ctx->full_rounds++ >= s->pri_full_retry) {
-        iopf_ctx_fail(ctx, IOPF_TD_ST_QUEUE_FULL, -ENOSPC,
-                      iopf_ctx_addr(ctx));
+        iopf_ctx_fail(ctx, IOPF_TD_ST_QUEUE_FULL, 0, iopf_ctx_addr(ctx));
         return;
     }
     ctx->asked = false;
@@ -816,7 +788,11 @@ static unsigned iopf_step_responded(IOPFTestDev *s, IOPFContext *ctx)
     switch (ctx->response) {
     case IOPF_TD_RSP_CODE_SUCCESS:
         if (ctx->opcode == IOPF_TD_OP_PAGE_REQUEST) {
-            ctx->state = IOPF_CTX_CHUNK;
+            if (ctx->met_full) {
+                iopf_ctx_fail(ctx, IOPF_TD_ST_QUEUE_FULL, 0, addr);
+            } else {
+                ctx->state = IOPF_CTX_CHUNK;
+            }
         } else if (ctx->met_full) {
             iopf_ctx_pause(s, ctx);
         } else {
@@ -833,8 +809,9 @@ static unsigned iopf_step_responded(IOPFTestDev *s, IOPFContext *ctx)
     return 1;
 }
 
-void iopf_engine_group_closed(IOPFTestDev *s, unsigned group,
-                              uint32_t generation, uint8_t code)
+/* The group that contexts wait for is answered, or will not be */
+static void iopf_engine_group_over(IOPFTestDev *s, unsigned group,
+                                   uint32_t generation, IOPFGroupEnd end)
 {
     int i;
 
@@ -846,26 +823,14 @@ void iopf_engine_group_closed(IOPFTestDev *s, unsigned group,
             (ctx->state != IOPF_CTX_WAIT && ctx->state != IOPF_CTX_REQUEST)) {
             continue;
         }
-        ctx->response = code;
-        ctx->state = IOPF_CTX_RESPONDED;
-    }
-    iopf_kick(s);
-}
-
-void iopf_engine_group_failed(IOPFTestDev *s, unsigned group,
-                              uint32_t generation, uint32_t status)
-{
-    int i;
-
-    for (i = 0; i < IOPF_TD_CONTEXTS_MAX; i++) {
-        IOPFContext *ctx = &s->contexts[i];
-
-        if (ctx->group_none || ctx->group != group ||
-            ctx->group_generation != generation ||
-            (ctx->state != IOPF_CTX_WAIT && ctx->state != IOPF_CTX_REQUEST)) {
-            continue;
+        if (end.answered) {
+            ctx->response = end.code;
+            ctx->met_full = end.automatic &&
+                            end.code == IOPF_TD_RSP_CODE_SUCCESS;
+            ctx->state = IOPF_CTX_RESPONDED;
+        } else {
+            iopf_ctx_fail(ctx, end.status, ctx->ret, ctx->request_base);
         }
-        iopf_ctx_fail(ctx, status, ctx->ret, ctx->request_base);
     }
     iopf_kick(s);
 }
@@ -888,11 +853,11 @@ static MemTxResult iopf_ctx_rw(IOPFTestDev *s, IOPFContext *ctx, void *buf,
         if (ctx->tlb.perm & IOMMU_UNTRANSLATED_ONLY) {
             translated = false;
         } else {
-            as = ctx->tlb.target_as;
             addr = (ctx->tlb.translated_addr & ~ctx->tlb.addr_mask) |
                    (addr & ctx->tlb.addr_mask);
         }
     }
+    /* The IOMMU has to say whether the device may do either */
     attrs.address_type = translated ? PCI_AT_TRANSLATED : PCI_AT_UNTRANSLATED;
 
     /* First, as the access may be the one that resets the counters */
@@ -990,7 +955,6 @@ static unsigned iopf_step_access(IOPFTestDev *s, IOPFContext *ctx)
             return 1;
         }
     }
-    /* The address space of a translation does not know about it */
     if (!pci_is_master(PCI_DEVICE(s))) {
         iopf_ctx_fail(ctx, IOPF_TD_ST_REFUSED, -EPERM, iopf_ctx_addr(ctx));
         return 1;
@@ -1018,6 +982,33 @@ static unsigned iopf_step_access(IOPFTestDev *s, IOPFContext *ctx)
     ctx->asked = false;
     ctx->state = IOPF_CTX_CHUNK;
     return 1;
+}
+
+/*
+ * Invalidation
+ */
+
+/* Translations in use are dropped */
+static void iopf_engine_invalidate(IOPFTestDev *s, uint32_t pasid, hwaddr addr,
+                                   hwaddr mask)
+{
+    hwaddr last;
+    int i;
+
+    if (!(mask & (mask + 1))) {
+        addr &= ~mask;
+    }
+    last = mask > HWADDR_MAX - addr ? HWADDR_MAX : addr + mask;
+
+    for (i = 0; i < IOPF_TD_CONTEXTS_MAX; i++) {
+        IOPFContext *ctx = &s->contexts[i];
+        hwaddr first = ctx->tlb.iova & ~ctx->tlb.addr_mask;
+
+        if (ctx->tlb_valid && ctx->pasid == pasid && first <= last &&
+            (first | ctx->tlb.addr_mask) >= addr) {
+            ctx->tlb_valid = false;
+        }
+    }
 }
 
 /*
@@ -1061,8 +1052,6 @@ static void iopf_ctx_stop_marker(IOPFTestDev *s, IOPFContext *ctx)
     }
     if (!ret) {
         iopf_ctx_end(ctx, IOPF_TD_ST_OK);
-    } else if (ret == -ENOSPC) {
-        iopf_ctx_fail(ctx, IOPF_TD_ST_QUEUE_FULL, ret, 0);
     } else {
         iopf_ctx_fail(ctx, iopf_errno_status(ret, IOPF_TD_ST_PR_ERROR), ret,
                       0);
@@ -1257,35 +1246,20 @@ int64_t iopf_engine_expire(IOPFTestDev *s, int64_t now)
     return next;
 }
 
-void iopf_engine_invalidate(IOPFTestDev *s, uint32_t pasid, hwaddr addr,
-                            hwaddr mask)
-{
-    hwaddr last;
-    int i;
-
-    if (!(mask & (mask + 1))) {
-        addr &= ~mask;
-    }
-    last = mask > HWADDR_MAX - addr ? HWADDR_MAX : addr + mask;
-
-    for (i = 0; i < IOPF_TD_CONTEXTS_MAX; i++) {
-        IOPFContext *ctx = &s->contexts[i];
-        hwaddr first = ctx->tlb.iova & ~ctx->tlb.addr_mask;
-
-        if (ctx->tlb_valid && ctx->pasid == pasid && first <= last &&
-            (first | ctx->tlb.addr_mask) >= addr) {
-            ctx->tlb_valid = false;
-        }
-    }
-}
-
-void iopf_engine_invalidate_all(IOPFTestDev *s)
+static void iopf_engine_invalidate_all(IOPFTestDev *s)
 {
     int i;
 
     for (i = 0; i < IOPF_TD_CONTEXTS_MAX; i++) {
         s->contexts[i].tlb_valid = false;
     }
+}
+
+void iopf_atc_flush(IOPFTestDev *s)
+{
+    atc_invalidate_all(s->atc, 0, HWADDR_MAX);
+    iopf_engine_invalidate_all(s);
+    s->inv_seq++;
 }
 
 void iopf_engine_abort(IOPFTestDev *s)
@@ -1320,7 +1294,8 @@ void iopf_engine_reset(IOPFTestDev *s)
     s->turn = 0;
 }
 
-bool iopf_engine_uses_pasid(IOPFTestDev *s, uint32_t pasid)
+/* Whether a descriptor, a group or the storm has to do with a PASID */
+static bool iopf_engine_uses_pasid(IOPFTestDev *s, uint32_t pasid)
 {
     int i;
 
@@ -1330,7 +1305,18 @@ bool iopf_engine_uses_pasid(IOPFTestDev *s, uint32_t pasid)
             return true;
         }
     }
-    return false;
+    return iopf_groups_use_pasid(s, pasid);
+}
+
+void iopf_expire_all(IOPFTestDev *s)
+{
+    int i;
+
+    for (i = 0; i < IOPF_TD_CONTEXTS_MAX; i++) {
+        s->contexts[i].deadline = INT64_MIN;
+    }
+    iopf_groups_expire_all(s);
+    iopf_kick(s);
 }
 
 uint32_t iopf_engine_status(IOPFTestDev *s)
@@ -1362,4 +1348,16 @@ void iopf_engine_release(IOPFTestDev *s)
         s->contexts[i].released = true;
     }
     iopf_kick(s);
+}
+
+void iopf_engine_init(IOPFTestDev *s)
+{
+    static const IOPFUpcalls upcalls = {
+        .invalidated = iopf_engine_invalidate,
+        .uses_pasid = iopf_engine_uses_pasid,
+        .response = iopf_pri_response,
+        .group_over = iopf_engine_group_over,
+    };
+
+    s->up = &upcalls;
 }

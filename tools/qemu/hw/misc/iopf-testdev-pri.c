@@ -213,6 +213,8 @@ static int iopf_request_page(IOPFTestDev *s, uint32_t pasid, bool priv,
                              bool exec, hwaddr addr, bool last, uint16_t prgi,
                              bool read, bool write)
 {
+    const uint32_t *automatic = iopf_counter(s, IOPF_TD_REG_CNT_RSP_AUTO);
+    uint32_t before = *automatic;
     IOPFForced saved;
     int ret;
 
@@ -224,12 +226,10 @@ static int iopf_request_page(IOPFTestDev *s, uint32_t pasid, bool priv,
     trace_iopf_testdev_page_request(pasid, addr, prgi, last, read, write, ret);
     if (!ret) {
         iopf_count(s, IOPF_TD_REG_CNT_PR);
-        if (last) {
+        /* Not if the IOMMU has answered already: software never saw it */
+        if (last && *automatic == before) {
             iopf_count(s, IOPF_TD_REG_CNT_PR_LAST);
         }
-    } else if (ret == -ENOSPC) {
-        iopf_count(s, IOPF_TD_REG_CNT_PR_FULL);
-        iopf_raise(s, IOPF_TD_IRQ_OVERFLOW);
     } else {
         iopf_count(s, IOPF_TD_REG_CNT_PR_REFUSED);
     }
@@ -287,67 +287,68 @@ int iopf_send_stop_marker(IOPFTestDev *s, uint32_t pasid)
     return ret;
 }
 
-static void iopf_group_close(IOPFTestDev *s, IOPFGroup *g, uint8_t code,
-                             uint8_t flags)
+/*
+ * What the IOMMU answers at once does not get to software: the storm has not
+ * really sent these.
+ */
+static void iopf_storm_unsend(IOPFTestDev *s, const IOPFGroup *g, uint8_t code)
 {
+    IOPFStorm *st = &s->storm;
+    uint32_t requests = MIN(g->requests, st->sent);
+
+    st->sent -= requests;
+    st->groups -= !!st->groups;
+    if (code == IOPF_TD_RSP_CODE_SUCCESS) {
+        st->full += requests;
+    } else {
+        st->other += requests;
+    }
+}
+
+static void iopf_group_close(IOPFTestDev *s, IOPFGroup *g, uint8_t code,
+                             bool automatic)
+{
+    IOPFGroupEnd end = {
+        .answered = true,
+        .automatic = automatic,
+        .code = code,
+    };
     uint32_t generation = g->generation;
     bool stale = g->state == IOPF_GROUP_STALE;
+    bool storm = g->storm;
 
-    flags |= g->storm ? IOPF_TD_RSP_F_STORM : 0;
-    flags |= stale ? IOPF_TD_RSP_F_LATE : 0;
-    iopf_log_response(s, g, code, flags, g->prgi, g->pasid);
+    iopf_log_response(s, g, code,
+                      (automatic ? IOPF_TD_RSP_F_AUTO : 0) |
+                      (storm ? IOPF_TD_RSP_F_STORM : 0) |
+                      (stale ? IOPF_TD_RSP_F_LATE : 0), g->prgi, g->pasid);
     if (stale) {
         iopf_count(s, IOPF_TD_REG_CNT_RSP_LATE);
     }
-    if (g->storm && !(flags & IOPF_TD_RSP_F_AUTO)) {
+    if (automatic && code == IOPF_TD_RSP_CODE_SUCCESS) {
+        iopf_count_n(s, IOPF_TD_REG_CNT_PR_FULL, g->requests);
+        iopf_raise(s, IOPF_TD_IRQ_OVERFLOW);
+    }
+    if (storm && automatic) {
+        iopf_storm_unsend(s, g, code);
+    } else if (storm) {
         s->storm.responses++;
     }
     iopf_group_free(s, g);
-    iopf_engine_group_closed(s, g - s->groups, generation, code);
-}
-
-/* What the PCI core checks in the function itself before it asks the IOMMU */
-static bool iopf_may_request(IOPFTestDev *s, uint32_t pasid, bool priv,
-                             bool exec)
-{
-    PCIDevice *pci_dev = PCI_DEVICE(s);
-
-    if (!pci_is_master(pci_dev) ||
-        !(pcie_pri_enabled(pci_dev) ||
-          (s->hostile & IOPF_TD_HOSTILE_FORCE_PRI))) {
-        return false;
-    }
-    if (pasid == PCI_NO_PASID) {
-        return true;
-    }
-    return (pcie_pasid_enabled(pci_dev) ||
-            (s->hostile & IOPF_TD_HOSTILE_FORCE_PASID)) &&
-           (!priv || pcie_pasid_priv_enabled(pci_dev)) &&
-           (!exec || pcie_pasid_exec_enabled(pci_dev));
-}
-
-int iopf_refusal_code(IOPFTestDev *s, uint32_t pasid, bool priv, bool exec,
-                      int ret)
-{
-    switch (ret) {
-    case -ENOSPC:
-        return IOPF_TD_RSP_CODE_SUCCESS;
-    case -EACCES:
-        return IOPF_TD_RSP_CODE_INVALID;
-    case -EPERM:
-        /* Of the two that can say so, which one was it? */
-        return iopf_may_request(s, pasid, priv, exec)
-               ? IOPF_TD_RSP_CODE_INVALID : -1;
-    default:
-        return -1;
+    s->up->group_over(s, g - s->groups, generation, end);
+    if (storm && automatic && (s->storm.flags & IOPF_TD_STORM_F_STOP)) {
+        iopf_storm_end(s);
     }
 }
 
-void iopf_group_auto_close(IOPFTestDev *s, unsigned group, uint8_t code)
+/* Nobody will answer: the contexts that wait end with that status */
+static void iopf_group_fail(IOPFTestDev *s, unsigned group,
+                            uint32_t generation, uint32_t status)
 {
-    iopf_count(s, IOPF_TD_REG_CNT_RSP_AUTO);
-    iopf_group_close(s, &s->groups[group], code, IOPF_TD_RSP_F_AUTO);
+    IOPFGroupEnd end = { .status = status };
+
+    s->up->group_over(s, group, generation, end);
 }
+
 
 void iopf_group_abandon(IOPFTestDev *s, unsigned group)
 {
@@ -370,7 +371,7 @@ void iopf_group_drop(IOPFTestDev *s, unsigned group)
     uint32_t generation = g->generation;
 
     iopf_group_free(s, g);
-    iopf_engine_group_failed(s, group, generation, IOPF_TD_ST_ABORTED);
+    iopf_group_fail(s, group, generation, IOPF_TD_ST_ABORTED);
 }
 
 void iopf_groups_drop_all(IOPFTestDev *s)
@@ -419,7 +420,7 @@ void iopf_groups_abandon(IOPFTestDev *s, bool all, uint32_t pasid)
             uint32_t generation = g->generation;
 
             iopf_group_abandon(s, i);
-            iopf_engine_group_failed(s, i, generation, IOPF_TD_ST_ABORTED);
+            iopf_group_fail(s, i, generation, IOPF_TD_ST_ABORTED);
         }
     }
 }
@@ -458,7 +459,7 @@ static void iopf_group_expire(IOPFTestDev *s, unsigned group)
     iopf_count(s, IOPF_TD_REG_CNT_TIMEOUT);
     iopf_raise(s, IOPF_TD_IRQ_TIMEOUT);
     iopf_group_abandon(s, group);
-    iopf_engine_group_failed(s, group, generation, IOPF_TD_ST_RSP_TIMEOUT);
+    iopf_group_fail(s, group, generation, IOPF_TD_ST_RSP_TIMEOUT);
 }
 
 int64_t iopf_groups_expire(IOPFTestDev *s, int64_t now)
@@ -490,18 +491,14 @@ int64_t iopf_groups_expire(IOPFTestDev *s, int64_t now)
     return next;
 }
 
-void iopf_expire_all(IOPFTestDev *s)
+void iopf_groups_expire_all(IOPFTestDev *s)
 {
     int i;
 
     for (i = 0; i < IOPF_TD_GROUPS_MAX; i++) {
         s->groups[i].deadline = INT64_MIN;
     }
-    for (i = 0; i < IOPF_TD_CONTEXTS_MAX; i++) {
-        s->contexts[i].deadline = INT64_MIN;
-    }
     s->storm.deadline = INT64_MIN;
-    iopf_kick(s);
 }
 
 /*
@@ -576,7 +573,7 @@ static void iopf_groups_fail(IOPFTestDev *s)
         /* The PCI core forgot the requests, too */
         g->requests = 0;
         iopf_group_abandon(s, i);
-        iopf_engine_group_failed(s, i, generation, IOPF_TD_ST_RSP_FAILURE);
+        iopf_group_fail(s, i, generation, IOPF_TD_ST_RSP_FAILURE);
     }
     iopf_raise(s, IOPF_TD_IRQ_PRI_ERROR);
 }
@@ -595,30 +592,32 @@ static void iopf_pri_fail(IOPFTestDev *s)
     iopf_credits_changed(s);
 }
 
-void iopf_pri_notify(IOMMUPRINotifier *n, IOMMUPRIResponse *response)
+void iopf_pri_response(IOPFTestDev *s, const IOMMUPRIResponse *response)
 {
-    IOPFPasid *space = container_of(n, IOPFPasid, pri);
-    IOPFTestDev *s = space->dev;
     uint8_t code = iopf_response_code(response);
     uint16_t prgi = response->prgi & PCI_PRI_PRGI_MASK;
-    IOPFGroup *g = iopf_group_match(s, space->pasid, prgi);
+    IOPFGroup *g = iopf_group_match(s, response->pasid, prgi);
 
-    trace_iopf_testdev_response(space->pasid, prgi, code, !!g);
-    iopf_count_response(s, code);
+    trace_iopf_testdev_response(response->pasid, prgi, code, !!g);
+    if (response->automatic) {
+        iopf_count(s, IOPF_TD_REG_CNT_RSP_AUTO);
+    } else {
+        iopf_count_response(s, code);
+    }
     if (s->hostile & IOPF_TD_HOSTILE_IGNORE_RSP) {
         iopf_log_response(s, g, code, IOPF_TD_RSP_F_IGNORED, prgi,
-                          space->pasid);
+                          response->pasid);
         return;
     }
     if (!g) {
         iopf_count(s, IOPF_TD_REG_CNT_RSP_UNMATCHED);
         iopf_log_response(s, NULL, code, IOPF_TD_RSP_F_UNMATCHED, prgi,
-                          space->pasid);
+                          response->pasid);
         pcie_pri_unexpected_prgi(PCI_DEVICE(s));
         iopf_raise(s, IOPF_TD_IRQ_PRI_ERROR);
         return;
     }
-    iopf_group_close(s, g, code, 0);
+    iopf_group_close(s, g, code, response->automatic);
     if (code == IOPF_TD_RSP_CODE_FAILURE) {
         iopf_pri_fail(s);
     }
@@ -737,23 +736,17 @@ static bool iopf_storm_is_last(IOPFTestDev *s)
            !iopf_credits(s);
 }
 
+/* Not sent at all */
 static void iopf_storm_refused(IOPFTestDev *s, int ret, bool last,
                                uint32_t generation)
 {
     IOPFStorm *st = &s->storm;
-    bool same = !st->group_none &&
-                s->groups[st->group].generation == generation;
-    int code = iopf_refusal_code(s, iopf_storm_pasid(s), false, false, ret);
 
     st->ret = ret;
-    if (ret == -ENOSPC) {
-        st->full++;
-    } else {
-        st->other++;
-    }
-    if (same && last && code >= 0) {
-        iopf_group_auto_close(s, st->group, code);
-    } else if (same && (last || code < 0)) {
+    st->other++;
+    st->sent--;
+    st->groups -= last;
+    if (!st->group_none && s->groups[st->group].generation == generation) {
         iopf_group_drop(s, st->group);
     }
     if (st->flags & IOPF_TD_STORM_F_STOP) {
@@ -793,13 +786,12 @@ void iopf_storm_step(IOPFTestDev *s)
     generation = st->group_generation;
     st->position++;
     st->group_position++;
+    st->sent++;
+    st->groups += last;
     ret = iopf_group_send(s, st->group, false, false, addr, last,
                           st->flags & IOPF_TD_STORM_F_READ,
                           st->flags & IOPF_TD_STORM_F_WRITE);
     if (ret) {
         iopf_storm_refused(s, ret, last, generation);
-    } else {
-        st->sent++;
-        st->groups += last;
     }
 }

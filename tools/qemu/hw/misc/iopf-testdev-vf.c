@@ -18,35 +18,6 @@
 
 #define TYPE_IOPF_TESTDEV_VF "iopf-testdev-vf"
 
-IOPFTestDev *iopf_pf(IOPFTestDev *s)
-{
-    PCIDevice *pci_dev = PCI_DEVICE(s);
-
-    return pci_is_vf(pci_dev) ? IOPF_TESTDEV(pcie_sriov_get_pf(pci_dev)) : s;
-}
-
-IOPFTestDev *iopf_function(IOPFTestDev *s, unsigned n)
-{
-    IOPFTestDev *pf = iopf_pf(s);
-
-    if (!n) {
-        return pf;
-    }
-    return n <= pf->nr_vfs
-           ? IOPF_TESTDEV(PCI_DEVICE(pf)->exp.sriov_pf.vf[n - 1]) : NULL;
-}
-
-void iopf_credits_changed(IOPFTestDev *s)
-{
-    IOPFTestDev *f;
-    unsigned n;
-
-    iopf_pf(s)->credit_seq++;
-    for (n = 0; (f = iopf_function(s, n)); n++) {
-        iopf_kick(f);
-    }
-}
-
 /* The VF outlives the PF while it does its work, and looks at it then */
 void iopf_vf_init(IOPFTestDev *s)
 {

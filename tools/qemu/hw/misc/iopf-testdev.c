@@ -33,57 +33,6 @@
 #define IOPF_RAM_MIN    (512 * KiB)
 #define IOPF_RAM_MAX    (256 * MiB)
 
-int64_t iopf_now(void)
-{
-    return qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
-}
-
-int64_t iopf_wait_deadline(IOPFTestDev *s)
-{
-    if (!s->pri_timeout_ms) {
-        return INT64_MAX;
-    }
-    return iopf_now() + (int64_t)s->pri_timeout_ms * SCALE_MS;
-}
-
-void iopf_kick(IOPFTestDev *s)
-{
-    if (!s->dying) {
-        qemu_bh_schedule(s->bh);
-    }
-}
-
-void iopf_raise(IOPFTestDev *s, uint32_t causes)
-{
-    uint32_t fresh = causes & ~s->irq_cause;
-
-    s->irq_cause |= causes;
-    s->irq_pending |= fresh & s->irq_enable;
-    if (s->irq_pending) {
-        iopf_kick(s);
-    }
-}
-
-uint8_t *iopf_log_record(IOPFTestDev *s, uint32_t base, uint32_t entries,
-                         uint32_t head)
-{
-    uint8_t *record = s->ram_ptr + base +
-                      head % entries * IOPF_TD_LOG_ENTRY_SIZE;
-
-    memset(record, 0, IOPF_TD_LOG_ENTRY_SIZE);
-    return record;
-}
-
-void iopf_log_publish(uint8_t *record, uint32_t *head)
-{
-    QEMU_BUILD_BUG_ON(IOPF_TD_INV_SEQ != 0 || IOPF_TD_RSP_SEQ != 0);
-
-    (*head)++;
-    /* The guest reads the device RAM without an exit */
-    smp_wmb();
-    stl_le_p(record, *head);
-}
-
 /*
  * Bottom half
  */
@@ -196,6 +145,13 @@ static void iopf_reset_registers(IOPFTestDev *s)
     iopf_pf(s)->credit_seq++;
 }
 
+/* Invalidations whose completion was withheld are lost, later ones work */
+static void iopf_give_up_completions(IOPFTestDev *s)
+{
+    pci_ats_set_completions(PCI_DEVICE(s), PCI_ATS_INV_FAILED);
+    pci_ats_set_completions(PCI_DEVICE(s), PCI_ATS_INV_DONE);
+}
+
 static void iopf_clear_statistics(IOPFTestDev *s)
 {
     memset(s->counters, 0, sizeof(s->counters));
@@ -213,6 +169,7 @@ static void iopf_soft_reset(IOPFTestDev *s)
     iopf_groups_abandon(s, true, 0);
     iopf_engine_reset(s);
     iopf_reset_registers(s);
+    iopf_give_up_completions(s);
     iopf_atc_flush(s);
     iopf_clear_statistics(s);
     iopf_kick(s);
@@ -223,6 +180,7 @@ static void iopf_device_reset(DeviceState *dev)
 {
     IOPFTestDev *s = IOPF_TESTDEV(dev);
 
+    iopf_give_up_completions(s);
     iopf_engine_reset(s);
     iopf_reset_registers(s);
     iopf_groups_drop_all(s);
@@ -240,6 +198,18 @@ static void iopf_device_reset(DeviceState *dev)
 /*
  * Registers
  */
+
+static void iopf_set_completions(IOPFTestDev *s)
+{
+    PCIATSInvResult mode = PCI_ATS_INV_DONE;
+
+    if (s->hostile & IOPF_TD_HOSTILE_REFUSE_INV) {
+        mode = PCI_ATS_INV_FAILED;
+    } else if (s->hostile & IOPF_TD_HOSTILE_HOLD_INV) {
+        mode = PCI_ATS_INV_HELD;
+    }
+    pci_ats_set_completions(PCI_DEVICE(s), mode);
+}
 
 static uint32_t iopf_read_caps(IOPFTestDev *s)
 {
@@ -668,6 +638,7 @@ static void iopf_regs_write(void *opaque, hwaddr addr, uint64_t val,
         break;
     case IOPF_TD_REG_HOSTILE:
         s->hostile = val & IOPF_TD_HOSTILE_ALL;
+        iopf_set_completions(s);
         iopf_credits_changed(s);
         break;
     default:
@@ -867,6 +838,7 @@ static void iopf_exit(PCIDevice *pci_dev)
     IOPFTestDev *s = IOPF_TESTDEV(pci_dev);
 
     s->dying = true;
+    iopf_give_up_completions(s);
     iopf_vfs_destroy(s);
     iopf_engine_reset(s);
     iopf_reset_registers(s);
@@ -921,6 +893,7 @@ static void iopf_realize(PCIDevice *pci_dev, Error **errp)
         msix_vector_use(pci_dev, i);
     }
 
+    iopf_engine_init(s);
     s->atc = iopf_create_atc(s);
     s->nr_groups[IOPF_GROUP_FREE] = IOPF_TD_GROUPS_MAX;
     s->timer = timer_new_ns(QEMU_CLOCK_VIRTUAL, iopf_timer, s);

@@ -151,8 +151,12 @@ typedef struct IOPFStorm {
     int64_t deadline;       /* of a blocked storm, INT64_MAX: none */
 } IOPFStorm;
 
+typedef struct IOPFUpcalls IOPFUpcalls;
+
 struct IOPFTestDev {
     PCIDevice parent_obj;
+
+    const IOPFUpcalls *up;
 
     /* Properties */
     bool ats;
@@ -236,12 +240,44 @@ struct IOPFTestDev {
     IOPFPasid pasids[IOPF_TD_PASIDS_MAX];
 };
 
-static inline void iopf_count(IOPFTestDev *s, unsigned reg)
+/* How a group ends */
+typedef struct IOPFGroupEnd {
+    bool answered;
+    bool automatic;     /* answered by the IOMMU itself */
+    uint8_t code;       /* of the answer, IOPF_TD_RSP_CODE_* */
+    uint32_t status;    /* without an answer: what the descriptor ends with */
+} IOPFGroupEnd;
+
+/* What a layer tells those above it; see iopf-testdev-base.c */
+struct IOPFUpcalls {
+    /* Drop translations in use */
+    void (*invalidated)(IOPFTestDev *s, uint32_t pasid, hwaddr addr,
+                        hwaddr mask);
+    /* Whether somebody would miss the notifiers of a PASID */
+    bool (*uses_pasid)(IOPFTestDev *s, uint32_t pasid);
+    /* A page request group response came in */
+    void (*response)(IOPFTestDev *s, const IOMMUPRIResponse *response);
+    /* A group that contexts may wait for is no more */
+    void (*group_over)(IOPFTestDev *s, unsigned group, uint32_t generation,
+                       IOPFGroupEnd end);
+};
+
+static inline uint32_t *iopf_counter(IOPFTestDev *s, unsigned reg)
 {
-    s->counters[(reg - IOPF_TD_REG_COUNTERS) / 4]++;
+    return &s->counters[(reg - IOPF_TD_REG_COUNTERS) / 4];
 }
 
-/* iopf-testdev.c */
+static inline void iopf_count_n(IOPFTestDev *s, unsigned reg, uint32_t n)
+{
+    *iopf_counter(s, reg) += n;
+}
+
+static inline void iopf_count(IOPFTestDev *s, unsigned reg)
+{
+    iopf_count_n(s, reg, 1);
+}
+
+/* iopf-testdev-base.c */
 
 /* Note a cause; the vector is signalled from the bottom half */
 void iopf_raise(IOPFTestDev *s, uint32_t causes);
@@ -267,8 +303,29 @@ static inline unsigned iopf_entry_log2(const IOMMUTLBEntry *entry)
 int64_t iopf_now(void);
 /* When a wait that begins now times out */
 int64_t iopf_wait_deadline(IOPFTestDev *s);
+/* The physical function of a function */
+IOPFTestDev *iopf_pf(IOPFTestDev *s);
+/* PF and VFs of a function, by number from 0 on; NULL after the last one */
+IOPFTestDev *iopf_function(IOPFTestDev *s, unsigned n);
+/* There may be credits again: whoever waits for them shall try */
+void iopf_credits_changed(IOPFTestDev *s);
+/* Whether translation requests may be made */
+bool iopf_ats_live(IOPFTestDev *s);
+/*
+ * A hostile device does not care what its enable bits say, the PCI core does:
+ * these set them for the time of a call.
+ */
+typedef struct IOPFForced {
+    uint16_t ats;
+    uint16_t pri;
+    uint16_t pasid;
+} IOPFForced;
+void iopf_force_enables(IOPFTestDev *s, IOPFForced *saved);
+void iopf_restore_enables(IOPFTestDev *s, const IOPFForced *saved);
 
 /* iopf-testdev-engine.c */
+
+void iopf_engine_init(IOPFTestDev *s);
 
 /*
  * Run one micro-step.  Returns what it cost, 0 if nothing can run before
@@ -279,23 +336,14 @@ unsigned iopf_engine_step(IOPFTestDev *s);
 bool iopf_engine_runnable(IOPFTestDev *s);
 /* Time out waits; returns when the next one ends, INT64_MAX for never */
 int64_t iopf_engine_expire(IOPFTestDev *s, int64_t now);
-/* The group that contexts may wait for is no more, or failed */
-void iopf_engine_group_closed(IOPFTestDev *s, unsigned group,
-                              uint32_t generation, uint8_t code);
-/* End the contexts that wait for a group with a status */
-void iopf_engine_group_failed(IOPFTestDev *s, unsigned group,
-                              uint32_t generation, uint32_t status);
-/* An invalidation drops translations in use */
-void iopf_engine_invalidate(IOPFTestDev *s, uint32_t pasid, hwaddr addr,
-                            hwaddr mask);
-/* Drop translations in use of every PASID */
-void iopf_engine_invalidate_all(IOPFTestDev *s);
+/* Empty the ATC, and drop translations in use of every PASID */
+void iopf_atc_flush(IOPFTestDev *s);
 /* End what is in flight with ST_ABORTED */
 void iopf_engine_abort(IOPFTestDev *s);
 /* Forget what is in flight */
 void iopf_engine_reset(IOPFTestDev *s);
-/* Whether a context has a translation or a request of this PASID */
-bool iopf_engine_uses_pasid(IOPFTestDev *s, uint32_t pasid);
+/* Every wait ends at the next occasion */
+void iopf_expire_all(IOPFTestDev *s);
 /* For the STATUS register */
 uint32_t iopf_engine_status(IOPFTestDev *s);
 /* FLUSH_HELD */
@@ -322,14 +370,6 @@ bool iopf_group_extend(IOPFTestDev *s, unsigned group);
 uint32_t iopf_credits(IOPFTestDev *s);
 /* Whether requests are stopped by a Response Failure */
 bool iopf_pri_halted(IOPFTestDev *s);
-/*
- * How the IOMMU answered the group of a last request that it refused with
- * @ret, an IOPF_TD_RSP_CODE_*; negative if it never saw the request
- */
-int iopf_refusal_code(IOPFTestDev *s, uint32_t pasid, bool priv, bool exec,
-                      int ret);
-/* The last request was refused, that is the answer */
-void iopf_group_auto_close(IOPFTestDev *s, unsigned group, uint8_t code);
 /* Nobody waits for the group any longer */
 void iopf_group_abandon(IOPFTestDev *s, unsigned group);
 /* No response will come */
@@ -344,9 +384,9 @@ void iopf_groups_abandon(IOPFTestDev *s, bool all, uint32_t pasid);
 uint32_t iopf_groups_requests(IOPFTestDev *s);
 /* Drop the groups with a PASID, as PASID was disabled */
 void iopf_groups_drop_pasids(IOPFTestDev *s);
-void iopf_pri_notify(IOMMUPRINotifier *n, IOMMUPRIResponse *response);
-/* Every wait ends at the next occasion */
-void iopf_expire_all(IOPFTestDev *s);
+void iopf_pri_response(IOPFTestDev *s, const IOMMUPRIResponse *response);
+/* Waits for groups end at the next occasion, and the storm does */
+void iopf_groups_expire_all(IOPFTestDev *s);
 bool iopf_groups_use_pasid(IOPFTestDev *s, uint32_t pasid);
 /* Time out groups; returns when the next one does */
 int64_t iopf_groups_expire(IOPFTestDev *s, int64_t now);
@@ -359,12 +399,6 @@ void iopf_storm_end(IOPFTestDev *s);
 
 /* iopf-testdev-vf.c */
 
-/* The physical function of a function */
-IOPFTestDev *iopf_pf(IOPFTestDev *s);
-/* PF and VFs of a function, by number from 0 on; NULL after the last one */
-IOPFTestDev *iopf_function(IOPFTestDev *s, unsigned n);
-/* There may be credits again: whoever waits for them shall try */
-void iopf_credits_changed(IOPFTestDev *s);
 /* Give a VF the properties of its PF */
 void iopf_vf_init(IOPFTestDev *s);
 /* Add the SR-IOV capability of a PF, and its VFs */
@@ -383,20 +417,6 @@ void iopf_pasids_forget(IOPFTestDev *s, bool no_pasid);
 /* Translation request, fills s->results; see pci_ats_request_translation() */
 ssize_t iopf_translate(IOPFTestDev *s, uint32_t pasid, bool priv, bool exec,
                        hwaddr addr, size_t length, bool no_write);
-bool iopf_ats_live(IOPFTestDev *s);
-void iopf_atc_flush(IOPFTestDev *s);
 void iopf_atc_probe(IOPFTestDev *s);
-
-/*
- * A hostile device does not care what its enable bits say, the PCI core does:
- * these set them for the time of a call.
- */
-typedef struct IOPFForced {
-    uint16_t ats;
-    uint16_t pri;
-    uint16_t pasid;
-} IOPFForced;
-void iopf_force_enables(IOPFTestDev *s, IOPFForced *saved);
-void iopf_restore_enables(IOPFTestDev *s, const IOPFForced *saved);
 
 #endif

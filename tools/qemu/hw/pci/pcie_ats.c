@@ -9,6 +9,7 @@
 #include "qemu/osdep.h"
 #include "qemu/range.h"
 #include "hw/pci/pci_device.h"
+#include "migration/vmstate.h"
 
 /* PASID and PRI capability of a VF are those of its PF */
 static const PCIDevice *pcie_shared_cap_owner(const PCIDevice *dev)
@@ -46,8 +47,14 @@ void pcie_ats_set_global_invalidate(PCIDevice *dev)
                                PCI_ATS_CAP_GLOBAL_INV);
 }
 
-void pcie_pasid_init(PCIDevice *dev, uint16_t offset, uint8_t pasid_width,
-                     bool exec_perm, bool priv_mod)
+bool pcie_ats_global_invalidate(const PCIDevice *dev)
+{
+    return pcie_test_cap_word(dev, dev->exp.ats_cap, PCI_ATS_CAP,
+                              PCI_ATS_CAP_GLOBAL_INV);
+}
+
+void pcie_pasid_common_init(PCIDevice *dev, uint16_t offset,
+                            uint8_t pasid_width, bool exec_perm, bool priv_mod)
 {
     uint16_t ctrl_mask = PCI_PASID_CTRL_ENABLE;
     uint16_t cap;
@@ -55,8 +62,6 @@ void pcie_pasid_init(PCIDevice *dev, uint16_t offset, uint8_t pasid_width,
     assert(pasid_width <= PCI_EXT_CAP_PASID_MAX_WIDTH);
     assert(!pci_is_vf(dev));
 
-    pcie_add_capability(dev, PCI_EXT_CAP_ID_PASID, PCI_PASID_VER, offset,
-                        PCI_EXT_CAP_PASID_SIZEOF);
     dev->exp.pasid_cap = offset;
 
     cap = pasid_width << PCI_PASID_CAP_WIDTH_SHIFT;
@@ -80,6 +85,14 @@ static bool pcie_pasid_test_ctrl(const PCIDevice *dev, uint16_t bits)
 
     return pcie_test_cap_word(owner, owner->exp.pasid_cap, PCI_PASID_CTRL,
                               PCI_PASID_CTRL_ENABLE | bits);
+}
+
+void pcie_pasid_init(PCIDevice *dev, uint16_t offset, uint8_t pasid_width,
+                     bool exec_perm, bool priv_mod)
+{
+    pcie_add_capability(dev, PCI_EXT_CAP_ID_PASID, PCI_PASID_VER, offset,
+                        PCI_EXT_CAP_PASID_SIZEOF);
+    pcie_pasid_common_init(dev, offset, pasid_width, exec_perm, priv_mod);
 }
 
 bool pcie_pasid_enabled(const PCIDevice *dev)
@@ -152,6 +165,31 @@ bool pcie_pri_response_pasid_required(const PCIDevice *dev)
                               PCI_PRI_STATUS_PASID);
 }
 
+bool pcie_has_pri(const PCIDevice *dev)
+{
+    return pcie_shared_cap_owner(dev)->exp.pri_cap;
+}
+
+bool pcie_pri_is_halted(const PCIDevice *dev)
+{
+    return pcie_shared_cap_owner(dev)->exp.pri.halted;
+}
+
+/* The most requests that may be outstanding */
+static uint32_t pcie_pri_get_limit(const PCIDevice *owner)
+{
+    return MIN(pcie_pri_get_req_alloc(owner),
+               pci_get_long(owner->config + owner->exp.pri_cap +
+                            PCI_PRI_MAX_REQ));
+}
+
+bool pcie_pri_exceeds_credits(const PCIDevice *dev)
+{
+    const PCIDevice *owner = pcie_shared_cap_owner(dev);
+
+    return owner->exp.pri.outstanding > pcie_pri_get_limit(owner);
+}
+
 uint32_t pcie_pri_get_credits(const PCIDevice *dev)
 {
     const PCIDevice *owner = pcie_shared_cap_owner(dev);
@@ -161,9 +199,7 @@ uint32_t pcie_pri_get_credits(const PCIDevice *dev)
     if (!pcie_pri_enabled(owner) || pri->halted) {
         return 0;
     }
-    limit = MIN(pcie_pri_get_req_alloc(owner),
-                pci_get_long(owner->config + owner->exp.pri_cap +
-                             PCI_PRI_MAX_REQ));
+    limit = pcie_pri_get_limit(owner);
     return limit > pri->outstanding ? limit - pri->outstanding : 0;
 }
 
@@ -315,3 +351,39 @@ void pcie_ats_pasid_pri_reset(PCIDevice *dev)
     }
     pcie_ats_pasid_pri_update_locks(dev);
 }
+
+/* Nothing of it is in the stream of a machine that does not use it */
+static bool pcie_pri_state_needed(void *opaque)
+{
+    PCIDevice *dev = opaque;
+
+    return dev->exp.pri_cap &&
+           (dev->exp.pri.outstanding || dev->exp.pri.enabled ||
+            dev->exp.pri.halted);
+}
+
+/* The configuration space came before, when nothing was outstanding yet */
+static int pcie_pri_state_post_load(void *opaque, int version_id)
+{
+    PCIDevice *dev = opaque;
+
+    if (!dev->exp.pri_cap) {
+        return -EINVAL;
+    }
+    pcie_pri_update_stopped(dev);
+    return 0;
+}
+
+const VMStateDescription vmstate_pcie_pri = {
+    .name = "PCIDevice/pri",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .post_load = pcie_pri_state_post_load,
+    .needed = pcie_pri_state_needed,
+    .fields = (const VMStateField[]) {
+        VMSTATE_UINT32(exp.pri.outstanding, PCIDevice),
+        VMSTATE_BOOL(exp.pri.enabled, PCIDevice),
+        VMSTATE_BOOL(exp.pri.halted, PCIDevice),
+        VMSTATE_END_OF_LIST()
+    }
+};

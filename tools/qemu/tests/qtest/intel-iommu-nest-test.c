@@ -11,7 +11,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/bitops.h"
-#include "iopf-qtest.h"
+#include "iopf-vtd-qtest.h"
 
 #define ENDPOINT \
     " -device iopf-testdev,bus=pcie.0,addr=4.0,pasid=20,pri-capacity=64"
@@ -898,18 +898,20 @@ static void test_entries_without_features(void)
         { Q0_FL, 0, FL_TABLES | VTD_SM_PASID_ENTRY_FS5LP, INVALID },
         { Q0_FL | VTD_SM_PASID_ENTRY_SSADE, 0, FL_TABLES, RSVD },
         { Q0_FL, VTD_SM_PASID_ENTRY_PWSNP, FL_TABLES, RSVD },
-        { Q0_FL, VTD_SM_PASID_ENTRY_PGSNP, FL_TABLES, RSVD },
-        { Q0_FL, 0, FL_TABLES | VTD_SM_PASID_ENTRY_SRE, RSVD },
         { Q0_FL, 0, FL_TABLES | VTD_SM_PASID_ENTRY_ERE, RSVD },
         { Q0_FL, 0, FL_TABLES | VTD_SM_PASID_ENTRY_WPE, RSVD },
-        { Q0_FL, 0, FL_TABLES | VTD_SM_PASID_ENTRY_NXE, RSVD },
-        { Q0_FL, 0, FL_TABLES | VTD_SM_PASID_ENTRY_SMEP, RSVD },
+        /* Released kernels set these without a look at the capabilities */
+        { Q0_FL, VTD_SM_PASID_ENTRY_PGSNP, FL_TABLES },
+        { Q0_FL, 0, FL_TABLES | VTD_SM_PASID_ENTRY_SRE },
+        { Q0_PT, 0, VTD_SM_PASID_ENTRY_SRE },
+        { Q0_FL, 0, FL_TABLES | VTD_SM_PASID_ENTRY_NXE },
+        { Q0_FL, 0, FL_TABLES | VTD_SM_PASID_ENTRY_SMEP },
     };
     static const Entry second_stage[] = {
         { Q0_SL },
         { Q0_FL, 0, FL_TABLES, INVALID },
         { NESTED_Q0, 0, GPA_TABLES, INVALID },
-        { Q0_SL, VTD_SM_PASID_ENTRY_PGSNP, 0, RSVD },
+        { Q0_SL, VTD_SM_PASID_ENTRY_PGSNP },
         { Q0_SL | VTD_SM_PASID_ENTRY_SSADE, 0, 0, RSVD },
         /* There are supervisor requests */
         { Q0_SL, 0, VTD_SM_PASID_ENTRY_SRE },
@@ -986,20 +988,20 @@ static void test_context_entries(void)
     test_end(t);
 }
 
-/* Snoop control is not for devices with ATS, so this takes another request */
+/* Which is no reason to refuse translation requests of a device */
 static void test_snoop_control(void)
 {
-    Test *t = test_start_with(Q35 "-device intel-iommu,x-scalable-mode=on,"
-                              "snoop-control=on" ENDPOINT);
+    Test *t = test_start_with(Q35_VTD ",snoop-control=on" ENDPOINT);
     Endpoint *ep = &t->ep[0];
 
-    write_context(ep, VTD_CONTEXT_ENTRY_P);
     write_pasid_entry(t, 0, Q0_SL, VTD_SM_PASID_ENTRY_PGSNP | DID, 0);
     map_ss(t, IOVA, PAGE_A, PTE_RW);
     check_untranslated(ep, IOVA, PAGE_A);
-    write_pasid_entry(t, 0, Q0_SL, VTD_SM_PASID_ENTRY_PWSNP | DID, 0);
-    inv_tables(t);
-    check_untranslated_fault(ep, IOVA, VTD_FR_PASID_ENTRY_RSVD);
+    check_translation(ep, NOP, IOVA, WANT_RW, PAGE_A, PAGE, PERM_RW);
+    fill_atc(ep, NOP, IOVA);
+    g_assert(in_atc(ep, NOP, IOVA));
+    inv_dev_tlb(ep, IOVA, false);
+    g_assert(!in_atc(ep, NOP, IOVA));
     test_end(t);
 }
 

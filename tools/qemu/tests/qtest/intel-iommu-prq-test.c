@@ -11,11 +11,11 @@
 
 #include "qemu/osdep.h"
 #include "qemu/bitops.h"
-#include "iopf-qtest.h"
+#include "iopf-vtd-qtest.h"
 
-#define MACHINE \
-    Q35_VTD ",x-flts=on,x-slts=on " \
-    "-device iopf-testdev,bus=pcie.0,addr=4.0,pasid=20,pri-capacity=512 " \
+#define IOMMU   Q35_VTD ",x-flts=on,x-slts=on"
+#define DEVICES \
+    " -device iopf-testdev,bus=pcie.0,addr=4.0,pasid=20,pri-capacity=512 " \
     "-device iopf-testdev,bus=pcie.0,addr=5.0,pasid=20,pri-capacity=512 "
 
 #define PRQ_ENTRIES     128             /* PQA.PQS = 0 */
@@ -64,13 +64,19 @@ static void start_iommu(Test *t)
     start_vtd(t, 0);
 }
 
-static Test *test_start(void)
+static Test *test_start_with(const char *options)
 {
+    g_autofree char *machine = g_strconcat(IOMMU, options, DEVICES, NULL);
     Test *t = g_new0(Test, 1);
 
-    t->qts = qtest_init(MACHINE);
+    t->qts = qtest_init(machine);
     start_iommu(t);
     return t;
+}
+
+static Test *test_start(void)
+{
+    return test_start_with("");
 }
 
 static void test_end(Test *t)
@@ -194,6 +200,40 @@ static void test_no_svm(void)
     iq_submit_bad(&t, VTD_INV_DESC_WAIT | VTD_INV_DESC_WAIT_FN |
                   VTD_INV_DESC_WAIT_PD, 0, 0);
     qtest_quit(t.qts);
+}
+
+static uint64_t read_ecap(const char *options)
+{
+    Test t = { .qts = qtest_init(options) };
+    uint64_t ecap = vtd_readq(&t, DMAR_ECAP_REG);
+
+    qtest_quit(t.qts);
+    return ecap;
+}
+
+/* Later names of options, and what old machines show */
+static void test_options(void)
+{
+    const char *pasid = "-device intel-iommu,x-scalable-mode=on,"
+                        "x-pasid-mode=on";
+    g_autofree char *now = g_strconcat("-M q35 -nodefaults ", pasid, NULL);
+    g_autofree char *old = g_strconcat("-M pc-q35-9.2 -nodefaults ", pasid,
+                                       NULL);
+    uint64_t ecap;
+
+    g_assert_cmphex(extract64(read_ecap(now), 35, 5), ==, 7);
+    g_assert_cmphex(extract64(read_ecap(old), 35, 5), ==, 0);
+    /* With the default of that version there is nothing new to be seen */
+    g_assert_cmphex(read_ecap(old), ==, 0x0000490080f00f4aULL);
+
+    ecap = read_ecap(Q35 "-device intel-iommu,scalable-mode=on,fsts=on,"
+                     "aw-bits=48,pasid-bits=16,device-iotlb=on,svm=on");
+    g_assert_cmphex(extract64(ecap, 35, 5), ==, 15);
+    g_assert_cmphex(ecap & VTD_ECAP_PASID, ==, VTD_ECAP_PASID);
+    g_assert_cmphex(ecap & VTD_ECAP_FLTS, ==, VTD_ECAP_FLTS);
+    g_assert_cmphex(ecap & VTD_ECAP_PRS, ==, VTD_ECAP_PRS);
+    ecap = read_ecap(Q35 "-device intel-iommu,scalable-mode=on");
+    g_assert_cmphex(ecap & VTD_ECAP_PASID, ==, 0);
 }
 
 static void test_ats_second_stage(void)
@@ -566,10 +606,15 @@ static void test_translated_access(void)
     ep_check(ep, &d, IOPF_TD_ST_OK);
     g_assert_cmphex(qtest_readq(t->qts, PAGE_A), !=, UINT64_MAX);
 
-    /* To interrupts only by untranslated writes */
+    /* To interrupts only by untranslated writes, and nothing is read there */
     d.iova = 0xfee00000;
     d.length = 4;
     ep_check(ep, &d, IOPF_TD_ST_ACCESS_ERROR);
+    d.op = IOPF_TD_OP_READ;
+    d.ram = IOPF_TD_RAM_DATA;
+    ep_check(ep, &d, IOPF_TD_ST_ACCESS_ERROR);
+    d.op = IOPF_TD_OP_FILL;
+    d.ram = 0;
 
     write_context(ep, CONTEXT_FLAGS & ~VTD_SM_CONTEXT_ENTRY_DTE);
     inv_context(t);
@@ -579,6 +624,254 @@ static void test_translated_access(void)
     g_assert_cmphex(qtest_readq(t->qts, PAGE_B), ==, UINT64_MAX);
     g_assert_cmphex(take_fault(t, &hi), ==, VTD_FR_SM_DTE_CLEAR);
     g_assert_cmphex(extract64(hi, 60, 2), ==, 2);
+    test_end(t);
+}
+
+/*
+ * Software takes the right to translated accesses from a function, and forgets
+ * to invalidate its cache: what the function does with it goes nowhere.
+ */
+static void test_translated_cached(void)
+{
+    Test *t = test_start();
+    Endpoint *ep = &t->ep[0];
+    Desc d = {
+        .op = IOPF_TD_OP_FILL,
+        .mode = IOPF_TD_MODE_TRANSLATED,
+        .flags = IOPF_TD_F_NO_PR,
+        .iova = IOVA,
+        .length = 8,
+    };
+    uint64_t hi;
+
+    write_leaf(t, SL_TABLES, IOVA, PAGE_A | PTE_RW);
+    fill_atc(ep, NOP, IOVA);
+    qtest_writeq(t->qts, PAGE_A, UINT64_MAX);
+    ep_check(ep, &d, IOPF_TD_ST_OK);
+    g_assert_cmphex(qtest_readq(t->qts, PAGE_A), !=, UINT64_MAX);
+
+    write_context(ep, CONTEXT_FLAGS & ~VTD_SM_CONTEXT_ENTRY_DTE);
+    inv_context(t);
+    g_assert(in_atc(ep, NOP, IOVA));
+    qtest_writeq(t->qts, PAGE_A, UINT64_MAX);
+    ep_check(ep, &d, IOPF_TD_ST_ACCESS_ERROR);
+    g_assert_cmphex(qtest_readq(t->qts, PAGE_A), ==, UINT64_MAX);
+    g_assert_cmphex(take_fault(t, &hi), ==, VTD_FR_SM_DTE_CLEAR);
+    g_assert_cmphex(extract64(hi, 60, 2), ==, 2);
+
+    /* The same where untranslated accesses pass the IOMMU by */
+    write_pasid_entry(t, 0, VTD_SM_PASID_ENTRY_PT | VTD_PASID_ENTRY_P, DID_SL,
+                      0);
+    inv_tables(t);
+    check_untranslated(ep, PAGE_B, PAGE_B);
+    check_untranslated(ep, PAGE_B, PAGE_B);
+    ep_check(ep, &d, IOPF_TD_ST_ACCESS_ERROR);
+    g_assert_cmphex(qtest_readq(t->qts, PAGE_A), ==, UINT64_MAX);
+    g_assert_cmphex(take_fault(t, NULL), ==, VTD_FR_SM_DTE_CLEAR);
+    test_end(t);
+}
+
+/* No answer is about less than the smallest translation unit, holes neither */
+static void test_stu(void)
+{
+    Test *t = test_start();
+    Endpoint *ep = &t->ep[0];
+    const uint64_t data = 0x240000;
+    int i;
+
+    cfg_writew(ep, ep->pri + PCI_PRI_CTRL, 0);
+    cfg_writew(ep, ep->ats + PCI_ATS_CTRL, 0);
+    cfg_writew(ep, ep->ats + PCI_ATS_CTRL, PCI_ATS_CTRL_ENABLE | 4);
+
+    /* A hole, and pages in a row */
+    check_translation(ep, NOP, IOVA + 0x5000, WANT_RW, 0, 0x10000, 0);
+    for (i = 0; i < 16; i++) {
+        write_leaf(t, SL_TABLES, IOVA + i * PAGE, (data + i * PAGE) | PTE_RW);
+    }
+    check_translation(ep, NOP, IOVA + 0x5000, WANT_RW, data, 0x10000, PERM_RW);
+    /* What one of them lacks, all of them lack */
+    write_leaf(t, SL_TABLES, IOVA + 15 * PAGE, (data + 15 * PAGE) | PTE_R);
+    inv_iotlb(t);
+    check_translation(ep, NOP, IOVA, WANT_RW, data, 0x10000, PERM_R);
+    write_leaf(t, SL_TABLES, IOVA + 7 * PAGE, 0);
+    inv_iotlb(t);
+    check_translation(ep, NOP, IOVA, WANT_RW, data, 0x10000, 0);
+    /* Not in a row, not aligned: of no use */
+    write_leaf(t, SL_TABLES, IOVA + 7 * PAGE, data | PTE_RW);
+    inv_iotlb(t);
+    check_translation(ep, NOP, IOVA, WANT_RW, data, 0x10000, 0);
+    for (i = 0; i < 16; i++) {
+        write_leaf(t, SL_TABLES, IOVA + i * PAGE,
+                   (data + (i + 1) * PAGE) | PTE_RW);
+    }
+    inv_iotlb(t);
+    check_translation(ep, NOP, IOVA, WANT_RW, data, 0x10000, 0);
+    /* A larger page is what it was */
+    write_leaf_2m(t, SL_TABLES, IOVA_2M, PAGE_2M | PTE_RW | PTE_PS);
+    check_translation(ep, NOP, IOVA_2M, WANT_RW, PAGE_2M, 0x200000, PERM_RW);
+    test_end(t);
+}
+
+/* A translation is good for the domain that it was made for */
+static void test_domain_tag(void)
+{
+    Test *t = test_start();
+    Endpoint *ep = &t->ep[0];
+
+    write_leaf(t, FL_TABLES, IOVA, PAGE_A | PTE_FL);
+    check_translation(ep, PASID, IOVA, WANT_RW, PAGE_A, 0x1000, PERM_RW);
+    write_leaf(t, FL_TABLES, IOVA, PAGE_B | PTE_FL);
+    write_pasid_fl(t, PASID, DID_FL + 1, FL_TABLES, 0);
+    inv_pasid_cache(t);
+    check_translation(ep, PASID, IOVA, WANT_RW, PAGE_B, 0x1000, PERM_RW);
+    test_end(t);
+}
+
+/* Privileged translations are cached like others, and only for their like */
+static void test_privileged_caching(void)
+{
+    Test *t = test_start();
+    Endpoint *ep = &t->ep[0];
+    uint16_t priv = WANT_RW | IOPF_TD_F_PRIV;
+    uint64_t user = PTE_FL, supervisor = PTE_FL & ~VTD_FL_US;
+
+    write_pasid_fl(t, PASID, DID_FL, FL_TABLES, VTD_SM_PASID_ENTRY_SRE);
+    inv_tables(t);
+    write_leaf(t, FL_TABLES, IOVA, PAGE_A | supervisor);
+    check_translation(ep, PASID, IOVA, priv, PAGE_A, 0x1000,
+                      PERM_RW | PERM_P);
+    check_translation(ep, PASID, IOVA, WANT_RW, 0, 0x1000, 0);
+    write_leaf(t, FL_TABLES, IOVA, PAGE_B | user);
+    check_translation(ep, PASID, IOVA, priv, PAGE_A, 0x1000,
+                      PERM_RW | PERM_P);
+    check_translation(ep, PASID, IOVA, WANT_RW, PAGE_B, 0x1000, PERM_RW);
+    inv_iotlb(t);
+    check_translation(ep, PASID, IOVA, priv, PAGE_B, 0x1000,
+                      PERM_RW | PERM_P);
+    test_end(t);
+}
+
+static uint32_t fsts(Test *t)
+{
+    return vtd_readl(t, DMAR_FSTS_REG);
+}
+
+static void check_iqh(Test *t, int behind)
+{
+    g_assert_cmphex(vtd_readq(t, DMAR_IQH_REG) >> 5, ==,
+                    (t->iq_tail + IQ_ENTRIES - behind) % IQ_ENTRIES);
+}
+
+/* A device takes its time to complete an invalidation, or never does */
+static void test_withheld_completion(void)
+{
+    Test *t = test_start();
+    Endpoint *ep = &t->ep[0];
+
+    write_leaf(t, SL_TABLES, IOVA, PAGE_A | PTE_RW);
+    fill_atc(ep, NOP, IOVA);
+    ep_writel(ep, IOPF_TD_REG_HOSTILE, IOPF_TD_HOSTILE_HOLD_INV);
+    put_dev_tlb(ep, IOVA, false);
+    put_dev_tlb(ep, IOVA, false);
+    put_iotlb(t);
+    g_assert(!in_atc(ep, NOP, IOVA));
+    check_iqh(t, 0);
+    put_wait(t, 0x1111);
+    put_iotlb(t);
+    check_iqh(t, 2);
+    g_assert_cmphex(qtest_readl(t->qts, STATUS_WORD), ==, 0);
+    g_assert_cmphex(fsts(t), ==, 0);
+    ep_writel(ep, IOPF_TD_REG_HOSTILE, 0);
+    check_iqh(t, 0);
+    g_assert_cmphex(qtest_readl(t->qts, STATUS_WORD), ==, 0x1111);
+
+    /* Another device has nothing to do with that */
+    ep_writel(&t->ep[1], IOPF_TD_REG_HOSTILE, IOPF_TD_HOSTILE_HOLD_INV);
+    put_dev_tlb(ep, IOVA, false);
+    put_wait(t, 0x2222);
+    g_assert_cmphex(qtest_readl(t->qts, STATUS_WORD), ==, 0x2222);
+    ep_writel(&t->ep[1], IOPF_TD_REG_HOSTILE, 0);
+
+    /* Time-out: nothing happens until software clears that */
+    ep_writel(ep, IOPF_TD_REG_HOSTILE, IOPF_TD_HOSTILE_REFUSE_INV);
+    put_dev_tlb(ep, IOVA, false);
+    put_wait(t, 0x3333);
+    g_assert_cmphex(fsts(t), ==, VTD_FSTS_ITE);
+    g_assert_cmphex(vtd_readl(t, DMAR_FECTL_REG) & VTD_FECTL_IP, ==,
+                    VTD_FECTL_IP);
+    check_iqh(t, 1);
+    g_assert_cmphex(qtest_readl(t->qts, STATUS_WORD), ==, 0x2222);
+    vtd_writel(t, DMAR_FSTS_REG, VTD_FSTS_ITE);
+    g_assert_cmphex(fsts(t), ==, 0);
+    check_iqh(t, 0);
+    g_assert_cmphex(qtest_readl(t->qts, STATUS_WORD), ==, 0x3333);
+
+    /* A reset loses what was withheld */
+    ep_writel(ep, IOPF_TD_REG_HOSTILE, IOPF_TD_HOSTILE_HOLD_INV);
+    put_dev_tlb(ep, IOVA, false);
+    put_wait(t, 0x4444);
+    cfg_writew(ep, ep->exp + PCI_EXP_DEVCTL, PCI_EXP_DEVCTL_BCR_FLR);
+    g_assert_cmphex(fsts(t), ==, VTD_FSTS_ITE);
+    vtd_writel(t, DMAR_FSTS_REG, VTD_FSTS_ITE);
+    g_assert_cmphex(qtest_readl(t->qts, STATUS_WORD), ==, 0x4444);
+    put_dev_tlb(ep, IOVA, false);
+    put_wait(t, 0x5555);
+    g_assert_cmphex(qtest_readl(t->qts, STATUS_WORD), ==, 0x5555);
+    test_end(t);
+}
+
+static uint64_t write_translated(Endpoint *ep, uint64_t addr)
+{
+    Desc d = {
+        .op = IOPF_TD_OP_FILL,
+        .mode = IOPF_TD_MODE_TRANSLATED,
+        .flags = IOPF_TD_F_NO_PR,
+        .iova = IOVA,
+        .length = 8,
+    };
+
+    qtest_writeq(ep->qts, addr, UINT64_MAX);
+    ep_check(ep, &d, IOPF_TD_ST_OK);
+    return qtest_readq(ep->qts, addr);
+}
+
+/*
+ * With invalidations that take their time, software that does not wait for
+ * them, or has them in the wrong order, finds that out.
+ */
+static void test_lazy_invalidation(void)
+{
+    Test *t = test_start_with(",x-lazy-invalidation=on");
+    Endpoint *ep = &t->ep[0];
+
+    write_leaf(t, SL_TABLES, IOVA, PAGE_A | PTE_RW);
+    check_translation(ep, NOP, IOVA, WANT_RW, PAGE_A, 0x1000, PERM_RW);
+    write_leaf(t, SL_TABLES, IOVA, PAGE_B | PTE_RW);
+    put_iotlb(t);
+    check_translation(ep, NOP, IOVA, WANT_RW, PAGE_A, 0x1000, PERM_RW);
+    g_assert_cmphex(fsts(t), ==, 0);
+    check_translation(ep, NOP, IOVA, WANT_RW, PAGE_B, 0x1000, PERM_RW);
+
+    /* Device TLB before IOTLB: the device fetches what is to go */
+    fill_atc(ep, NOP, IOVA);
+    write_leaf(t, SL_TABLES, IOVA, PAGE_C | PTE_RW);
+    put_dev_tlb(ep, IOVA, false);
+    put_iotlb(t);
+    g_assert_cmphex(fsts(t), ==, 0);
+    g_assert(!in_atc(ep, NOP, IOVA));
+    fill_atc(ep, NOP, IOVA);
+    g_assert_cmphex(fsts(t), ==, 0);
+    g_assert_cmphex(write_translated(ep, PAGE_B), !=, UINT64_MAX);
+    g_assert_cmphex(write_translated(ep, PAGE_C), ==, UINT64_MAX);
+
+    /* The right order */
+    put_iotlb(t);
+    put_dev_tlb(ep, IOVA, false);
+    g_assert_cmphex(fsts(t), ==, 0);
+    fill_atc(ep, NOP, IOVA);
+    g_assert_cmphex(fsts(t), ==, 0);
+    g_assert_cmphex(write_translated(ep, PAGE_C), !=, UINT64_MAX);
+    g_assert_cmphex(write_translated(ep, PAGE_B), ==, UINT64_MAX);
     test_end(t);
 }
 
@@ -670,7 +963,7 @@ static void test_legacy_mode(void)
     check_untranslated(ep, IOVA, PAGE_A);
     check_untranslated_fault(ep, IOVA + 0x1000, VTD_FR_WRITE);
     check_refused(ep, PASID, VTD_FR_TTM_PASID);
-    ep_check_ret(ep, &d, -EACCES);
+    check_automatic(ep, &d, IOPF_TD_RSP_CODE_INVALID);
     g_assert_cmphex(take_fault(t, NULL), ==, VTD_FR_TTM_PAGE_REQ);
 
     write_legacy_context(ep, VTD_CONTEXT_TT_MULTI_LEVEL);
@@ -689,18 +982,33 @@ static void test_disabled(void)
     vtd_writel(t, DMAR_GCMD_REG, VTD_GCMD_QIE);
     check_translation(ep, NOP, PAGE_A, WANT_RW, PAGE_A, 0x1000, PERM_RW);
     check_translation(ep, NOP, 0xfee00000, WANT_RW, 0, 0x1000, 0);
-    ep_check_ret(ep, &d, -EACCES);
+    check_automatic(ep, &d, IOPF_TD_RSP_CODE_INVALID);
     test_end(t);
 }
 
+/* Address spaces of the model, by what the monitor shows */
+static unsigned int count_address_spaces(Test *t)
+{
+    g_autofree char *tree = qtest_hmp(t->qts, "info mtree -f");
+    const char *at = tree;
+    unsigned int n = 0;
+
+    while ((at = strstr(at, "AS \"vtd-root\""))) {
+        n++;
+        at++;
+    }
+    return n;
+}
+
 /*
- * The model has an address space for each PASID that was used, and switches
- * them all with translation.  If it did so one by one, with the memory map
- * rebuilt for each, this would take minutes and gigabytes.
+ * A PASID costs what its cached entry needs, and no address space: what is
+ * done to all of them, or to the memory map, would take minutes and gigabytes
+ * otherwise.
  */
 static void test_many_pasids(void)
 {
     Test *t = test_start();
+    unsigned int spaces = count_address_spaces(t);
     uint32_t pasid;
     int i;
 
@@ -710,6 +1018,21 @@ static void test_many_pasids(void)
         check_translation(&t->ep[0], pasid, IOVA, WANT_R, PAGE_A, 0x1000,
                           PERM_R);
     }
+    g_assert_cmpuint(count_address_spaces(t), ==, spaces);
+    /* All to pass-through, and back */
+    for (pasid = 1; pasid < 256; pasid++) {
+        write_pasid_entry(t, pasid, VTD_SM_PASID_ENTRY_PT | VTD_PASID_ENTRY_P,
+                          DID_FL, 0);
+    }
+    inv_pasid_cache(t);
+    check_translation(&t->ep[0], 7, PAGE_B, WANT_R, PAGE_B, 0x1000, PERM_R);
+    for (pasid = 1; pasid < 256; pasid++) {
+        write_pasid_fl(t, pasid, DID_FL, FL_TABLES, 0);
+    }
+    for (i = 0; i < 4095; i++) {
+        inv_pasid_cache(t);
+    }
+    g_assert_cmpuint(count_address_spaces(t), ==, spaces);
     for (i = 0; i < 100; i++) {
         vtd_writel(t, DMAR_GCMD_REG, VTD_GCMD_QIE);
         g_assert(!(vtd_readl(t, DMAR_GSTS_REG) & VTD_GSTS_TES));
@@ -747,6 +1070,11 @@ static void test_page_request(void)
     page_response(ep, PASID, 1, 511);
     page_response(&t->ep[1], PASID, 1, 511);
     check_only_response(&t->ep[1], 1, 511, PASID, 1);
+    /* The one that goes to the wrong device is noticed there */
+    check_response(ep, 1, IOPF_TD_RSP_F_UNMATCHED, 511, PASID, 0);
+    g_assert_cmphex(cfg_readw(ep, ep->pri + PCI_PRI_STATUS) &
+                    PCI_PRI_STATUS_UPRGI, ==, PCI_PRI_STATUS_UPRGI);
+    cfg_writew(ep, ep->pri + PCI_PRI_STATUS, PCI_PRI_STATUS_UPRGI);
 
     /* The same group index with and without PASID */
     d = group_request(NOP, IOVA, 1, WANT_R, 3);
@@ -788,6 +1116,57 @@ static void test_page_request(void)
     test_end(t);
 }
 
+/*
+ * Software forgets the PASID in its answer, or has a wrong one: the device gets
+ * it all the same, finds no such group and says so.
+ */
+static void test_response_wrong_pasid(void)
+{
+    Test *t = test_start();
+    Endpoint *ep = &t->ep[0];
+    Desc d = group_request(PASID, IOVA, 2, WANT_R, 7);
+    uint32_t wrong[] = { NOP, PASID + 1, 0xfffff };
+    int i;
+
+    ep_check(ep, &d, IOPF_TD_ST_OK);
+    for (i = 0; i < ARRAY_SIZE(wrong); i++) {
+        page_response(ep, wrong[i], 0, 7);
+        check_response(ep, 0, IOPF_TD_RSP_F_UNMATCHED, 7, wrong[i], 0);
+        g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_CNT_RSP_UNMATCHED), ==,
+                         i + 1);
+        g_assert_cmphex(cfg_readw(ep, ep->pri + PCI_PRI_STATUS) &
+                        PCI_PRI_STATUS_UPRGI, ==, PCI_PRI_STATUS_UPRGI);
+        cfg_writew(ep, ep->pri + PCI_PRI_STATUS, PCI_PRI_STATUS_UPRGI);
+        g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_PRI_OUTSTANDING), ==, 2);
+    }
+    page_response(ep, PASID, 0, 7);
+    check_response(ep, 0, 0, 7, PASID, 2);
+    g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_PRI_OUTSTANDING), ==, 0);
+
+    /* A function that never asked for anything notices, too */
+    page_response(&t->ep[1], NOP, 0, 1);
+    g_assert_cmphex(cfg_readw(&t->ep[1], t->ep[1].pri + PCI_PRI_STATUS) &
+                    PCI_PRI_STATUS_UPRGI, ==, PCI_PRI_STATUS_UPRGI);
+    test_end(t);
+}
+
+/* Page requests are messages, for which a function need not be bus master */
+static void test_request_without_bme(void)
+{
+    Test *t = test_start();
+    Endpoint *ep = &t->ep[0];
+    Desc d = group_request(NOP, IOVA, 1, WANT_R, 1);
+
+    cfg_writew(ep, PCI_COMMAND, PCI_COMMAND_MEMORY);
+    ep_check(ep, &d, IOPF_TD_ST_OK);
+    check_request(ep, IOVA, NOP, true, false, true, NULL);
+    page_response(ep, NOP, 0, 1);
+    check_only_response(ep, 0, 1, NOP, 1);
+    /* Translation requests are not */
+    g_assert_cmpint(translate(ep, NOP, IOVA, WANT_R).ret, ==, -EPERM);
+    test_end(t);
+}
+
 static void test_response_failure(void)
 {
     static const uint8_t codes[] = { 0xf, 0x2, 0x8 };
@@ -820,28 +1199,31 @@ static void test_page_request_refused(void)
 
     write_context(ep, CONTEXT_FLAGS & ~VTD_SM_CONTEXT_ENTRY_PRE);
     inv_context(t);
-    ep_check_ret(ep, &d, -EPERM);
+    check_automatic(ep, &d, IOPF_TD_RSP_CODE_INVALID);
     g_assert_cmphex(take_fault(t, &hi), ==, VTD_FR_SM_PRE_CLEAR);
     g_assert_cmphex(extract64(hi, 28, 1), ==, 1);
 
     write_context(ep, 0);
     inv_context(t);
-    ep_check_ret(ep, &d, -EACCES);
+    check_automatic(ep, &d, IOPF_TD_RSP_CODE_INVALID);
     g_assert_cmphex(take_fault(t, NULL), ==, VTD_FR_SM_CONTEXT_ENTRY_P);
 
     /* The queue is not set up */
     write_context(ep, CONTEXT_FLAGS);
     inv_context(t);
     vtd_writeq(t, DMAR_PQA_REG, 0);
-    ep_check_ret(ep, &d, -EACCES);
+    check_automatic(ep, &d, IOPF_TD_RSP_CODE_INVALID);
     g_assert_cmphex(take_fault(t, NULL), ==, 0);
+    /* The answer has the PASID, which the device asks for */
+    d = with_pasid(d, PASID);
+    check_automatic(ep, &d, IOPF_TD_RSP_CODE_INVALID);
+    d = group_request(NOP, IOVA, 1, WANT_R, 1);
 
     /* The queue is not in memory */
     vtd_writeq(t, DMAR_PQA_REG, 1ULL << 46);
-    ep_check_ret(ep, &d, -EIO);
+    check_automatic(ep, &d, IOPF_TD_RSP_CODE_FAILURE);
     g_assert_cmphex(vtd_readq(t, DMAR_PQT_REG), ==, 0);
     g_assert_cmphex(vtd_readl(t, DMAR_PRS_REG), ==, 0);
-    g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_PRI_OUTSTANDING), ==, 0);
     test_end(t);
 }
 
@@ -921,7 +1303,10 @@ static void test_overflow(void)
     /* One more does not fit */
     vtd_writel(t, DMAR_PRS_REG, VTD_PRS_PPR);
     d = group_request(NOP, IOVA, 1, WANT_R, 2);
-    ep_check_ret(ep, &d, -ENOSPC);
+    d.flags |= IOPF_TD_F_WAIT;
+    ep_check(ep, &d, IOPF_TD_ST_QUEUE_FULL);
+    check_response(ep, IOPF_TD_RSP_CODE_SUCCESS, IOPF_TD_RSP_F_AUTO, 2, NOP,
+                   1);
     g_assert_cmphex(vtd_readl(t, DMAR_PRS_REG), ==, VTD_PRS_PRO);
     g_assert_cmphex(vtd_readl(t, DMAR_PECTL_REG), ==,
                     VTD_PECTL_IM | VTD_PECTL_IP);
@@ -930,7 +1315,11 @@ static void test_overflow(void)
     /* Nothing is queued until software clears PRO, room or not */
     vtd_writeq(t, DMAR_PQH_REG, head - 32);
     g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_CNT_PR_FULL), ==, 1);
-    ep_check_ret(ep, &d, -ENOSPC);
+    d = with_pasid(d, PASID);
+    ep_check(ep, &d, IOPF_TD_ST_QUEUE_FULL);
+    check_response(ep, IOPF_TD_RSP_CODE_SUCCESS, IOPF_TD_RSP_F_AUTO, 2, PASID,
+                   1);
+    d = group_request(NOP, IOVA, 1, WANT_R, 2);
     g_assert_cmphex(vtd_readq(t, DMAR_PQT_REG), ==, head - 32);
     vtd_writel(t, DMAR_PRS_REG, VTD_PRS_PRO);
     g_assert_cmphex(vtd_readl(t, DMAR_PECTL_REG), ==, VTD_PECTL_IM);
@@ -1040,6 +1429,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     qtest_add_func("/q35/intel-iommu/prq/registers", test_registers);
     qtest_add_func("/q35/intel-iommu/prq/no-svm", test_no_svm);
+    qtest_add_func("/q35/intel-iommu/options", test_options);
     qtest_add_func("/q35/intel-iommu/ats/second-stage", test_ats_second_stage);
     qtest_add_func("/q35/intel-iommu/ats/first-stage", test_ats_first_stage);
     qtest_add_func("/q35/intel-iommu/ats/interrupt-range",
@@ -1050,6 +1440,16 @@ int main(int argc, char **argv)
     qtest_add_func("/q35/intel-iommu/ats/device-tlb", test_device_tlb);
     qtest_add_func("/q35/intel-iommu/ats/translated-access",
                    test_translated_access);
+    qtest_add_func("/q35/intel-iommu/ats/translated-cached",
+                   test_translated_cached);
+    qtest_add_func("/q35/intel-iommu/ats/withheld-completion",
+                   test_withheld_completion);
+    qtest_add_func("/q35/intel-iommu/ats/lazy-invalidation",
+                   test_lazy_invalidation);
+    qtest_add_func("/q35/intel-iommu/ats/stu", test_stu);
+    qtest_add_func("/q35/intel-iommu/ats/domain-tag", test_domain_tag);
+    qtest_add_func("/q35/intel-iommu/ats/privileged-caching",
+                   test_privileged_caching);
     qtest_add_func("/q35/intel-iommu/ats/untranslated-access",
                    test_untranslated_access);
     qtest_add_func("/q35/intel-iommu/ats/pass-through", test_pass_through);
@@ -1057,6 +1457,10 @@ int main(int argc, char **argv)
     qtest_add_func("/q35/intel-iommu/ats/disabled", test_disabled);
     qtest_add_func("/q35/intel-iommu/ats/many-pasids", test_many_pasids);
     qtest_add_func("/q35/intel-iommu/prq/request", test_page_request);
+    qtest_add_func("/q35/intel-iommu/prq/response-wrong-pasid",
+                   test_response_wrong_pasid);
+    qtest_add_func("/q35/intel-iommu/prq/no-bus-master",
+                   test_request_without_bme);
     qtest_add_func("/q35/intel-iommu/prq/response-failure",
                    test_response_failure);
     qtest_add_func("/q35/intel-iommu/prq/refused", test_page_request_refused);

@@ -18,7 +18,7 @@
 #include "qemu/osdep.h"
 #include "qemu/bitops.h"
 #include "qemu/bswap.h"
-#include "iopf-qtest.h"
+#include "iopf-vtd-qtest.h"
 
 #define STEPS_DEFAULT   1500
 #define SEED_DEFAULT    0x1234

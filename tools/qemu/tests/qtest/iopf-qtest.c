@@ -1,5 +1,5 @@
 /*
- * What the qtests of iopf-testdev and of intel-iommu with it have in common
+ * What the qtests of iopf-testdev have in common: PCI and the endpoint
  *
  * Copyright (C) 2026 The linux-iopf authors
  *
@@ -11,8 +11,6 @@
 #include "qemu/units.h"
 #include "iopf-qtest.h"
 
-#define MMCFG_BASE      0xb0000000ULL
-#define BARS_BASE       0xc0000000ULL
 #define BARS_SIZE       0x2000000ULL
 #define BAR4_OFFSET     0x100000
 #define BAR2_OFFSET     0x1000000
@@ -23,7 +21,7 @@
 
 uint64_t cfg_addr(Endpoint *ep, uint16_t offset)
 {
-    return MMCFG_BASE + ((uint64_t)ep->bdf << 12) + offset;
+    return machine.mmcfg + ((uint64_t)ep->bdf << 12) + offset;
 }
 
 uint16_t cfg_readw(Endpoint *ep, uint16_t offset)
@@ -76,13 +74,6 @@ uint8_t find_cap(Endpoint *ep, uint8_t id)
     g_assert_not_reached();
 }
 
-void enable_mmcfg(QTestState *qts)
-{
-    /* PCIEXBAR of the host bridge, through the I/O ports */
-    qtest_outl(qts, 0xcf8, 0x80000000 | 0x60);
-    qtest_outl(qts, 0xcfc, MMCFG_BASE | 1);
-}
-
 void enable_root_port(Endpoint *ep, uint16_t bdf)
 {
     Endpoint port = { .qts = ep->qts, .bdf = bdf };
@@ -92,13 +83,6 @@ void enable_root_port(Endpoint *ep, uint16_t bdf)
     cfg_writew(&port, PCI_MEMORY_BASE, ep->bar0 >> 16);
     cfg_writew(&port, PCI_MEMORY_LIMIT, (ep->bar0 + 2 * BARS_SIZE - 1) >> 16);
     cfg_writew(&port, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
-}
-
-void eject_root_port(QTestState *qts)
-{
-    /* Slot 0 of the only bus with hotplug, as ACPI has it */
-    qtest_outl(qts, 0xcc0 + 0x10, 0);
-    qtest_outl(qts, 0xcc0 + 0x08, 1);
 }
 
 /*
@@ -127,7 +111,7 @@ void ep_writeq(Endpoint *ep, uint32_t reg, uint64_t val)
 
 void ep_init(Endpoint *ep, Test *t, uint16_t bdf, unsigned slot)
 {
-    uint64_t base = BARS_BASE + slot * BARS_SIZE;
+    uint64_t base = machine.bars + slot * BARS_SIZE;
 
     *ep = (Endpoint) {
         .t = t,
@@ -319,21 +303,6 @@ void check_untranslated(Endpoint *ep, uint64_t iova, uint64_t addr)
     g_assert_cmphex(qtest_readq(ep->qts, addr), !=, UINT64_MAX);
 }
 
-void check_untranslated_fault(Endpoint *ep, uint64_t iova, uint8_t fault)
-{
-    uint64_t hi;
-
-    g_assert_cmpuint(ep_write_untranslated(ep, iova), ==,
-                     IOPF_TD_ST_ACCESS_ERROR);
-    g_assert_cmphex(take_fault(ep->t, &hi), ==, fault);
-    /* An untranslated write without PASID, at that address */
-    g_assert_cmphex(extract64(hi, 60, 3), ==, 0);
-    g_assert_cmphex(extract64(hi, 31, 1), ==, 0);
-    g_assert_cmphex(extract64(hi, 0, 16), ==, ep->bdf);
-    g_assert_cmphex(vtd_readq(ep->t, DMAR_FRCD_REG_0_0), ==,
-                    iova & ~(PAGE - 1));
-}
-
 static Translation read_translation(Endpoint *ep, uint64_t rec)
 {
     uint64_t addr = qtest_readq(ep->qts, rec + IOPF_TD_TRREC_ADDR);
@@ -391,21 +360,6 @@ void check_translation(Endpoint *ep, uint32_t pasid, uint64_t iova,
     if (perm) {
         g_assert_cmphex(tr.addr, ==, addr & ~(size - 1));
     }
-}
-
-void check_refused(Endpoint *ep, uint32_t pasid, uint8_t fault)
-{
-    Translation tr = translate(ep, pasid, IOVA, WANT_RW);
-    uint64_t hi;
-
-    g_assert_cmpuint(tr.status, ==, IOPF_TD_ST_TR_ERROR);
-    g_assert_cmpint(tr.ret, ==, -EACCES);
-    g_assert_cmphex(take_fault(ep->t, &hi), ==, fault);
-    /* A translation request of that device */
-    g_assert_cmphex(extract64(hi, 60, 2), ==, 1);
-    g_assert_cmphex(extract64(hi, 0, 16), ==, ep->bdf);
-    g_assert_cmphex(extract64(hi, 31, 1), ==, pasid != NOP);
-    g_assert_cmphex(extract64(hi, 40, 20), ==, pasid != NOP ? pasid : 0);
 }
 
 void fill_atc(Endpoint *ep, uint32_t pasid, uint64_t iova)
@@ -475,6 +429,21 @@ void check_response(Endpoint *ep, uint8_t code, uint8_t flags, uint16_t prgi,
     g_assert_cmpuint(r.count, ==, count);
 }
 
+void check_automatic(Endpoint *ep, const Desc *d, uint8_t code)
+{
+    uint32_t head = ep_readl(ep, IOPF_TD_REG_RSPLOG_HEAD);
+    Response r;
+
+    ep_check(ep, d, IOPF_TD_ST_OK);
+    g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_RSPLOG_HEAD), ==, head + 1);
+    r = last_response(ep);
+    g_assert_cmphex(r.code, ==, code);
+    g_assert_cmphex(r.flags, ==, IOPF_TD_RSP_F_AUTO);
+    g_assert_cmpuint(r.prgi, ==, d->prgi);
+    g_assert_cmphex(r.pasid, ==, d->flags & IOPF_TD_F_PASID ? d->pasid : NOP);
+    g_assert_cmpint(ep_readl(ep, IOPF_TD_REG_PRI_OUTSTANDING), ==, 0);
+}
+
 void check_pattern(QTestState *qts, uint64_t addr, uint32_t seed,
                    uint32_t length)
 {
@@ -487,276 +456,4 @@ void check_pattern(QTestState *qts, uint64_t addr, uint32_t seed,
     }
     qtest_memread(qts, addr, got, length);
     g_assert_cmpmem(got, length, want, length);
-}
-
-/*
- * VT-d
- */
-
-uint32_t vtd_readl(Test *t, uint64_t offset)
-{
-    return qtest_readl(t->qts, Q35_HOST_BRIDGE_IOMMU_ADDR + offset);
-}
-
-uint64_t vtd_readq(Test *t, uint64_t offset)
-{
-    return qtest_readq(t->qts, Q35_HOST_BRIDGE_IOMMU_ADDR + offset);
-}
-
-void vtd_writel(Test *t, uint64_t offset, uint32_t val)
-{
-    qtest_writel(t->qts, Q35_HOST_BRIDGE_IOMMU_ADDR + offset, val);
-}
-
-void vtd_writeq(Test *t, uint64_t offset, uint64_t val)
-{
-    qtest_writeq(t->qts, Q35_HOST_BRIDGE_IOMMU_ADDR + offset, val);
-}
-
-uint8_t take_fault(Test *t, uint64_t *hi)
-{
-    uint64_t val = vtd_readq(t, DMAR_FRCD_REG_0_2);
-
-    if (hi) {
-        *hi = val;
-    }
-    if (!(val & VTD_FRCD_F)) {
-        return 0;
-    }
-    vtd_writeq(t, DMAR_FRCD_REG_0_2, VTD_FRCD_F);
-    return extract64(val, 32, 8);
-}
-
-void clear_tables(Test *t)
-{
-    int i;
-
-    qtest_memset(t->qts, ROOT, 0, DATA - ROOT);
-    for (i = 0; i < 4; i++) {
-        qtest_writeq(t->qts, PASID_DIR + i * 8,
-                     (PASID_TABLES + i * PAGE) | VTD_PASID_DIR_P);
-    }
-}
-
-void write_context(Endpoint *ep, uint64_t flags)
-{
-    /* Devices 16 to 31 have a table of their own */
-    uint64_t root = ROOT + (ep->bdf >> 8) * 16;
-    uint64_t addr = CONTEXT + (ep->bdf & 0x7f) * VTD_CTX_ENTRY_SCALABLE_SIZE;
-
-    g_assert(!(ep->bdf & 0x80));
-    qtest_writeq(ep->qts, root, CONTEXT | VTD_ROOT_ENTRY_P);
-    qtest_writeq(ep->qts, addr + 8, 0);
-    qtest_writeq(ep->qts, addr + 16, 0);
-    qtest_writeq(ep->qts, addr + 24, 0);
-    qtest_writeq(ep->qts, addr, flags ? PASID_DIR | flags : 0);
-}
-
-void write_pasid_entry(Test *t, uint32_t pasid, uint64_t q0, uint64_t q1,
-                       uint64_t q2)
-{
-    uint64_t addr = PASID_TABLES + pasid * VTD_PASID_ENTRY_SIZE;
-
-    qtest_writeq(t->qts, addr + 8, q1);
-    qtest_writeq(t->qts, addr + 16, q2);
-    qtest_writeq(t->qts, addr, q0);
-}
-
-void write_pasid_sl(Test *t, uint32_t pasid, uint16_t did, uint64_t tables)
-{
-    write_pasid_entry(t, pasid, tables | VTD_SM_PASID_ENTRY_SLT |
-                      AW_4_LEVELS | VTD_PASID_ENTRY_P, did, 0);
-}
-
-void write_pasid_fl(Test *t, uint32_t pasid, uint16_t did, uint64_t tables,
-                    uint64_t flags)
-{
-    write_pasid_entry(t, pasid, VTD_SM_PASID_ENTRY_FLT | VTD_PASID_ENTRY_P,
-                      did, tables | flags);
-}
-
-void write_paging(Test *t, uint64_t tables, uint64_t flags)
-{
-    int level;
-
-    for (level = 4; level > 1; level--) {
-        uint64_t table = tables + (4 - level) * PAGE;
-        uint64_t index = extract64(IOVA, 12 + 9 * (level - 1), 9);
-
-        qtest_writeq(t->qts, table + index * 8, (table + PAGE) | flags);
-    }
-}
-
-uint64_t leaf_addr(uint64_t tables, uint64_t iova)
-{
-    return tables + 3 * PAGE + extract64(iova, 12, 9) * 8;
-}
-
-void write_leaf(Test *t, uint64_t tables, uint64_t iova, uint64_t pte)
-{
-    qtest_writeq(t->qts, leaf_addr(tables, iova), pte);
-}
-
-uint64_t read_leaf(Test *t, uint64_t tables, uint64_t iova)
-{
-    return qtest_readq(t->qts, leaf_addr(tables, iova));
-}
-
-void write_leaf_2m(Test *t, uint64_t tables, uint64_t iova, uint64_t pte)
-{
-    qtest_writeq(t->qts, tables + 2 * PAGE + extract64(iova, 21, 9) * 8, pte);
-}
-
-void start_vtd(Test *t, unsigned prq_order)
-{
-    g_assert_cmpuint(prq_order, <=, PRQ_ORDER_MAX);
-    t->iq_tail = 0;
-    t->prq_head = 0;
-    t->prq_order = prq_order;
-
-    vtd_writeq(t, DMAR_RTADDR_REG, ROOT | VTD_RTADDR_SMT);
-    vtd_writel(t, DMAR_GCMD_REG, VTD_GCMD_SRTP);
-    vtd_writeq(t, DMAR_IQT_REG, 0);
-    vtd_writeq(t, DMAR_IQA_REG, IQ | VTD_IQA_DW_MASK);
-    vtd_writel(t, DMAR_GCMD_REG, VTD_GCMD_QIE);
-    vtd_writeq(t, DMAR_PQH_REG, 0);
-    vtd_writeq(t, DMAR_PQT_REG, 0);
-    vtd_writeq(t, DMAR_PQA_REG, PRQ | prq_order);
-    vtd_writel(t, DMAR_GCMD_REG, VTD_GCMD_QIE | VTD_GCMD_TE);
-    g_assert(vtd_readl(t, DMAR_GSTS_REG) & VTD_GSTS_TES);
-}
-
-void iq_put(Test *t, uint64_t q0, uint64_t q1, uint64_t q2, uint64_t q3)
-{
-    uint64_t addr = IQ + t->iq_tail * 32;
-
-    qtest_writeq(t->qts, addr, q0);
-    qtest_writeq(t->qts, addr + 8, q1);
-    qtest_writeq(t->qts, addr + 16, q2);
-    qtest_writeq(t->qts, addr + 24, q3);
-    t->iq_tail = (t->iq_tail + 1) % IQ_ENTRIES;
-    vtd_writeq(t, DMAR_IQT_REG, t->iq_tail << 5);
-}
-
-static bool iq_error(Test *t)
-{
-    return vtd_readl(t, DMAR_FSTS_REG) & VTD_FSTS_IQE;
-}
-
-void iq_submit(Test *t, uint64_t q0, uint64_t q1)
-{
-    iq_put(t, q0, q1, 0, 0);
-    g_assert(!iq_error(t));
-    g_assert_cmphex(vtd_readq(t, DMAR_IQH_REG), ==, t->iq_tail << 5);
-}
-
-void iq_submit_bad(Test *t, uint64_t q0, uint64_t q1, uint64_t q2)
-{
-    unsigned slot = t->iq_tail;
-
-    iq_put(t, q0, q1, q2, 0);
-    g_assert(iq_error(t));
-    g_assert_cmphex(vtd_readq(t, DMAR_IQH_REG), ==, slot << 5);
-
-    qtest_writeq(t->qts, IQ + slot * 32,
-                 VTD_INV_DESC_WAIT | VTD_INV_DESC_WAIT_FN);
-    qtest_writeq(t->qts, IQ + slot * 32 + 8, 0);
-    qtest_writeq(t->qts, IQ + slot * 32 + 16, 0);
-    vtd_writel(t, DMAR_FSTS_REG, VTD_FSTS_IQE);
-    g_assert(!iq_error(t));
-    g_assert_cmphex(vtd_readq(t, DMAR_IQH_REG), ==, t->iq_tail << 5);
-}
-
-void inv_context(Test *t)
-{
-    iq_submit(t, VTD_INV_DESC_CC | VTD_INV_DESC_CC_GLOBAL, 0);
-}
-
-void inv_pasid_cache(Test *t)
-{
-    iq_submit(t, VTD_INV_DESC_PC | PC_GLOBAL, 0);
-}
-
-void inv_iotlb(Test *t)
-{
-    iq_submit(t, VTD_INV_DESC_IOTLB | VTD_INV_DESC_IOTLB_GLOBAL, 0);
-}
-
-void inv_iotlb_domain(Test *t, uint16_t did)
-{
-    iq_submit(t, VTD_INV_DESC_IOTLB | VTD_INV_DESC_IOTLB_DOMAIN |
-              (uint64_t)did << 16, 0);
-}
-
-void inv_tables(Test *t)
-{
-    inv_context(t);
-    inv_pasid_cache(t);
-    inv_iotlb(t);
-}
-
-void inv_dev_tlb(Endpoint *ep, uint64_t addr, bool size)
-{
-    iq_submit(ep->t, VTD_INV_DESC_DEVICE | (uint64_t)ep->bdf << 32,
-              addr | size);
-}
-
-void inv_dev_tlb_pasid(Endpoint *ep, uint32_t pasid, bool global,
-                       uint64_t addr, bool size)
-{
-    iq_submit(ep->t, VTD_INV_DESC_DEV_PIOTLB | (uint64_t)ep->bdf << 16 |
-              (uint64_t)pasid << 32, addr | (uint64_t)size << 11 | global);
-}
-
-void page_response(Endpoint *ep, uint32_t pasid, uint8_t code, uint16_t prgi)
-{
-    uint64_t lo = VTD_INV_DESC_PGRP_RESP | (uint64_t)code << 12 |
-                  (uint64_t)ep->bdf << 16;
-
-    if (pasid != NOP) {
-        lo |= 1 << 4 | (uint64_t)pasid << 32;
-    }
-    iq_submit(ep->t, lo, (uint64_t)prgi << 3);
-}
-
-bool have_request(Test *t)
-{
-    return vtd_readq(t, DMAR_PQT_REG) != t->prq_head << 5;
-}
-
-Request take_request(Test *t)
-{
-    uint64_t addr = PRQ + t->prq_head * 32;
-    uint64_t lo, hi;
-
-    WAIT_FOR(t->qts, have_request(t));
-    lo = qtest_readq(t->qts, addr);
-    hi = qtest_readq(t->qts, addr + 8);
-    t->prq_head = (t->prq_head + 1) % (128 << t->prq_order);
-    vtd_writeq(t, DMAR_PQH_REG, t->prq_head << 5);
-    return (Request) {
-        .rid = extract64(lo, 16, 16),
-        .pasid = extract64(lo, 8, 1) ? extract64(lo, 32, 20) : NOP,
-        .addr = hi & ~(PAGE - 1),
-        .prgi = extract64(hi, 3, 9),
-        .read = hi & 1,
-        .write = hi & 2,
-        .last = hi & 4,
-    };
-}
-
-void check_request(Endpoint *ep, uint64_t addr, uint32_t pasid, bool read,
-                   bool write, bool last, uint16_t *prgi)
-{
-    Request r = take_request(ep->t);
-
-    g_assert_cmphex(r.rid, ==, ep->bdf);
-    g_assert_cmphex(r.addr, ==, addr);
-    g_assert_cmphex(r.pasid, ==, pasid);
-    g_assert_cmpint(r.read, ==, read);
-    g_assert_cmpint(r.write, ==, write);
-    g_assert_cmpint(r.last, ==, last);
-    if (prgi) {
-        *prgi = r.prgi;
-    }
 }

@@ -1,5 +1,5 @@
 /*
- * What the qtests of iopf-testdev and of intel-iommu with it have in common
+ * What the qtests of iopf-testdev have in common: PCI and the endpoint
  *
  * Copyright (C) 2026 The linux-iopf authors
  *
@@ -15,44 +15,13 @@
 
 #include "libqtest.h"
 #include "hw/pci/pci_regs.h"
-#include "hw/i386/intel_iommu_ats.h"
-#include "hw/i386/intel_iommu_prq.h"
 #include "hw/misc/iopf-testdev-regs.h"
 
-/* Options of the machine; the devices follow */
-#define Q35 "-M q35 -m 64 -nodefaults "
-#define Q35_VTD \
-    Q35 "-device intel-iommu,x-scalable-mode=on,x-pasid-mode=on," \
-    "device-iotlb=on,svm=on,aw-bits=48"
-
-/* Guest memory: the tables ... */
-#define ROOT            0x100000ULL
-#define CONTEXT         0x101000ULL     /* of whatever bus */
-#define PASID_DIR       0x102000ULL
-#define PASID_TABLES    0x104000ULL     /* for 256 PASIDs, 64 in a page */
-#define SL_TABLES       0x110000ULL     /* one page per level, top first */
-#define FL_TABLES       0x120000ULL
-#define IQ              0x130000ULL
-#define IQ_ENTRIES      128             /* of 32 bytes, IQA.QS = 0 */
-#define PRQ             0x140000ULL
-#define PRQ_ORDER_MAX   4
-#define STATUS_WORD     0x180000ULL
-#define MSI_TARGET      0x181000ULL
-/* ... up to here, and what they map */
+/* Guest memory from here on is for what the device accesses */
 #define DATA            0x200000ULL
 
 #define PAGE            0x1000ULL
 #define IOVA            0x40000000ULL   /* first of the 512 pages of a table */
-
-#define CONTEXT_FLAGS (VTD_CONTEXT_ENTRY_P | VTD_SM_CONTEXT_ENTRY_DTE | \
-                       VTD_SM_CONTEXT_ENTRY_PASIDE | VTD_SM_CONTEXT_ENTRY_PRE)
-#define AW_4_LEVELS     (2 << 2)        /* of a PASID table entry */
-
-#define PTE_R           VTD_SL_R
-#define PTE_W           VTD_SL_W
-#define PTE_RW          (VTD_SL_R | VTD_SL_W)
-#define PTE_FL          (VTD_FL_P | VTD_FL_RW | VTD_FL_US)
-#define PTE_PS          VTD_PT_PAGE_SIZE_MASK
 
 /* Permissions asked for, and granted */
 #define WANT_R          IOPF_TD_F_READ
@@ -68,6 +37,13 @@
 #define NOP             IOPF_TD_NO_PASID
 
 typedef struct Test Test;
+
+/* Where the configuration space is, and room for BARs; one is linked in */
+typedef struct Machine {
+    uint64_t mmcfg, bars;
+} Machine;
+
+extern const Machine machine;
 
 /*
  * An iopf-testdev function.
@@ -121,17 +97,11 @@ uint16_t find_ext_cap(Endpoint *ep, uint16_t id);
 /* It has to be there */
 uint8_t find_cap(Endpoint *ep, uint8_t id);
 
-/* Have memory mapped configuration space; to be done after each reset */
-void enable_mmcfg(QTestState *qts);
-
 /*
  * Let accesses through the root port at @bdf to @ep, on a bus of its own: to
  * its slot and the next one
  */
 void enable_root_port(Endpoint *ep, uint16_t bdf);
-/* After a request to unplug what is there: the guest agrees */
-void eject_root_port(QTestState *qts);
-
 /* Endpoint */
 
 uint32_t ep_readl(Endpoint *ep, uint32_t reg);
@@ -184,7 +154,7 @@ uint32_t ep_finish(Endpoint *ep, uint64_t desc);
 uint32_t ep_run(Endpoint *ep, const Desc *d);
 /* Run it, expect that status */
 void ep_check(Endpoint *ep, const Desc *d, uint32_t status);
-/* Run it, expect any failure, and that errno of the IOMMU model */
+/* Run it, expect any failure, and that errno of the PCI core */
 void ep_check_ret(Endpoint *ep, const Desc *d, int32_t ret);
 Desc with_pasid(Desc d, uint32_t pasid);
 
@@ -192,9 +162,6 @@ Desc with_pasid(Desc d, uint32_t pasid);
 uint32_t ep_write_untranslated(Endpoint *ep, uint64_t iova);
 /* It has to arrive at @addr */
 void check_untranslated(Endpoint *ep, uint64_t iova, uint64_t addr);
-/* It has to leave a fault record */
-void check_untranslated_fault(Endpoint *ep, uint64_t iova, uint8_t fault);
-
 /* A translation request that ignores the cache of the device */
 typedef struct Translation {
     uint32_t status;
@@ -209,9 +176,6 @@ Translation translate(Endpoint *ep, uint32_t pasid, uint64_t iova,
 void check_translation(Endpoint *ep, uint32_t pasid, uint64_t iova,
                        uint16_t want, uint64_t addr, uint64_t size,
                        uint32_t perm);
-/* Unsupported Request for IOVA, and this fault record */
-void check_refused(Endpoint *ep, uint32_t pasid, uint8_t fault);
-
 /* Fill the cache of the device by a write of one page */
 void fill_atc(Endpoint *ep, uint32_t pasid, uint64_t iova);
 bool in_atc(Endpoint *ep, uint32_t pasid, uint64_t iova);
@@ -233,95 +197,11 @@ Response last_response(Endpoint *ep);
 void check_response(Endpoint *ep, uint8_t code, uint8_t flags, uint16_t prgi,
                     uint32_t pasid, uint32_t count);
 
+/* Make a page request that the IOMMU answers by itself, with that code */
+void check_automatic(Endpoint *ep, const Desc *d, uint8_t code);
+
 /* Memory against what a FILL with that DATA leaves */
 void check_pattern(QTestState *qts, uint64_t addr, uint32_t seed,
                    uint32_t length);
-
-/* VT-d: registers */
-
-uint32_t vtd_readl(Test *t, uint64_t offset);
-uint64_t vtd_readq(Test *t, uint64_t offset);
-void vtd_writel(Test *t, uint64_t offset, uint32_t val);
-void vtd_writeq(Test *t, uint64_t offset, uint64_t val);
-
-/* Fault reason of the recording register, 0 if it is empty; empties it */
-uint8_t take_fault(Test *t, uint64_t *hi);
-
-/* VT-d: tables */
-
-/* Empty tables: what they need first, up to the PASID tables */
-void clear_tables(Test *t);
-/* Point the root entry of the bus at CONTEXT, and write the context entry */
-void write_context(Endpoint *ep, uint64_t flags);
-void write_pasid_entry(Test *t, uint32_t pasid, uint64_t q0, uint64_t q1,
-                       uint64_t q2);
-/* Of a second stage with four levels at @tables */
-void write_pasid_sl(Test *t, uint32_t pasid, uint16_t did, uint64_t tables);
-/* Of a first stage; @flags as in the third quadword */
-void write_pasid_fl(Test *t, uint32_t pasid, uint16_t did, uint64_t tables,
-                    uint64_t flags);
-/*
- * Four levels, one page each, from @tables on: all that leads to the entries
- * of the 512 pages at IOVA
- */
-void write_paging(Test *t, uint64_t tables, uint64_t flags);
-uint64_t leaf_addr(uint64_t tables, uint64_t iova);
-void write_leaf(Test *t, uint64_t tables, uint64_t iova, uint64_t pte);
-uint64_t read_leaf(Test *t, uint64_t tables, uint64_t iova);
-/* Entry of the level above */
-void write_leaf_2m(Test *t, uint64_t tables, uint64_t iova, uint64_t pte);
-
-/*
- * VT-d: scalable mode with the tables in place, invalidation queue of 256-bit
- * descriptors, page request queue of 2^@prq_order pages
- */
-void start_vtd(Test *t, unsigned prq_order);
-
-/* VT-d: invalidation queue */
-
-/* No check whatsoever */
-void iq_put(Test *t, uint64_t q0, uint64_t q1, uint64_t q2, uint64_t q3);
-/* A good descriptor */
-void iq_submit(Test *t, uint64_t q0, uint64_t q1);
-/* A bad one: IQE, and the queue goes on once the descriptor was replaced */
-void iq_submit_bad(Test *t, uint64_t q0, uint64_t q1, uint64_t q2);
-
-/* Granularities of the PASID-cache invalidate descriptor */
-#define PC_DOMAIN       (0 << 4)
-#define PC_PASID        (1 << 4)
-#define PC_RESERVED     (2 << 4)
-#define PC_GLOBAL       (3 << 4)
-
-#define INV_ALL         0x7ffffffffffff000ULL   /* with @size */
-
-void inv_context(Test *t);
-void inv_pasid_cache(Test *t);
-void inv_iotlb(Test *t);
-void inv_iotlb_domain(Test *t, uint16_t did);
-/* The three caches */
-void inv_tables(Test *t);
-/* @addr has the size code if @size is set */
-void inv_dev_tlb(Endpoint *ep, uint64_t addr, bool size);
-void inv_dev_tlb_pasid(Endpoint *ep, uint32_t pasid, bool global,
-                       uint64_t addr, bool size);
-/* @code as in the protocol */
-void page_response(Endpoint *ep, uint32_t pasid, uint8_t code, uint16_t prgi);
-
-/* VT-d: page request queue */
-
-typedef struct Request {
-    uint16_t rid;
-    uint32_t pasid;
-    uint64_t addr;
-    uint16_t prgi;
-    bool read, write, last;
-} Request;
-
-bool have_request(Test *t);
-/* Waits for it */
-Request take_request(Test *t);
-/* That of a function; @prgi may be NULL */
-void check_request(Endpoint *ep, uint64_t addr, uint32_t pasid, bool read,
-                   bool write, bool last, uint16_t *prgi);
 
 #endif

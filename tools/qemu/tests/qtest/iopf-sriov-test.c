@@ -9,7 +9,7 @@
 #include "qemu/osdep.h"
 #include "qemu/bitops.h"
 #include "qobject/qdict.h"
-#include "iopf-qtest.h"
+#include "iopf-vtd-qtest.h"
 
 #define VFS         3
 #define DEVICE      " -device iopf-testdev,bus=pcie.0,addr=4.0,sriov-vfs=3"

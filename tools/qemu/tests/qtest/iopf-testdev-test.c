@@ -14,7 +14,7 @@
 #include "qemu/bswap.h"
 #include "qemu/bitops.h"
 #include "qobject/qdict.h"
-#include "iopf-qtest.h"
+#include "iopf-vtd-qtest.h"
 
 #define DEVFN           (4 << 3)
 #define ROOT_PORT       (6 << 3)
@@ -1109,23 +1109,23 @@ static void test_bad_answers(void)
     test_end(ep);
 }
 
-/* The IOMMU refuses requests: no message, but an answer all the same */
+/* The IOMMU refuses requests: that is an answer like others */
 static void test_refused_by_iommu(void)
 {
     Endpoint *ep = test_start_iommu();
     uint64_t context = CONTEXT + DEVFN * VTD_CTX_ENTRY_SCALABLE_SIZE;
     Desc d = page_request(0, 3, IOPF_TD_F_READ | IOPF_TD_F_PRGI);
-    uint64_t addr, val;
+    uint64_t val;
 
     /* A PASID without tables */
     qtest_writeq(ep->qts, PASID_TABLES + 8 * VTD_PASID_ENTRY_SIZE, 0);
     d.prgi = 17;
     d = with_pasid(d, 8);
-    addr = ep_start(ep, &d);
-    g_assert_cmpuint(ep_finish(ep, addr), ==, IOPF_TD_ST_RSP_INVALID);
-    g_assert_cmpint(ep_desc_ret(ep, addr), ==, -EACCES);
-    check_response(ep, 1, IOPF_TD_RSP_F_AUTO, 17, 8, 0);
-    g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_CNT_PR_REFUSED), ==, 3);
+    d.flags |= IOPF_TD_F_WAIT;
+    ep_check(ep, &d, IOPF_TD_ST_RSP_INVALID);
+    check_response(ep, 1, IOPF_TD_RSP_F_AUTO, 17, 8, 3);
+    g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_CNT_PR_REFUSED), ==, 0);
+    g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_CNT_PR), ==, 3);
     g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_CNT_RSP_AUTO), ==, 1);
     g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_CNT_RSP_INVALID), ==, 0);
 
@@ -1135,10 +1135,8 @@ static void test_refused_by_iommu(void)
     iq_submit(ep->t, VTD_INV_DESC_CC | VTD_INV_DESC_CC_GLOBAL, 0);
     d = fill(0, 2, 1);
     d.flags = IOPF_TD_F_GROUP;
-    addr = ep_start(ep, &d);
-    g_assert_cmpuint(ep_finish(ep, addr), ==, IOPF_TD_ST_RSP_INVALID);
-    g_assert_cmpint(ep_desc_ret(ep, addr), ==, -EPERM);
-    check_response(ep, 1, IOPF_TD_RSP_F_AUTO, 0, NOP, 0);
+    ep_check(ep, &d, IOPF_TD_ST_RSP_INVALID);
+    check_response(ep, 1, IOPF_TD_RSP_F_AUTO, 0, NOP, 2);
 
     set_storm(ep, 0, 20, 4, IOPF_TD_STORM_F_READ);
     WAIT_FOR(ep->qts, storm_over(ep));
@@ -1286,10 +1284,11 @@ static void test_storm(void)
     WAIT_FOR(ep->qts, storm_over(ep));
     sent = ep_readl(ep, IOPF_TD_REG_STORM_SENT);
     full = ep_readl(ep, IOPF_TD_REG_STORM_FULL);
-    g_assert_cmpuint(sent, ==, REQUESTS_MAX - 1);
+    /* The group that filled it was cut short, and is lost as a whole */
+    g_assert_cmpuint(sent, ==, 255 * 8);
     g_assert_cmpuint(sent + full, ==, 100000);
     g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_STORM_OTHER), ==, 0);
-    g_assert_cmpint((int32_t)ep_readl(ep, IOPF_TD_REG_STORM_RET), ==, -ENOSPC);
+    g_assert_cmpint((int32_t)ep_readl(ep, IOPF_TD_REG_STORM_RET), ==, 0);
     /* Every group is closed by the device, or awaits its answer */
     g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_STORM_GROUPS), ==, 255);
     g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_PRI_GROUPS), ==, 255);

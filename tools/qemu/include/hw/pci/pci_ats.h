@@ -30,12 +30,50 @@
 /* Width of the page request group index, 9 bits */
 #define PCI_PRI_PRGI_MASK 0x1ff
 
+/* Values of MemTxAttrs.address_type */
+typedef enum PCIAddressType {
+    PCI_AT_UNTRANSLATED = 0,
+    PCI_AT_TRANSLATED = 1,
+} PCIAddressType;
+
+/* Meaning of a page request group response, not its encoding on the wire */
+typedef enum IOMMUPRIResponseCode {
+    IOMMU_PRI_RESP_SUCCESS,
+    IOMMU_PRI_RESP_INVALID_REQUEST,
+    IOMMU_PRI_RESP_FAILURE,
+} IOMMUPRIResponseCode;
+
+/**
+ * struct IOMMUPRIResponse: a page request group response
+ *
+ * @response_code: what it says
+ * @prgi: page request group index, PCI_PRI_PRGI_MASK
+ * @pasid: PCI_NO_PASID if it carries none
+ * @automatic: it is the IOMMU's own, software does not know of it.  Not to be
+ *     seen on the wire: for statistics only.
+ */
+typedef struct IOMMUPRIResponse {
+    IOMMUPRIResponseCode response_code;
+    uint16_t prgi;
+    uint32_t pasid;
+    bool automatic;
+} IOMMUPRIResponse;
+
+struct IOMMUPRINotifier;
+typedef void (*IOMMUPRINotify)(struct IOMMUPRINotifier *notifier,
+                               IOMMUPRIResponse *response);
+
+typedef struct IOMMUPRINotifier {
+    IOMMUPRINotify notify;
+} IOMMUPRINotifier;
+
 /**
  * pci_is_master: Test whether a device may issue requests on the bus
  *
  * @dev: the device
  *
- * Returns: true while Bus Master Enable is set and the device has power.
+ * Returns: true while Bus Master Enable is set and the device has power.  The
+ * messages of the page request interface do not need that.
  */
 bool pci_is_master(const PCIDevice *dev);
 
@@ -61,9 +99,9 @@ int pci_iommu_get_iotlb_info(PCIDevice *dev, uint8_t *addr_width,
  * @dev: the device
  * @n: the notifier; can be registered for one PASID at a time
  * @fn: called for each invalidation.  The entry says which range (@iova and
- *     @addr_mask, whose size need not be a power of two) and which PASID.  All
- *     cached entries that overlap have to be gone on return.  It must not
- *     register or unregister notifiers.
+ *     @addr_mask, whose size need not be a power of two) and which PASID, that
+ *     of the registration.  All cached entries that overlap have to be gone on
+ *     return.  It must not register or unregister notifiers.
  * @opaque: value of the @opaque field of the notifier
  *
  * Returns: 0, or -ENODEV if the device has no IOMMU that answers translation
@@ -85,8 +123,7 @@ int pci_iommu_init_iotlb_notifier(PCIDevice *dev, IOMMUNotifier *n,
  *
  * Returns: 0; -EPERM if a PASID is given and PASID is not enabled in the
  * device; -EINVAL if the PASID has more than 20 bits; -ENODEV if there is no
- * IOMMU that answers translation requests; other negative errno values if the
- * IOMMU is not set up for that (a machine option).
+ * IOMMU that answers translation requests.
  */
 int pci_iommu_register_iotlb_notifier(PCIDevice *dev, uint32_t pasid,
                                       IOMMUNotifier *n);
@@ -158,11 +195,15 @@ ssize_t pci_ats_request_translation(PCIDevice *dev, uint32_t pasid,
  * pci_pri_register_notifier: Start to receive page request responses
  *
  * @dev: the device
- * @pasid: PCI_NO_PASID for responses without PASID, else the PASID.  Responses
- *     to requests with PASID carry none if the device has PRG Response PASID
- *     Required clear and software relies on that.
+ * @pasid: PCI_NO_PASID for responses without PASID, else the PASID
  * @notifier: its @notify is called for each response, also for one that no
  *     request was sent for.  Replaces an earlier notifier for that PASID.
+ *
+ * A response reaches the function by its requester ID, whatever PASID it
+ * carries.  The notifier of that PASID gets it; without one, that for responses
+ * without PASID; without that, any other.  So a notifier has to look at @pasid
+ * of the response, and to call pcie_pri_unexpected_prgi() for what it did not
+ * ask for.  If the device has no notifier at all, the PCI core does that.
  *
  * Returns: 0, or -EPERM, -EINVAL and -ENODEV as in
  * pci_iommu_register_iotlb_notifier().
@@ -175,8 +216,6 @@ int pci_pri_register_notifier(PCIDevice *dev, uint32_t pasid,
  *
  * @dev: the device
  * @pasid: the value given at registration
- *
- * Responses for that PASID are dropped from now on.
  */
 void pci_pri_unregister_notifier(PCIDevice *dev, uint32_t pasid);
 
@@ -186,7 +225,7 @@ void pci_pri_unregister_notifier(PCIDevice *dev, uint32_t pasid);
  * @dev: the device
  * @pasid: PCI_NO_PASID or the PASID of the request
  * @priv_req: make a privileged request; needs a PASID
- * @exec_req: ask for execute permission; needs a PASID and @is_read
+ * @exec_req: ask for execute permission; needs a PASID
  * @addr: address of the page; the low 12 bits are ignored
  * @lpig: last request of its group: asks for the response
  * @prgi: page request group index, PCI_PRI_PRGI_MASK
@@ -195,31 +234,97 @@ void pci_pri_unregister_notifier(PCIDevice *dev, uint32_t pasid);
  *
  * @lpig with a PASID and neither @is_read nor @is_write is a stop marker, which
  * has no response.  Credits are the business of the caller, see
- * pcie_pri_get_credits().
+ * pcie_pri_get_credits() and pcie_pri_request_sent(), which is to be called
+ * before; a request without credit goes out, and is logged as a guest error.
  *
- * On success a response follows for each group whose last request was sent.
- * The notifier may be called before the function returns.  On failure the
- * request is gone and the notifier is not called for it.
+ * Once the request is on the wire, all there is to know about it comes in
+ * through the notifier: one response for each group whose last request was
+ * sent, from software or, where the architecture has that, from the IOMMU
+ * itself, for example because its queue is full or the tables do not let the
+ * device make page requests.  The notifier may be called before the function
+ * returns.  What the IOMMU drops without an answer is lost.
  *
- * Returns: 0 or a negative errno value:
+ * Returns: 0 or a negative errno value, which says that nothing was sent:
  *
- * -EPERM: the device is not bus master, PRI is not enabled, PASID or the
- *   execute or privileged permission is not enabled, or software disabled page
- *   requests for the device in the IOMMU (answered by the IOMMU with Invalid
- *   Request if @lpig);
+ * -EPERM: the device has no power, PRI is not enabled, or PASID or the execute
+ *   or privileged permission is not enabled;
  * -EINVAL: the PASID has more than 20 bits, @prgi more than 9, @exec_req
  *   without @is_read, or @exec_req or @priv_req without PASID;
- * -ENODEV: there is no IOMMU that takes page requests;
- * -EACCES: the IOMMU has no valid tables or no queue for this device or PASID
- *   (answered with Invalid Request if @lpig);
- * -ENOSPC: the queue of the IOMMU is full or was full and software did not
- *   clear that yet.  The IOMMU answers the group of a last request with
- *   Success, the device may try again later; other requests are lost;
- * -EIO: the IOMMU could not write its queue.
+ * -ENODEV: there is no IOMMU that takes page requests.
  */
 int pci_pri_request_page(PCIDevice *dev, uint32_t pasid, bool priv_req,
                          bool exec_req, hwaddr addr, bool lpig,
                          uint16_t prgi, bool is_read, bool is_write);
+
+/* What becomes of an invalidation request */
+typedef enum PCIATSInvResult {
+    PCI_ATS_INV_DONE,
+    PCI_ATS_INV_HELD,       /* the completion is withheld */
+    PCI_ATS_INV_FAILED,     /* there will be none: to the IOMMU, a time-out */
+} PCIATSInvResult;
+
+/**
+ * pci_ats_set_completions: Have a device misbehave with invalidations
+ *
+ * @dev: the device
+ * @mode: what becomes of invalidations from now on.  PCI_ATS_INV_DONE is what
+ *     a device should do, and completes those that were withheld;
+ *     PCI_ATS_INV_FAILED gives these up.
+ *
+ * For devices that test software.  The notifiers are called all the same, so
+ * a device can drop what it has cached and not say so.
+ */
+void pci_ats_set_completions(PCIDevice *dev, PCIATSInvResult mode);
+
+/*
+ * For IOMMU models
+ *
+ * @bus and @devfn of these functions are those that the PCIIOMMUOps get, which
+ * stand for the requester ID.  Without a device there nothing happens.
+ */
+
+/**
+ * pci_ats_get_stu: Get the smallest translation unit of a function
+ *
+ * Returns: size in bytes, a power of two of at least 4096
+ */
+hwaddr pci_ats_get_stu(PCIBus *bus, int devfn);
+
+/**
+ * pci_ats_decode_range: Decode a range as ATS messages have it
+ *
+ * @addr: address field; if @size is set, the ones from bit 12 up to the first
+ *     zero tell the size
+ * @size: the S field
+ * @mask: where to store the size less one, UINT64_MAX for all addresses
+ *
+ * Returns: the first address
+ */
+hwaddr pci_ats_decode_range(uint64_t addr, bool size, hwaddr *mask);
+
+/**
+ * pci_ats_invalidate: Send an invalidation request to a function
+ *
+ * @pasid: PCI_NO_PASID to invalidate the range whatever the PASID is
+ * @global: the Global Invalidate bit: the range of every PASID.  What was
+ *     cached for requests without PASID stays.  A function that does not
+ *     announce it does not look at the bit.
+ * @addr: first address
+ * @mask: size less one
+ *
+ * The function has dropped what it is about on return.
+ *
+ * Returns: PCI_ATS_INV_DONE, unless the device is there to misbehave
+ */
+PCIATSInvResult pci_ats_invalidate(PCIBus *bus, int devfn, uint32_t pasid,
+                                   bool global, hwaddr addr, hwaddr mask);
+
+/**
+ * pci_pri_respond: Send a page request group response to a function
+ *
+ * Reaches a notifier as said at pci_pri_register_notifier().
+ */
+void pci_pri_respond(PCIBus *bus, int devfn, IOMMUPRIResponse *response);
 
 /**
  * typedef PCIATSTranslateFn: translate one address, for
@@ -243,6 +348,9 @@ typedef int (*PCIATSTranslateFn)(void *opaque, hwaddr addr,
  * @fn: translates one address
  * @opaque: for @fn
  * @want: permissions whose lack counts as an error
+ * @stu: smallest translation unit, see pci_ats_get_stu().  An answer about
+ *     less than that, a hole too, is made as large, with the permissions that
+ *     all of it has; without any, if its parts do not lie in a row.
  * @addr: first address
  * @length: number of bytes, at least one
  * @result: where to store the answers
@@ -252,8 +360,12 @@ typedef int (*PCIATSTranslateFn)(void *opaque, hwaddr addr,
  * Returns: as pci_ats_request_translation()
  */
 ssize_t pci_ats_translate_range(PCIATSTranslateFn fn, void *opaque,
-                                IOMMUAccessFlags want, hwaddr addr,
-                                size_t length, IOMMUTLBEntry *result,
-                                size_t result_length, uint32_t *err_count);
+                                IOMMUAccessFlags want, hwaddr stu,
+                                hwaddr addr, size_t length,
+                                IOMMUTLBEntry *result, size_t result_length,
+                                uint32_t *err_count);
+
+/* For the PCI core: a device that goes away needs no notifiers any more */
+void pci_ats_forget_notifiers(PCIDevice *dev);
 
 #endif /* QEMU_PCI_ATS_H */

@@ -56,6 +56,20 @@ hwaddr pcie_ats_get_stu(const PCIDevice *dev);
 void pcie_ats_set_global_invalidate(PCIDevice *dev);
 
 /**
+ * pcie_ats_global_invalidate: Test whether it does
+ */
+bool pcie_ats_global_invalidate(const PCIDevice *dev);
+
+/**
+ * pcie_pasid_common_init: Fill in a PASID capability that is there already
+ *
+ * The parameters are those of pcie_pasid_init().
+ */
+void pcie_pasid_common_init(PCIDevice *dev, uint16_t offset,
+                            uint8_t pasid_width, bool exec_perm,
+                            bool priv_mod);
+
+/**
  * pcie_pasid_init: Add a PASID capability
  *
  * @dev: the function; not a VF, which uses that of its PF
@@ -115,6 +129,22 @@ uint32_t pcie_pri_get_req_alloc(const PCIDevice *dev);
 bool pcie_pri_response_pasid_required(const PCIDevice *dev);
 
 /**
+ * pcie_has_pri: Test whether there is a page request interface
+ */
+bool pcie_has_pri(const PCIDevice *dev);
+
+/**
+ * pcie_pri_is_halted: Test whether a Response Failure forbids page requests
+ */
+bool pcie_pri_is_halted(const PCIDevice *dev);
+
+/**
+ * pcie_pri_exceeds_credits: Test whether more requests were accounted for than
+ * software allows to be outstanding
+ */
+bool pcie_pri_exceeds_credits(const PCIDevice *dev);
+
+/**
  * pcie_pri_get_credits: Get the number of page requests that may be sent now
  *
  * Returns: allocation, limited by the capacity, less what is outstanding;
@@ -125,7 +155,8 @@ uint32_t pcie_pri_get_credits(const PCIDevice *dev);
 /**
  * pcie_pri_request_sent: Account for one page request that awaits a response
  *
- * A stop marker awaits none and is not accounted for.
+ * To be called before the request, whose response may come at once.  A stop
+ * marker awaits none and is not accounted for.
  */
 void pcie_pri_request_sent(PCIDevice *dev);
 
@@ -180,5 +211,8 @@ void pcie_ats_pasid_pri_reset(PCIDevice *dev);
  */
 void pcie_ats_pasid_pri_write_config(PCIDevice *dev, uint32_t addr,
                                      uint32_t len);
+
+/* For the PCI core: the state of the page request interface, if there is any */
+extern const VMStateDescription vmstate_pcie_pri;
 
 #endif /* QEMU_PCIE_ATS_H */
