@@ -87,6 +87,9 @@ def judge(machine: Machine, report: Report) -> list[Failure]:
     """TestbedError if the machine did not even begin."""
     lane = machine.lane
     console_log, ktap_log = machine.log("console.log"), machine.log("ktap.log")
+    if not os.path.exists(console_log):
+        raise TestbedError(f"{console_log} is gone, and with it what the kernel said; "
+                           "run the lane again, and leave its logs alone meanwhile")
     console = read_lines(console_log)
     if machine.status and not machine.timed_out and not console:
         errors = read_lines(machine.log("qemu.log"))

@@ -122,6 +122,9 @@ class Machine:
 
     def run(self, on_line: Callable[[str], None], on_tick: Callable[[], None]) -> None:
         """Runs to power-off or to the lane's limit, and leaves no process behind."""
+        # there from the start: one that is missing at the end was taken away
+        with open(self.log("console.log"), "wb"):
+            pass
         with open(self.log("qemu.log"), "wb") as errors:
             # at the end of its input QEMU would take the port for disconnected
             process = self._start(False, stdin=subprocess.PIPE, stdout=subprocess.PIPE,

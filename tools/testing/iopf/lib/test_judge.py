@@ -89,6 +89,12 @@ class Judge(unittest.TestCase):
             self.kinds(ktap="", console="", qemu="-device x: not valid\n", status=1)
 
 
+    def test_console_that_was_taken_away(self) -> None:
+        machine = Machine(self.lane, tempfile.mkdtemp(dir=self.folder.name) + "/out", "", "", [])
+        with self.assertRaisesRegex(TestbedError, "console.log is gone"):
+            judge(machine, Report())
+
+
 class Lanes(unittest.TestCase):
     def test_all_load(self) -> None:
         for name in lanefile.names():

@@ -80,6 +80,10 @@ class Runner(unittest.TestCase):
         self.assertEqual(self.run_lane(BOOT)[0], 1)
         self.assertEqual(self.run_lane("")[0], 1)
 
+    def test_console_that_was_taken_away(self) -> None:
+        status, text = self.run_lane(BOOT + GOOD + '\nrm "$console"')
+        self.assertEqual((status, "console.log is gone" in text), (2, True), text)
+
     def test_broken(self) -> None:
         status, text = self.run_lane("echo no such device >&2; exit 1")
         self.assertEqual(status, 2)
