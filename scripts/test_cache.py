@@ -9,10 +9,11 @@ import pathlib
 import resource
 import signal
 import subprocess
+import sys
 import unittest
 
 from testing import SCRIPTS, Sandboxed
-from iopf import build, cache, errors, host, lanes, lock, patches
+from iopf import build, cache, errors, host, lanes, lock, patches, process
 
 SLOW = """
 import sys, pathlib
@@ -243,6 +244,18 @@ class Pruning(Sandboxed):
             self.assertEqual(self.prune(), {dead})
             self.assertTrue(pathlib.Path(work).is_dir())
         self.assertFalse(pathlib.Path(work).exists())
+
+    def test_workspace_of_another_namespace(self):
+        """Process numbers differ there, as in a container that shares the cache."""
+        unshare = ["unshare", "--pid", "--fork"]
+        if not process.succeeds([*unshare, "true"]):
+            self.skipTest("no namespaces of processes here")
+        remove = "import pathlib\nfrom iopf import cache\ncache.remove_dead(pathlib.Path({!r}))"
+        with cache.workspace() as work:
+            top = str(pathlib.Path(work).parent)
+            self.assertEqual(self.command([*unshare, sys.executable, "-c",
+                                           remove.format(top)]), (0, ""))
+            self.assertTrue(pathlib.Path(work).is_dir())
 
     def test_sizes(self):
         self.product("kernel/a", 0)

@@ -16,6 +16,7 @@ import os
 import pathlib
 import re
 import shutil
+import tempfile
 import time
 
 from iopf import host, lock, progress
@@ -196,23 +197,28 @@ def workspace():
     top = host.claim_cache() / "work"
     top.mkdir(exist_ok=True)
     remove_dead(top)
-    path = top / f".fetch.{os.getpid()}"
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir()
-    try:
-        yield str(path)
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
+    with contextlib.ExitStack() as stack:
+        with lock.of_workspaces():      # nobody finds it before it is locked
+            path = pathlib.Path(tempfile.mkdtemp(prefix=".fetch.", dir=top))
+            stack.enter_context(lock.of_workspace(path))
+        try:
+            yield str(path)
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def remove_dead(top):
-    """Workspaces of processes that are gone; returns what went."""
+    """Workspaces of processes that are gone; returns what went.
+
+    Who is at work there holds a lock, which tells also of processes in other
+    namespaces; a process number does not.
+    """
     gone = []
-    for path in top.glob(".fetch.*"):
-        number = path.name.rpartition(".")[2]
-        if number.isdigit() and not host.alive(int(number)):
-            gone.append((path, size_of(path)))
-            shutil.rmtree(path, ignore_errors=True)
+    with lock.of_workspaces():
+        for path in top.glob(".fetch.*"):
+            if not lock.in_use(path):
+                gone.append((path, size_of(path)))
+                shutil.rmtree(path, ignore_errors=True)
     return gone
 
 

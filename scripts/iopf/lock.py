@@ -96,6 +96,25 @@ def of_out(what):
     return Lock(host.claim_out() / ".lock", what)
 
 
+def of_workspaces():
+    """Held for the moment in which temporary folders come or go."""
+    return Lock(host.claim_cache() / "lock/workspaces", "makes a temporary folder")
+
+
+def of_workspace(path):
+    """The lock of one temporary folder, held for as long as it is used."""
+    return Lock(path / ".lock", "fetches something")
+
+
+def in_use(path):
+    """Whether anybody holds the lock of a temporary folder; of_workspaces() is held."""
+    mine = Lock(path / ".lock", "looks whether it is used", wait=False)
+    if str(mine.path) in Lock.held:
+        return True
+    with mine:
+        return not mine.taken
+
+
 def of_product(final, what, wait=True):
     """The lock of one product or base in the cache."""
     return Lock(host.claim_cache() / "lock" / f"{final.parent.name}-{final.name}", what, wait)
