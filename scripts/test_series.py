@@ -136,6 +136,14 @@ class SeriesTool(unittest.TestCase):
         self.refused("apply", "not exported")
         self.assertEqual((self.series.tree / "drivers/new.c").read_text(), "int edited;\n")
 
+    def test_tree_of_another_cache(self):
+        """Another series meanwhile, so that the new cache has other commits."""
+        self.call("apply")
+        os.environ["IOPF_CACHE"] = f"{self.tmp.name}/other"
+        (self.root / "drivers/new.c").write_text("int other;\n")
+        self.refused("apply", "another cache", f"rm -rf {self.series.tree}")
+        self.assertEqual((self.series.tree / "drivers/new.c").read_text(), "int new;\n")
+
     def test_variant_for_older_bases(self):
         file = self.source / "Makefile"
         file.write_text(file.read_text().replace("EXTRAVERSION =", "EXTRAVERSION = -old"))

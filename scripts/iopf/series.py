@@ -25,7 +25,7 @@ import tempfile
 from iopf import base, host, lock, process
 from iopf.errors import Failure, Parser
 from iopf.patches import BUILD_IDENT, SERIES, Patch
-from iopf.process import run
+from iopf.process import run, succeeds
 
 
 def git(repo, *args, env=None, **kw):
@@ -143,6 +143,10 @@ def put_tree(repo, tree, tip):
     """Bring a tree to a commit, if nobody's work is lost by that."""
     mark = tree / ".git/iopf-checkout"
     base.shared_clone(repo, tree)
+    if (tree / ".git/iopf-tip").exists() and not succeeds(
+            ["git", "-C", tree, "cat-file", "-e", "HEAD^{commit}"]):
+        raise Failure(f"{tree} was made with another cache, which has its commits; set "
+                      f"IOPF_CACHE to that one again, or 'rm -rf {tree}' drops the tree")
     if mark.exists():
         set_aside(tree)
     elif (tree / ".git/iopf-tip").exists():
