@@ -32,7 +32,8 @@ def sources(*patterns):
 def kernel_key():
     repo = base.repository("linux")
     return digest(base.tree_id(repo), SERIES["linux"].key(base.version(repo, "linux")),
-                  digest_files(tools(), REPO))
+                  digest_files([*build.fragments(build.lanefile.load_kernel("x86")), *tools()],
+                               REPO))
 
 
 def tools():
@@ -396,7 +397,7 @@ SPHINX = ("perl", "python3-sphinx", "python3-sphinx-rtd-theme")
 
 CHECKS = [
     Check("scripts", "shellcheck", testbed_key, check_shellcheck, ("shellcheck",)),
-    Check("scripts", "python and its unit tests", testbed_key, check_python,
+    Check("scripts", "python and its unit tests", everything_key, check_python,
           ("apt", "dpkg", "make")),
     Check("scripts", "no path or host of a machine", everything_key, check_words),
     Check("readme", "commands of the README", everything_key, check_readme_commands,
