@@ -8,7 +8,7 @@ import os
 import subprocess
 import unittest
 
-from testing import Sandboxed
+from testing import FakeApt
 from iopf import base, cache, host, process
 from iopf.errors import Failure
 
@@ -34,23 +34,14 @@ exit 0
 """
 
 
-class Base(Sandboxed):
+class Base(FakeApt):
+    script_of_apt = APT
+
     def setUp(self):
         super().setUp()
-        self.debs = self.top / "debs"
-        for folder in ("bin", "debs"):
-            (self.top / folder).mkdir()
-        for name in ("apt-get", "apt-cache"):
-            path = self.top / "bin" / name
-            path.write_text(APT)
-            path.chmod(0o755)
-        os.environ.update(PATH=f"{self.top}/bin:{os.environ['PATH']}", HAVE="",
-                          DEBS=str(self.debs), TRACE=str(self.top / "trace"),
-                          SOURCE=str(self.top / "qemu_9.9.1+ds.orig.tar.xz"))
+        os.environ.update(SOURCE=str(self.top / "qemu_9.9.1+ds.orig.tar.xz"))
         self.patch(base, "UPDATED", set())
         self.patch(base, "KERNEL_PACKAGE", PACKAGE)
-        self.patch(base, "machine_archive", lambda: ("http://archive.invalid/debian", None))
-        cache.VERIFIED.clear()
 
     def archive(self, path, top, files):
         tree = self.top / top

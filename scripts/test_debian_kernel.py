@@ -4,17 +4,14 @@
 
 import glob
 import os
-import pathlib
 import shutil
 import subprocess
-import sys
-import tempfile
 import unittest
 from unittest import mock
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from iopf import base, cache, debian_kernel, host  # noqa: E402
-from iopf.errors import Failure  # noqa: E402
+from testing import FakeApt
+from iopf import base, cache, debian_kernel, host
+from iopf.errors import Failure
 
 RELEASE = "9.9.1+deb-amd64"
 # Knows the suites by the sources file that it is given. HAVE is a list of words
@@ -49,28 +46,12 @@ exit 0
 """
 
 
-class Apt(unittest.TestCase):
+class Apt(FakeApt):
+    script_of_apt = APT
+
     def setUp(self):
-        tmp = tempfile.TemporaryDirectory()
-        self.addCleanup(tmp.cleanup)
-        self.top = pathlib.Path(tmp.name)
-        self.debs = self.top / "debs"
-        for folder in ("bin", "debs"):
-            (self.top / folder).mkdir()
-        for name in ("apt-get", "apt-cache"):
-            path = self.top / "bin" / name
-            path.write_text(APT)
-            path.chmod(0o755)
-        cache.VERIFIED.clear()
-        for patch in (mock.patch.object(base, "machine_archive",
-                                        lambda: ("http://archive.invalid/debian", None)),
-                      mock.patch.dict(os.environ, {
-                          "IOPF_CACHE": str(self.top / "cache"),
-                          "PATH": f"{self.top}/bin:{os.environ['PATH']}", "HAVE": "",
-                          "DOWN": "", "DEBS": str(self.debs),
-                          "TRACE": str(self.top / "trace"), "OFFLINE": "", "UPDATE": ""})):
-            patch.start()
-            self.addCleanup(patch.stop)
+        super().setUp()
+        os.environ.update(DOWN="")
 
     def package(self, name, files=(), depends=""):
         """A .deb with files {path: bytes or the path of a program to copy}."""

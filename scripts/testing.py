@@ -13,6 +13,8 @@ from unittest import mock
 
 SCRIPTS = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(SCRIPTS))
+from iopf import base, cache  # noqa: E402  (after the path is known)
+
 PATIENCE = 120      # seconds for what takes none on an idle machine
 
 
@@ -71,3 +73,23 @@ class Sandboxed(unittest.TestCase):
             proc.kill()
         proc.wait()
         proc.stdout.close()
+
+
+class FakeApt(Sandboxed):
+    """apt-get and apt-cache are the shell script APT of the test's module, and
+    the packages that it gives out lie in `debs`."""
+    script_of_apt = ""
+
+    def setUp(self):
+        super().setUp()
+        self.debs = self.top / "debs"
+        for folder in ("bin", "debs"):
+            (self.top / folder).mkdir()
+        for name in ("apt-get", "apt-cache"):
+            path = self.top / "bin" / name
+            path.write_text(self.script_of_apt)
+            path.chmod(0o755)
+        os.environ.update(PATH=f"{self.top}/bin:{os.environ['PATH']}", HAVE="",
+                          DEBS=str(self.debs), TRACE=str(self.top / "trace"))
+        self.patch(base, "machine_archive", lambda: ("http://archive.invalid/debian", None))
+        cache.VERIFIED.clear()
