@@ -14,11 +14,12 @@ from unittest import mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from iopf import base, build, debian_kernel, errors, host, lanes, packages  # noqa: E402
+from iopf.testbed import lanefile  # noqa: E402
 
 
 def kernel(**more):
-    return build.lanefile.Kernel("k", "x86", "arch/x86/boot/bzImage", "qemu", "", ["a.config"],
-                                 **more)
+    return lanefile.Kernel("k", "x86", "arch/x86/boot/bzImage", "qemu", "", ["a.config"],
+                           **more)
 
 
 class FakeSeries:

@@ -12,7 +12,8 @@ import xml.etree.ElementTree as xml
 from testing import SCRIPTS, Sandboxed
 import check_readme
 from iopf import check, checks, errors, fresh, lanes, packages, results
-from iopf.results import Count, Result
+from iopf.results import Result
+from iopf.testbed import Count
 
 
 class Keeping(Sandboxed):

@@ -13,7 +13,6 @@ import os
 import pathlib
 import re
 import shutil
-import sys
 
 from iopf import base, cache, debian_kernel, host, lock, packages, process, series
 from iopf.cache import digest, publish
@@ -21,11 +20,8 @@ from iopf.errors import Failure
 from iopf.host import REPO
 from iopf.patches import SERIES
 from iopf.process import logged, run
+from iopf.testbed import TESTBED, Archive
 
-TESTBED = REPO / "tools/testing/iopf"
-sys.path.insert(0, str(TESTBED / "lib"))
-import lanefile  # noqa: E402  (after the path is known)
-from cpio import Archive  # noqa: E402
 
 
 def compiler(arch):

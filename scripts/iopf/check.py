@@ -16,12 +16,13 @@ import subprocess
 import tempfile
 import time
 
-from iopf import (base, build, checks, errors, fresh, host, lanes, lock, packages, process,
+from iopf import (base, checks, errors, fresh, host, lanes, lock, packages, process,
                   progress, results)
 from iopf.errors import Ended, Failure, Parser
 from iopf.patches import SERIES
 from iopf.progress import clock, colour, say
-from iopf.results import Count, Kept, Result
+from iopf.results import Kept, Result
+from iopf.testbed import Count, lanefile
 
 BOOTS = ["lanes", "selfcheck"]
 # Only when they are named: they fetch two releases' packages again and build in them
@@ -43,7 +44,7 @@ def run_check(label, check):
                 say(f"{label}: {colour('passed', 'green')} (kept: nothing changed since)")
                 return Result(check.group, check.title, count, kept=True)
             return run_fresh(label, check, kept, host.log(f"{slug}.log"))
-        except (Failure, OSError, SyntaxError, build.lanefile.TestbedError) as failure:
+        except (Failure, OSError, SyntaxError, lanefile.TestbedError) as failure:
             return failed(label, check, failure, 0.0, None)
 
 
@@ -58,7 +59,7 @@ def run_fresh(label, check, kept, log):
         say(f"{label}: skipped: {reason}")
         return Result(check.group, check.title, Count(skipped=1), step.spent(),
                       text=str(reason))
-    except (Failure, OSError, SyntaxError, build.lanefile.TestbedError) as failure:
+    except (Failure, OSError, SyntaxError, lanefile.TestbedError) as failure:
         return failed(label, check, failure, step.spent(), log)
     finally:
         progress.Progress.current = None
@@ -90,7 +91,7 @@ def boot(command, wanted):
         try:
             call = lanes.lane_command(command, [], opts)
             found, status = count_lines(command, call)
-        except (Failure, OSError, build.lanefile.TestbedError) as failure:
+        except (Failure, OSError, lanefile.TestbedError) as failure:
             say(f"{command}: {colour('FAILED', 'red')}: {explain(failure)}", always=True)
             result.text, found, status = explain(failure), None, 2
         if wanted:

@@ -18,9 +18,7 @@ from iopf.errors import Failure
 from iopf.host import REPO
 from iopf.patches import BUILD_IDENT, SERIES, patched_paths
 from iopf.process import logged, run
-from iopf.results import Count
-
-TESTBED = REPO / "tools/testing/iopf"
+from iopf.testbed import TESTBED, Count, lanefile
 
 
 def sources(*patterns):
@@ -32,7 +30,7 @@ def sources(*patterns):
 def kernel_key():
     repo = base.repository("linux")
     return digest(base.tree_id(repo), SERIES["linux"].key(base.version(repo, "linux")),
-                  digest_files([*build.fragments(build.lanefile.load_kernel("x86")), *tools()],
+                  digest_files([*build.fragments(lanefile.load_kernel("x86")), *tools()],
                                REPO))
 
 
@@ -161,7 +159,7 @@ def objects():
 def write_fragment(work):
     """What the lane's kernel has, and what is only compiled."""
     merged = work / "iopf.fragment"
-    parts = [f.read_text() for f in build.fragments(build.lanefile.load_kernel("x86"))]
+    parts = [f.read_text() for f in build.fragments(lanefile.load_kernel("x86"))]
     merged.write_text("".join([*parts, "CONFIG_SAMPLES=y\nCONFIG_SAMPLE_IOPF_SVA=y\n"]))
     return merged
 

@@ -20,8 +20,8 @@ import sys
 
 from iopf import (base, build, debian_kernel, host, kernel_deb, lock, packages, process,
                   progress, series)
-from iopf.build import TESTBED, lanefile
 from iopf.errors import Failure, Parser
+from iopf.testbed import TESTBED, lanefile
 
 
 class Absent(str):

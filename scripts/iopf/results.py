@@ -3,36 +3,11 @@
 """Results of checks: counts, the ones that are kept, and files for other people's CI."""
 
 import json
-import re
 import xml.etree.ElementTree as xml
 
 from iopf import cache, host
 from iopf.errors import Failure
-
-# what XML cannot hold, however it is escaped
-NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
-class Count:
-    def __init__(self, passed=0, failed=0, skipped=0):
-        self.passed, self.failed, self.skipped = passed, failed, skipped
-
-    @classmethod
-    def parse(cls, line):
-        """The other way of str(); None if the line is no count."""
-        match = re.match(r"(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$", line.strip())
-        return cls(*[int(n or 0) for n in match.groups()]) if match else None
-
-    def __iadd__(self, other):
-        self.passed += other.passed
-        self.failed += other.failed
-        self.skipped += other.skipped
-        return self
-
-    def __str__(self):
-        text = f"{self.passed} passed, {self.failed} failed"
-        return text + (f", {self.skipped} skipped" if self.skipped else "")
-
+from iopf.testbed import Count, xml_text
 
 class Result:
     """Of one check: its count, how long it took, and what it said if it failed."""
@@ -74,10 +49,6 @@ class Kept:
         cache.write_small(self.path, f"{count}\n")
 
 
-def clean(text):
-    return NO_XML.sub("?", str(text))
-
-
 def suite_of(results):
     """The checks as one JUnit suite, one test case each."""
     suite = xml.Element("testsuite", name="checks")
@@ -85,12 +56,12 @@ def suite_of(results):
         case = xml.SubElement(suite, "testcase", classname=result.group, name=result.title,
                               time=f"{result.seconds:.1f}")
         if result.count.failed:
-            said = xml.SubElement(case, "failure", message=clean(result.text or result.count))
-            said.text = clean(f"log: {result.log}" if result.log else result.text)
+            said = xml.SubElement(case, "failure", message=xml_text(result.text or result.count))
+            said.text = xml_text(f"log: {result.log}" if result.log else result.text)
         elif result.count.skipped and not result.count.passed:
-            xml.SubElement(case, "skipped", message=clean(result.text or "skipped"))
+            xml.SubElement(case, "skipped", message=xml_text(result.text or "skipped"))
         out = xml.SubElement(case, "system-out")
-        out.text = clean(f"{result.count}{' (kept)' if result.kept else ''}")
+        out.text = xml_text(f"{result.count}{' (kept)' if result.kept else ''}")
     count_into(suite)
     return suite
 

@@ -12,6 +12,7 @@ import splat
 from ktap import Report
 from lanefile import Lane, TestbedError
 from machine import Machine
+from tally import Count
 
 CONSOLE_MARK = "ktap| "
 
@@ -106,23 +107,6 @@ def judge(machine: Machine, report: Report) -> list[Failure]:
                  for found in splat.find(console, list(lane.splats))]
     failures += _test_failures(lane, report, ktap_log)
     return failures + _qemu_failures(machine, lane.noise)
-
-
-@dataclass
-class Count:
-    passed: int = 0
-    failed: int = 0
-    skipped: int = 0
-
-    def __str__(self) -> str:
-        text = f"{self.passed} passed, {self.failed} failed"
-        return text + (f", {self.skipped} skipped" if self.skipped else "")
-
-    def __iadd__(self, other: "Count") -> "Count":
-        self.passed += other.passed
-        self.failed += other.failed
-        self.skipped += other.skipped
-        return self
 
 
 def count(report: Report, failures: list[Failure]) -> Count:

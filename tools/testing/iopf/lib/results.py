@@ -4,7 +4,6 @@
 
 import json
 import os
-import re
 import xml.etree.ElementTree as ET
 from dataclasses import asdict, dataclass, field
 from typing import Callable
@@ -12,10 +11,9 @@ from typing import Callable
 from judge import Failure
 from ktap import Report
 from lanefile import Lane, TestbedError
+from tally import xml_text
 
 VERSION = 1     # of the JSON; more keys may come without a new one
-# What XML 1.0 has no way to write
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass
@@ -65,19 +63,15 @@ def cases(report: Report, failures: list[Failure]) -> list[Case]:
                    for failure in failures if not failure.test]
 
 
-def _clean(text: str) -> str:
-    return _NOT_XML.sub("?", text)
-
-
 def _add_case(parent: ET.Element, lane: str, case: Case) -> None:
     element = ET.SubElement(
-        parent, "testcase", name=_clean(case.name), time=f"{case.seconds:.3f}",
-        classname=_clean(f"{lane}.{case.group.replace('/', '.')}" if case.group else lane))
+        parent, "testcase", name=xml_text(case.name), time=f"{case.seconds:.3f}",
+        classname=xml_text(f"{lane}.{case.group.replace('/', '.')}" if case.group else lane))
     if case.state == "skipped":
-        ET.SubElement(element, "skipped", message=_clean(case.text))
+        ET.SubElement(element, "skipped", message=xml_text(case.text))
     elif case.state in ("failed", "error"):
         tag = "failure" if case.state == "failed" else "error"
-        text = _clean(case.text)
+        text = xml_text(case.text)
         ET.SubElement(element, tag, message=text, type=case.kind or case.state).text = text
 
 
@@ -97,7 +91,7 @@ def junit(suites: list[Suite]) -> str:
         element = ET.SubElement(root, "testsuite", name=name, **_totals([each]))
         properties = ET.SubElement(element, "properties")
         for key, value in (("kernel", each.kernel), ("about", each.about), ("log", each.log)):
-            ET.SubElement(properties, "property", name=key, value=_clean(value))
+            ET.SubElement(properties, "property", name=key, value=xml_text(value))
         for case in each.cases:
             _add_case(element, name, case)
     ET.indent(root)

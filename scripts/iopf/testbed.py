@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Copyright (C) 2026 The linux-iopf authors
+"""The testbed's modules that the scripts use; they know nothing of the scripts."""
+
+import sys
+
+from iopf.host import REPO
+
+TESTBED = REPO / "tools/testing/iopf"
+sys.path.insert(0, str(TESTBED / "lib"))
+import lanefile                             # noqa: E402,F401  (after the path is known)
+from cpio import Archive                    # noqa: E402,F401
+from tally import Count, xml_text           # noqa: E402,F401
