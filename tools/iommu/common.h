@@ -41,6 +41,14 @@ static inline char *iopf_tame(char *text)
 }
 
 /*
+ * Have VFIO signal @nr eventfds for the first vectors of an interrupt index
+ * (VFIO_PCI_*_IRQ_INDEX); @nr 0 switches all of the index off. @vfio is the
+ * device's file. Returns 0 or a negative errno.
+ */
+int iopf_irq_eventfds(int vfio, unsigned int index, const int *fds,
+		      unsigned int nr);
+
+/*
  * Files of /sys and /proc. The format and what comes after it is the path,
  * which is looked up below iopf_root().
  */

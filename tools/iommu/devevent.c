@@ -6,34 +6,23 @@
  */
 #include <errno.h>
 #include <linux/vfio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "common.h"
 #include "devevent.h"
 
 static int deliver(struct iopf_dev *dev, unsigned int index, int fd)
 {
-	size_t size = sizeof(struct vfio_irq_set) + sizeof(fd);
-	struct vfio_irq_set *set;
-	int err = 0;
+	int ret = iopf_irq_eventfds(iopf_dev_fd(dev), index, &fd, 1);
 
-	set = calloc(1, size);
-	if (!set)
-		return iopf_err(-ENOMEM, "out of memory");
-	set->argsz = size;
-	set->flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER;
-	set->index = index;
-	set->count = 1;
-	memcpy(set->data, &fd, sizeof(fd));
-	if (ioctl(iopf_dev_fd(dev), VFIO_DEVICE_SET_IRQS, set))
-		err = errno;
-	free(set);
-	if (err)
-		return iopf_err(-err, "%s: cannot set event %u: %s",
-				iopf_dev_bdf(dev), index, strerror(err));
+	if (ret == -ENOMEM)
+		return iopf_err(ret, "out of memory");
+	if (ret)
+		return iopf_err(ret, "%s: cannot set event %u: %s",
+				iopf_dev_bdf(dev), index, strerror(-ret));
 	return 0;
 }
 

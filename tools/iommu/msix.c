@@ -8,34 +8,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "internal.h"
 
-/* Also switches all vectors off: @nr 0 and no data. */
+/* Also switches all vectors off: @nr 0. */
 static int set_irqs(struct iopf_dev *dev, const int *fds, unsigned int nr)
 {
-	size_t size = sizeof(struct vfio_irq_set) + nr * sizeof(*fds);
-	struct vfio_irq_set *set;
-	int err = 0;
+	int ret = iopf_irq_eventfds(dev->fd, VFIO_PCI_MSIX_IRQ_INDEX, fds, nr);
 
-	set = calloc(1, size);
-	if (!set)
-		return iopf_err(-ENOMEM, "out of memory");
-	set->argsz = size;
-	set->flags = VFIO_IRQ_SET_ACTION_TRIGGER;
-	set->flags |= nr ? VFIO_IRQ_SET_DATA_EVENTFD : VFIO_IRQ_SET_DATA_NONE;
-	set->index = VFIO_PCI_MSIX_IRQ_INDEX;
-	set->count = nr;
-	if (nr)
-		memcpy(set->data, fds, nr * sizeof(*fds));
-	if (ioctl(dev->fd, VFIO_DEVICE_SET_IRQS, set))
-		err = errno;
-	free(set);
-	if (err)
-		return iopf_err(-err, "%s: cannot set %u MSI-X vectors: %s",
-				 dev->bdf, nr, strerror(err));
+	if (ret == -ENOMEM)
+		return iopf_err(ret, "out of memory");
+	if (ret)
+		return iopf_err(ret, "%s: cannot set %u MSI-X vectors: %s",
+				dev->bdf, nr, strerror(-ret));
 	return 0;
 }
 

@@ -25,6 +25,7 @@
 
 #include "../kselftest_harness.h"
 
+#include "common.h"
 #include "iopf_console.h"
 #include "iopf_endpoint.h"
 #include "iopf_sysfs.h"
@@ -1487,21 +1488,16 @@ TEST_IOPF(virtual_function)
 /* An eventfd that VFIO signals when it wants the device back. */
 static int request_event(struct iopf_dev *dev)
 {
-	char buf[sizeof(struct vfio_irq_set) + sizeof(int)] = { 0 };
-	struct vfio_irq_set *set = (void *)buf;
 	int fd = eventfd(0, EFD_CLOEXEC);
+	int ret;
 
 	if (fd < 0)
 		return -errno;
-	set->argsz = sizeof(buf);
-	set->flags = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_EVENTFD;
-	set->index = VFIO_PCI_REQ_IRQ_INDEX;
-	set->count = 1;
-	memcpy(set->data, &fd, sizeof(fd));
-	if (!ioctl(iopf_dev_fd(dev), VFIO_DEVICE_SET_IRQS, set))
+	ret = iopf_irq_eventfds(iopf_dev_fd(dev), VFIO_PCI_REQ_IRQ_INDEX, &fd, 1);
+	if (!ret)
 		return fd;
 	close(fd);
-	return -errno;
+	return ret;
 }
 
 TEST_IOPF(unbind)
