@@ -698,7 +698,7 @@ static void test_report_after_remove(struct kunit *test)
 	expect_answer(test, 2, 9, IOMMU_PAGE_RESP_INVALID);
 }
 
-/* Before a reset all is answered, in it all is dropped, after it it is on. */
+/* Answered before a reset, dropped while it lasts, and on again after that */
 static void test_reset(struct kunit *test)
 {
 	struct iopf_test *t = test->priv;
