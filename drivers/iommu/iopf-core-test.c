@@ -17,10 +17,13 @@
 #include "iommu-priv.h"
 
 #define MAX_ANSWERS	32
-#define MAX_GROUPS	32
+#define MAX_GROUPS	IOPF_MAX_GROUPS
 
 #define LAST		IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE
-#define PASID		IOMMU_FAULT_PAGE_REQUEST_PASID_VALID
+/* Of a device that wants its PASID back, and of one that does not */
+#define PASID		(IOMMU_FAULT_PAGE_REQUEST_PASID_VALID | \
+			 IOMMU_FAULT_PAGE_RESPONSE_NEEDS_PASID)
+#define PASID_NOT_BACK	IOMMU_FAULT_PAGE_REQUEST_PASID_VALID
 
 struct iopf_test {
 	struct device dev;
@@ -39,6 +42,8 @@ struct iopf_test {
 		u32 code;
 	} answer[MAX_ANSWERS];
 	unsigned int nr_answers;
+	unsigned int nr_submissions;
+	void (*at_answer)(struct iopf_test *t);
 
 	/* What the handler has got */
 	struct iopf_group *group[MAX_GROUPS];
@@ -60,18 +65,39 @@ static struct iopf_test *dev_to_test(struct device *dev)
 	return container_of(dev, struct iopf_test, dev);
 }
 
-static void test_page_response(struct device *dev, struct iopf_fault *evt,
-			       struct iommu_page_response *resp)
+static void log_answer(struct device *dev,
+		       const struct iommu_fault_page_request *prm, u32 code)
 {
 	struct iopf_test *t = dev_to_test(dev);
 
 	if (t->nr_answers < MAX_ANSWERS) {
-		t->answer[t->nr_answers].grpid = resp->grpid;
-		t->answer[t->nr_answers].pasid = resp->pasid;
-		t->answer[t->nr_answers].flags = evt->fault.prm.flags;
-		t->answer[t->nr_answers].code = resp->code;
+		t->answer[t->nr_answers].grpid = prm->grpid;
+		t->answer[t->nr_answers].pasid = prm->pasid;
+		t->answer[t->nr_answers].flags = prm->flags;
+		t->answer[t->nr_answers].code = code;
 	}
 	t->nr_answers++;
+}
+
+static void test_page_response(struct device *dev, struct iopf_fault *evt,
+			       struct iommu_page_response *resp)
+{
+	dev_to_test(dev)->nr_submissions++;
+	log_answer(dev, &evt->fault.prm, resp->code);
+}
+
+static void test_page_response_batch(const struct iopf_response *responses,
+				     unsigned int nr)
+{
+	struct iopf_test *t = dev_to_test(responses->dev);
+	unsigned int i;
+
+	t->nr_submissions++;
+	if (t->at_answer)
+		t->at_answer(t);
+	for (i = 0; i < nr; i++)
+		log_answer(responses[i].dev, responses[i].prm,
+			   responses[i].code);
 }
 
 static int test_enable_feat(struct device *dev, enum iommu_dev_features feat)
@@ -199,7 +225,7 @@ static int iopf_test_init(struct kunit *test)
 	mutex_init(&t->dev_iommu.iopf_mutex);
 	t->dev_iommu.iommu_dev = &t->iommu_dev;
 	t->iommu_dev.ops = &t->ops;
-	t->ops.page_response = test_page_response;
+	t->ops.page_response_batch = test_page_response_batch;
 	t->ops.dev_enable_feat = test_enable_feat;
 	t->ops.dev_disable_feat = test_disable_feat;
 	t->domain.iopf_handler = test_handler;
@@ -427,6 +453,17 @@ static void test_no_handler(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial, 0);
 }
 
+/* The work that answers later has nothing to do before the test wants it. */
+static void stop_the_clock(struct iopf_test *t)
+{
+	test_param(t)->backoff.delay = 3600 * HZ;
+}
+
+static void let_time_pass(struct iopf_test *t)
+{
+	flush_delayed_work(&test_param(t)->backoff.work);
+}
+
 static void test_handler_fails(struct kunit *test)
 {
 	struct iopf_test *t = test->priv;
@@ -436,13 +473,181 @@ static void test_handler_fails(struct kunit *test)
 	report(t, 1, 0, LAST, 0x2000);
 	KUNIT_EXPECT_EQ(test, t->nr_answers, 1);
 	expect_answer(test, 0, 1, IOMMU_PAGE_RESP_INVALID);
-
-	/* The device shall try again, and never stop for this. */
-	t->handler_ret = -ENOMEM;
-	report(t, 2, 0, LAST, 0x1000);
-	KUNIT_EXPECT_EQ(test, t->nr_answers, 2);
-	expect_answer(test, 1, 2, IOMMU_PAGE_RESP_SUCCESS);
 	KUNIT_EXPECT_TRUE(test, list_empty(&test_param(t)->faults));
+}
+
+/* The device shall try again, but not at once, and never stop for this. */
+static void test_back_off(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+	unsigned int i;
+
+	stop_the_clock(t);
+	t->handler_ret = -ENOMEM;
+	for (i = 0; i < IOPF_MAX_BACKOFF; i++)
+		report(t, i, 0, LAST, 0x1000);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 0);
+	KUNIT_EXPECT_EQ(test, test_param(t)->nr_groups, 0);
+	/* There is no memory for more than so many. */
+	report(t, 100, 0, LAST, 0x1000);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 1);
+	expect_answer(test, 0, 100, IOMMU_PAGE_RESP_SUCCESS);
+
+	let_time_pass(t);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, IOPF_MAX_BACKOFF + 1);
+	expect_answer(test, 1, 0, IOMMU_PAGE_RESP_SUCCESS);
+
+	/* Once more, now the device goes. */
+	t->nr_answers = 0;
+	report(t, 7, 0, LAST, 0x1000);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 0);
+	iopf_queue_remove_device(t->queue, &t->dev);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 1);
+	expect_answer(test, 0, 7, IOMMU_PAGE_RESP_INVALID);
+}
+
+/* A device that wants its answers without PASID has one group of an index. */
+static void test_index_alone(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+
+	report(t, 5, 1, PASID_NOT_BACK, 0x1000);
+	report(t, 5, 1, PASID_NOT_BACK | LAST, 0x2000);
+	KUNIT_ASSERT_EQ(test, t->nr_groups, 1);
+	KUNIT_EXPECT_EQ(test, t->group[0]->fault_count, 2);
+	answer_and_free(t, 0, IOMMU_PAGE_RESP_SUCCESS);
+
+	/* It mixes two: with which of them would the answer agree? */
+	report(t, 5, 1, PASID_NOT_BACK, 0x1000);
+	report(t, 5, 2, PASID_NOT_BACK, 0x1000);
+	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial, 1);
+	KUNIT_EXPECT_EQ(test, report(t, 5, 1, PASID_NOT_BACK | LAST, 0x2000),
+			-EINVAL);
+	report(t, 6, 1, PASID_NOT_BACK, 0x1000);
+	KUNIT_EXPECT_EQ(test, report(t, 6, 0, LAST, 0x2000), -EINVAL);
+	KUNIT_EXPECT_EQ(test, t->nr_groups, 1);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 3);
+	expect_answer(test, 1, 5, IOMMU_PAGE_RESP_INVALID);
+	expect_answer(test, 2, 6, IOMMU_PAGE_RESP_INVALID);
+	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial, 0);
+}
+
+/* A device that asks without end, of one index, and is never answered */
+static void test_group_bound(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+	unsigned int i;
+
+	for (i = 0; i < 100000; i++)
+		report(t, 1, 0, LAST, 0x1000);
+	KUNIT_EXPECT_EQ(test, t->nr_groups, IOPF_MAX_GROUPS);
+	KUNIT_EXPECT_EQ(test, test_param(t)->nr_groups, IOPF_MAX_GROUPS);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 100000 - IOPF_MAX_GROUPS);
+	expect_answer(test, 0, 1, IOMMU_PAGE_RESP_INVALID);
+
+	/* A reset answers them, but they are with their handler as before. */
+	iommu_iopf_reset_prepare(&t->dev);
+	iommu_iopf_reset_done(&t->dev);
+	KUNIT_EXPECT_EQ(test, report(t, 1, 0, LAST, 0x1000), -ENOSPC);
+	iopf_free_group(t->group[--t->nr_groups]);
+	KUNIT_EXPECT_EQ(test, report(t, 1, 0, LAST, 0x1000), 0);
+}
+
+static void test_batch(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+	struct iopf_batch *batch = kunit_kzalloc(test, sizeof(*batch),
+						 GFP_KERNEL);
+	unsigned int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, batch);
+	for (i = 0; i < IOPF_BATCH_SIZE; i++)
+		report(t, i, 0, LAST, 0x1000);
+	/* This one is answered in the meantime. */
+	iopf_group_response(t->group[3], IOMMU_PAGE_RESP_INVALID);
+	KUNIT_EXPECT_EQ(test, t->nr_submissions, 1);
+	for (i = 0; i < IOPF_BATCH_SIZE; i++) {
+		iopf_batch_add(batch, t->group[i], IOMMU_PAGE_RESP_SUCCESS);
+		t->group[i] = NULL;
+	}
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 1);
+	iopf_batch_flush(batch);
+	KUNIT_EXPECT_EQ(test, t->nr_submissions, 2);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, IOPF_BATCH_SIZE);
+	expect_answer(test, 0, 3, IOMMU_PAGE_RESP_INVALID);
+	expect_answer(test, 1, 0, IOMMU_PAGE_RESP_SUCCESS);
+	expect_answer(test, IOPF_BATCH_SIZE - 1, IOPF_BATCH_SIZE - 1,
+		      IOMMU_PAGE_RESP_SUCCESS);
+	KUNIT_EXPECT_EQ(test, test_param(t)->nr_groups, 0);
+	iopf_batch_flush(batch);
+	KUNIT_EXPECT_EQ(test, t->nr_submissions, 2);
+
+	/* A driver that answers one by one */
+	t->ops.page_response_batch = NULL;
+	t->ops.page_response = test_page_response;
+	t->nr_groups = 0;
+	for (i = 0; i < 2; i++) {
+		report(t, i, 0, LAST, 0x1000);
+		iopf_batch_add(batch, t->group[i], IOMMU_PAGE_RESP_SUCCESS);
+		t->group[i] = NULL;
+	}
+	iopf_batch_flush(batch);
+	KUNIT_EXPECT_EQ(test, t->nr_submissions, 4);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, IOPF_BATCH_SIZE + 2);
+}
+
+static void remove_work(struct work_struct *work)
+{
+	struct iopf_test *t = container_of(work, struct iopf_test, work);
+
+	iopf_queue_remove_device(t->queue, &t->dev);
+	WRITE_ONCE(t->work_done, true);
+}
+
+/* In the middle of an answer the device is told to leave its queue. */
+static void start_remove(struct iopf_test *t)
+{
+	t->at_answer = NULL;
+	INIT_WORK(&t->work, remove_work);
+	schedule_work(&t->work);
+	msleep(50);
+	/* Else the IOMMU driver could find it gone. */
+	t->handler_ret = READ_ONCE(t->work_done);
+}
+
+static void test_answer_keeps_device(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+	struct iopf_batch *batch = kunit_kzalloc(test, sizeof(*batch),
+						 GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, batch);
+	report(t, 1, 0, LAST, 0x1000);
+	iopf_batch_add(batch, t->group[0], IOMMU_PAGE_RESP_SUCCESS);
+	t->group[0] = NULL;
+	t->at_answer = start_remove;
+	iopf_batch_flush(batch);
+	flush_work(&t->work);
+	KUNIT_EXPECT_EQ(test, t->handler_ret, 0);
+	KUNIT_EXPECT_TRUE(test, t->work_done);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 1);
+}
+
+static void test_overflow(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+
+	report(t, 1, 0, 0, 0x1000);
+	report(t, 2, 1, PASID, 0x1000);
+	report(t, 3, 0, LAST, 0x1000);
+	iopf_queue_overflow(t->queue);
+	KUNIT_EXPECT_EQ(test, t->queue->overflows, 1);
+	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial, 0);
+	KUNIT_EXPECT_TRUE(test, list_empty(&test_param(t)->partial));
+	/* Complete groups are as good as before. */
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 0);
+	answer_and_free(t, 0, IOMMU_PAGE_RESP_SUCCESS);
+	expect_answer(test, 0, 3, IOMMU_PAGE_RESP_SUCCESS);
 }
 
 static void test_remove_answers_once(struct kunit *test)
@@ -493,30 +698,52 @@ static void test_report_after_remove(struct kunit *test)
 	expect_answer(test, 2, 9, IOMMU_PAGE_RESP_INVALID);
 }
 
-/* What happens before a reset: answered, and on again */
-static void test_abort(struct kunit *test)
+/* Answered before a reset, dropped while it lasts, and on again after that */
+static void test_reset(struct kunit *test)
 {
 	struct iopf_test *t = test->priv;
 
 	report(t, 1, 0, LAST, 0x1000);
 	report(t, 2, 0, 0, 0x1000);
-	iommu_iopf_abort(&t->dev);
+	iommu_iopf_reset_prepare(&t->dev);
 	KUNIT_EXPECT_EQ(test, t->nr_drains, 1);
 	KUNIT_EXPECT_EQ(test, t->nr_answers, 1);
 	expect_answer(test, 0, 1, IOMMU_PAGE_RESP_INVALID);
 	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial, 0);
 
+	/* An answer to this would come when the index is in use again. */
+	KUNIT_EXPECT_EQ(test, report(t, 1, 0, LAST, 0x1000), -ESHUTDOWN);
+	report(t, 3, 0, 0, 0x1000);
+	report_malformed(t, 1, 0, LAST);
+	/* One kind of reset is part of another. */
+	iommu_iopf_reset_prepare(&t->dev);
+	iommu_iopf_reset_done(&t->dev);
+	KUNIT_EXPECT_EQ(test, report(t, 1, 0, LAST, 0x1000), -ESHUTDOWN);
+	KUNIT_EXPECT_EQ(test, t->nr_drains, 1);
+	iommu_iopf_reset_done(&t->dev);
+	KUNIT_EXPECT_EQ(test, t->nr_drains, 2);
+	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial, 0);
+	KUNIT_EXPECT_EQ(test, t->nr_groups, 1);
+
 	/* The index is in use again when the old answer comes. */
 	report(t, 1, 0, LAST, 0x2000);
+	KUNIT_ASSERT_EQ(test, t->nr_groups, 2);
 	answer_and_free(t, 0, IOMMU_PAGE_RESP_SUCCESS);
 	KUNIT_EXPECT_EQ(test, t->nr_answers, 1);
 	answer_and_free(t, 1, IOMMU_PAGE_RESP_SUCCESS);
 	KUNIT_EXPECT_EQ(test, t->nr_answers, 2);
 	expect_answer(test, 1, 1, IOMMU_PAGE_RESP_SUCCESS);
 
+	/* A done too many, and a device that is on no queue or has no IOMMU */
+	iommu_iopf_reset_done(&t->dev);
 	iopf_queue_remove_device(t->queue, &t->dev);
-	iommu_iopf_abort(&t->dev);
-	KUNIT_EXPECT_EQ(test, t->nr_drains, 1);
+	iommu_iopf_reset_prepare(&t->dev);
+	KUNIT_EXPECT_EQ(test, t->nr_drains, 2);
+	iommu_iopf_reset_done(&t->dev);
+	t->dev.iommu = NULL;
+	iommu_iopf_reset_prepare(&t->dev);
+	iommu_iopf_reset_done(&t->dev);
+	t->dev.iommu = &t->dev_iommu;
 }
 
 static void test_sync_work(struct work_struct *work)
@@ -544,6 +771,63 @@ static void test_sync_waits_for_handler(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, t->work_done);
 	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial, 0);
 	flush_work(&t->work);
+}
+
+static void test_busy_work(struct work_struct *work)
+{
+	struct iopf_test *t = container_of(work, struct iopf_test, work);
+
+	msleep(20);
+	WRITE_ONCE(t->work_done, true);
+	/* Answered by somebody else, and only now done with the handle */
+	iopf_free_group(t->group[0]);
+	t->group[0] = NULL;
+}
+
+/* The handler is at work on a group that was answered in its place. */
+static void test_sync_after_reset(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+
+	t->handler_dequeues = false;
+	report(t, 1, 0, LAST, 0x1000);
+	INIT_WORK(&t->work, test_busy_work);
+	schedule_work(&t->work);
+	iommu_iopf_reset_prepare(&t->dev);
+	iommu_iopf_reset_done(&t->dev);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 1);
+	iopf_dev_sync(&t->dev, IOMMU_NO_PASID, &t->handle);
+	KUNIT_EXPECT_TRUE(test, READ_ONCE(t->work_done));
+	flush_work(&t->work);
+}
+
+static void test_sync_after_remove(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+
+	t->handler_dequeues = false;
+	report(t, 1, 0, LAST, 0x1000);
+	INIT_WORK(&t->work, test_busy_work);
+	schedule_work(&t->work);
+	iopf_queue_remove_device(t->queue, &t->dev);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 1);
+	iopf_dev_sync(&t->dev, IOMMU_NO_PASID, &t->handle);
+	KUNIT_EXPECT_TRUE(test, READ_ONCE(t->work_done));
+	flush_work(&t->work);
+}
+
+/* Where user space owns the PASIDs they all belong to the domain of the RID. */
+static void test_sync_user_pasids(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+
+	report(t, 1, 5, PASID, 0x1000);
+	report(t, 1, 0, 0, 0x1000);
+	iopf_dev_sync(&t->dev, IOMMU_NO_PASID, &t->handle);
+	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial, 1);
+	t->ops.user_pasid_table = 1;
+	iopf_dev_sync(&t->dev, IOMMU_NO_PASID, &t->handle);
+	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial, 0);
 }
 
 /* Must return, which is all there is to test. */
@@ -617,7 +901,7 @@ static void test_enable_refused(struct kunit *test)
 	/* Accepted by the driver, but nothing would ever be delivered. */
 	t->enable_without_queue = true;
 	KUNIT_EXPECT_EQ(test, iopf_attach_prepare(&t->dev, &t->domain),
-			-ENODEV);
+			-EOPNOTSUPP);
 	KUNIT_EXPECT_EQ(test, t->enabled, 1);
 	KUNIT_EXPECT_EQ(test, t->disabled, 1);
 	/* Drivers which ask for the feature know what they do. */
@@ -660,10 +944,19 @@ static struct kunit_case iopf_core_cases[] = {
 	KUNIT_CASE(test_discard_one_pasid),
 	KUNIT_CASE(test_no_handler),
 	KUNIT_CASE(test_handler_fails),
+	KUNIT_CASE(test_back_off),
+	KUNIT_CASE(test_index_alone),
+	KUNIT_CASE(test_group_bound),
+	KUNIT_CASE(test_batch),
+	KUNIT_CASE(test_answer_keeps_device),
+	KUNIT_CASE(test_overflow),
 	KUNIT_CASE(test_remove_answers_once),
 	KUNIT_CASE(test_report_after_remove),
-	KUNIT_CASE(test_abort),
+	KUNIT_CASE(test_reset),
 	KUNIT_CASE(test_sync_waits_for_handler),
+	KUNIT_CASE(test_sync_after_reset),
+	KUNIT_CASE(test_sync_after_remove),
+	KUNIT_CASE(test_sync_user_pasids),
 	KUNIT_CASE(test_sync_leaves_others),
 	KUNIT_CASE(test_response_codes),
 	{}

@@ -17,10 +17,12 @@
  * - A group with a malformed request in it is never delivered. It is remembered
  *   and answered as invalid when its last request comes.
  * - What fails for a moment (no memory) is answered with success, like an IOMMU
- *   does by itself when its queue overflows: the device tries again. Response
+ *   does by itself when its queue overflows: the device tries again. The answer
+ *   comes a little later, else the device would do so without pause. Response
  *   Failure would stop the device's page request interface for good.
  * - A group belongs to its handler until the handler frees it, whoever answered
- *   it.
+ *   it. Until then it counts as one of the IOPF_MAX_GROUPS its device may have,
+ *   and its attach handle is in use, unless the handler has dequeued it.
  *
  * Locks, outer to inner:
  *
@@ -28,10 +30,15 @@
  *	of the domain runs. Taking it once after an attach handle became
  *	unreachable is the barrier that lets the handle be freed.
  * iommu_fault_param::lock - the lists of partial requests and unanswered groups.
+ *
+ * Several groups can be answered at once, which is one submission to the
+ * hardware. Their devices stay on their queues for that without a lock:
+ * iommu_fault_param::answering is not 0 then.
  */
 #include <linux/lockdep.h>
 #include <linux/slab.h>
 #include <linux/wait.h>
+#include <linux/wait_bit.h>
 
 #include "iopf-core.h"
 #include "iommu-priv.h"
@@ -40,17 +47,19 @@
 #include <trace/events/iopf.h>
 
 /*
- * The requests of one group seen so far, without its last. Two groups are the
- * same if index, PASID and presence of a PASID agree: a device may use the same
- * index for different PASIDs, and for requests without one, at the same time.
+ * The requests of one group seen so far, without its last. A device that wants
+ * its PASID back in answers may use one index for different PASIDs, and for
+ * requests without one, at the same time. For any other device the index alone
+ * makes the group, since nothing else is in the answer.
  */
 struct iopf_partial {
 	struct list_head node;		/* in iommu_fault_param::partial */
 	struct list_head faults;	/* in order of arrival */
-	/* What this costs of IOPF_MAX_PARTIAL, at least 1 */
+	/* What this costs of IOPF_MAX_PARTIAL: requests kept, at least 1 */
 	unsigned int charge;
 	bool malformed;
 	bool pasid_valid;
+	bool needs_pasid;
 	u32 pasid;
 	u32 grpid;
 };
@@ -65,18 +74,113 @@ static bool iopf_is_last(const struct iommu_fault_page_request *prm)
 	return prm->flags & IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE;
 }
 
+static bool iopf_needs_pasid(const struct iommu_fault_page_request *prm)
+{
+	return prm->flags & IOMMU_FAULT_PAGE_RESPONSE_NEEDS_PASID;
+}
+
+static void iopf_submit_one(const struct iommu_ops *ops,
+			    const struct iopf_response *answer)
+{
+	struct iopf_fault evt = { .fault.prm = *answer->prm };
+	struct iommu_page_response resp = {
+		.pasid = answer->prm->pasid,
+		.grpid = answer->prm->grpid,
+		.code = answer->code,
+	};
+
+	ops->page_response(answer->dev, &evt, &resp);
+}
+
+/*
+ * Give answers to the IOMMU driver, in order, and those that go to one IOMMU
+ * without another's between them in one go. The devices are on their queues.
+ */
+static void iopf_submit(const struct iopf_response *answers, unsigned int nr)
+{
+	const struct iommu_ops *ops;
+	struct iommu_device *iommu;
+	unsigned int first, end;
+
+	for (first = 0; first < nr; first = end) {
+		iommu = answers[first].dev->iommu->iommu_dev;
+		ops = dev_iommu_ops(answers[first].dev);
+		end = first + 1;
+		if (!ops->page_response_batch) {
+			iopf_submit_one(ops, &answers[first]);
+			continue;
+		}
+		while (end < nr && answers[end].dev->iommu->iommu_dev == iommu)
+			end++;
+		ops->page_response_batch(&answers[first], end - first);
+	}
+}
+
 /* Answer a request for which there is no group. */
 static void iopf_respond_orphan(struct device *dev, struct iopf_fault *evt,
 				enum iommu_page_response_code code)
 {
-	struct iommu_page_response resp = {
-		.pasid = evt->fault.prm.pasid,
-		.grpid = evt->fault.prm.grpid,
+	struct iopf_response answer = {
+		.dev = dev,
+		.prm = &evt->fault.prm,
 		.code = code,
 	};
 
 	trace_iopf_respond(dev, &evt->fault.prm, code, true);
-	dev_iommu_ops(dev)->page_response(dev, evt, &resp);
+	iopf_submit(&answer, 1);
+}
+
+/* Answer the requests that wait for their answer since there was no memory. */
+static void iopf_backoff_answer(struct iommu_fault_param *param,
+				enum iommu_page_response_code code)
+{
+	struct iopf_backoff *backoff = &param->backoff;
+	struct iopf_response answer = { .dev = param->dev, .code = code };
+	unsigned int i;
+
+	lockdep_assert_held(&param->lock);
+
+	for (i = 0; i < backoff->nr; i++) {
+		answer.prm = &backoff->prm[i];
+		trace_iopf_respond(param->dev, answer.prm, code, true);
+		iopf_submit(&answer, 1);
+	}
+	backoff->nr = 0;
+}
+
+static void iopf_backoff_work(struct work_struct *work)
+{
+	struct iommu_fault_param *param =
+		container_of(to_delayed_work(work), struct iommu_fault_param,
+			     backoff.work);
+
+	mutex_lock(&param->lock);
+	iopf_backoff_answer(param, IOMMU_PAGE_RESP_SUCCESS);
+	mutex_unlock(&param->lock);
+}
+
+/*
+ * Let the device try again, see the top of this file, but not at once. There is
+ * no memory to remember more answers than the device's own room is for.
+ */
+static void iopf_respond_later(struct iommu_fault_param *param,
+			       struct iopf_fault *evt)
+{
+	struct iopf_backoff *backoff = &param->backoff;
+	bool full;
+
+	lockdep_assert_held(&param->report_lock);
+
+	mutex_lock(&param->lock);
+	full = backoff->nr == IOPF_MAX_BACKOFF;
+	if (!full) {
+		backoff->prm[backoff->nr++] = evt->fault.prm;
+		/* Does nothing if it is on its way. */
+		schedule_delayed_work(&backoff->work, backoff->delay);
+	}
+	mutex_unlock(&param->lock);
+	if (full)
+		iopf_respond_orphan(param->dev, evt, IOMMU_PAGE_RESP_SUCCESS);
 }
 
 static void iopf_partial_free_faults(struct iopf_partial *partial)
@@ -107,6 +211,14 @@ static void iopf_partial_charge(struct iommu_fault_param *param,
 	partial->charge = charge;
 }
 
+/* One group is for one PASID, or for none. */
+static bool iopf_partial_fits(const struct iopf_partial *partial,
+			      const struct iommu_fault_page_request *prm)
+{
+	return partial->pasid_valid == iopf_has_pasid(prm) &&
+	       (!partial->pasid_valid || partial->pasid == prm->pasid);
+}
+
 static struct iopf_partial *
 iopf_partial_find(struct iommu_fault_param *param,
 		  const struct iommu_fault_page_request *prm)
@@ -117,11 +229,20 @@ iopf_partial_find(struct iommu_fault_param *param,
 
 	list_for_each_entry(partial, &param->partial, node) {
 		if (partial->grpid == prm->grpid &&
-		    partial->pasid_valid == iopf_has_pasid(prm) &&
-		    (!partial->pasid_valid || partial->pasid == prm->pasid))
+		    ((!partial->needs_pasid && !iopf_needs_pasid(prm)) ||
+		     iopf_partial_fits(partial, prm)))
 			return partial;
 	}
 	return NULL;
+}
+
+static void iopf_partial_set_malformed(struct iommu_fault_param *param,
+				       struct iopf_partial *partial)
+{
+	partial->malformed = true;
+	/* Will not be delivered, so its pages are of no interest. */
+	iopf_partial_free_faults(partial);
+	iopf_partial_charge(param, partial, 1);
 }
 
 /* Take the partial group, if there is one, off the list. The caller frees it. */
@@ -134,27 +255,41 @@ iopf_partial_take(struct iommu_fault_param *param,
 	mutex_lock(&param->lock);
 	partial = iopf_partial_find(param, prm);
 	if (partial) {
+		if (!iopf_partial_fits(partial, prm))
+			iopf_partial_set_malformed(param, partial);
 		list_del(&partial->node);
-		iopf_partial_charge(param, partial, 0);
+		param->nr_partial -= partial->charge;
 	}
 	mutex_unlock(&param->lock);
 
 	return partial;
 }
 
+/* The partial group a request belongs to, a new one if there is none. */
 static struct iopf_partial *
-iopf_partial_alloc(const struct iommu_fault_page_request *prm)
+iopf_partial_get(struct iommu_fault_param *param,
+		 const struct iommu_fault_page_request *prm)
 {
 	struct iopf_partial *partial;
 
+	lockdep_assert_held(&param->lock);
+
+	partial = iopf_partial_find(param, prm);
+	if (partial)
+		return partial;
+	if (param->nr_partial >= IOPF_MAX_PARTIAL)
+		return ERR_PTR(-ENOSPC);
+
 	partial = kzalloc(sizeof(*partial), GFP_KERNEL);
 	if (!partial)
-		return NULL;
+		return ERR_PTR(-ENOMEM);
 
 	INIT_LIST_HEAD(&partial->faults);
 	partial->grpid = prm->grpid;
 	partial->pasid = prm->pasid;
 	partial->pasid_valid = iopf_has_pasid(prm);
+	partial->needs_pasid = iopf_needs_pasid(prm);
+	list_add_tail(&partial->node, &param->partial);
 	return partial;
 }
 
@@ -166,39 +301,27 @@ static int iopf_partial_add(struct iommu_fault_param *param,
 			    const struct iommu_fault_page_request *prm,
 			    struct iopf_fault *iopf)
 {
-	struct iopf_partial *partial, *fresh;
+	struct iopf_partial *partial;
 	int ret = 0;
 
-	fresh = iopf_partial_alloc(prm);
-	if (!fresh)
-		return -ENOMEM;
-
 	mutex_lock(&param->lock);
-	partial = iopf_partial_find(param, prm);
-	if (param->nr_partial >= IOPF_MAX_PARTIAL && (iopf || !partial)) {
-		ret = -ENOSPC;
+	partial = iopf_partial_get(param, prm);
+	if (IS_ERR(partial)) {
+		ret = PTR_ERR(partial);
 		goto out_unlock;
 	}
-	if (!partial) {
-		partial = fresh;
-		fresh = NULL;
-		list_add_tail(&partial->node, &param->partial);
-	}
 
-	if (!iopf) {
-		partial->malformed = true;
-		iopf_partial_free_faults(partial);
-		iopf_partial_charge(param, partial, 1);
-	} else if (partial->malformed) {
-		/* Will not be delivered, so its pages are of no interest. */
+	if (!iopf || partial->malformed || !iopf_partial_fits(partial, prm)) {
+		iopf_partial_set_malformed(param, partial);
 		kfree(iopf);
+	} else if (param->nr_partial >= IOPF_MAX_PARTIAL) {
+		ret = -ENOSPC;
 	} else {
 		list_add_tail(&iopf->list, &partial->faults);
 		iopf_partial_charge(param, partial, partial->charge + 1);
 	}
 out_unlock:
 	mutex_unlock(&param->lock);
-	kfree(fresh);
 	return ret;
 }
 
@@ -243,28 +366,144 @@ void iopf_partial_discard(struct iommu_fault_param *param, ioasid_t pasid)
 		trace_iopf_discard(param->dev, pasid, discarded);
 }
 
-/* Answer a group unless somebody has done so before. */
-void iopf_respond(struct iopf_group *group, enum iommu_page_response_code code)
+/**
+ * iopf_queue_overflow() - Requests were lost, for want of room in the queue
+ * @queue: the queue the requests would have come through
+ *
+ * The hardware has answered the last requests of groups that it lost. What has
+ * come of such groups before is dropped. The devices ask again.
+ *
+ * Context: may sleep. No request of a device on @queue is being reported.
+ */
+void iopf_queue_overflow(struct iopf_queue *queue)
+{
+	struct iommu_fault_param *param;
+
+	mutex_lock(&queue->lock);
+	queue->overflows++;
+	list_for_each_entry(param, &queue->devices, queue_list)
+		iopf_partial_discard(param, IOPF_ANY_PASID);
+	trace_iopf_overflow(queue->overflows);
+	mutex_unlock(&queue->lock);
+}
+EXPORT_SYMBOL_GPL(iopf_queue_overflow);
+
+/* A handler is done with an attach handle. Nothing of it is touched after. */
+static void iopf_handle_put(struct iommu_attach_handle *handle)
+{
+	atomic_t *busy = &handle->iopf_busy;
+
+	if (atomic_dec_and_test(busy))
+		wake_up_var(busy);
+}
+
+/* May the caller answer? If so the device stays until iopf_answer_end(). */
+static bool iopf_answer_begin(struct iopf_group *group)
 {
 	struct iommu_fault_param *param = group->fault_param;
-	struct iopf_fault *last = &group->last_fault;
-	struct iommu_page_response resp = {
-		.pasid = last->fault.prm.pasid,
-		.grpid = last->fault.prm.grpid,
-		.code = code,
-	};
+	bool unanswered;
 
-	lockdep_assert_held(&param->lock);
+	mutex_lock(&param->lock);
+	unanswered = !list_empty(&group->pending_node);
+	if (unanswered) {
+		list_del_init(&group->pending_node);
+		atomic_inc(&param->answering);
+	}
+	mutex_unlock(&param->lock);
+	return unanswered;
+}
+
+static void iopf_answer_end(struct iommu_fault_param *param)
+{
+	if (atomic_dec_and_test(&param->answering))
+		wake_up_all(&param->settled);
+}
+
+static void iopf_answer(struct iopf_response *answer, struct iopf_group *group,
+			enum iommu_page_response_code code)
+{
+	answer->dev = group->fault_param->dev;
+	answer->prm = &group->last_fault.fault.prm;
+	answer->code = code;
+	trace_iopf_respond(answer->dev, answer->prm, code, false);
+}
+
+/**
+ * iopf_respond() - Answer a group, unless somebody has done so before
+ * @group: the group, owned by the caller
+ * @code: the answer
+ *
+ * Context: may sleep.
+ */
+void iopf_respond(struct iopf_group *group, enum iommu_page_response_code code)
+{
+	struct iopf_response answer;
 
 	/* After an answer from iopf_param_shutdown() the device may be gone. */
-	if (list_empty(&group->pending_node))
+	if (!iopf_answer_begin(group))
 		return;
-	list_del_init(&group->pending_node);
-
-	trace_iopf_respond(param->dev, &last->fault.prm, code, false);
-	dev_iommu_ops(param->dev)->page_response(param->dev, last, &resp);
-	wake_up_all(&param->settled);
+	iopf_answer(&answer, group, code);
+	iopf_submit(&answer, 1);
+	iopf_answer_end(group->fault_param);
 }
+
+/**
+ * iopf_batch_flush() - Send the answers of a batch and free its groups
+ * @batch: the batch, empty after that
+ *
+ * Answers to devices behind one IOMMU, which follow each other, cost one
+ * submission and one wait if the driver has the operation for it.
+ *
+ * Context: may sleep.
+ */
+void iopf_batch_flush(struct iopf_batch *batch)
+{
+	struct iopf_response answers[IOPF_BATCH_SIZE];
+	struct iopf_group *group;
+	unsigned int i, nr = 0;
+	u32 begun = 0;
+
+	for (i = 0; i < batch->nr; i++) {
+		group = batch->group[i];
+		if (!iopf_answer_begin(group))
+			continue;
+		begun |= BIT(i);
+		iopf_answer(&answers[nr++], group, batch->code[i]);
+	}
+
+	iopf_submit(answers, nr);
+
+	for (i = 0; i < batch->nr; i++) {
+		if (begun & BIT(i))
+			iopf_answer_end(batch->group[i]->fault_param);
+		iopf_free_group(batch->group[i]);
+	}
+	batch->nr = 0;
+}
+EXPORT_SYMBOL_GPL(iopf_batch_flush);
+
+/**
+ * iopf_batch_add() - Answer a group and free it, together with others
+ * @batch: the batch, zeroed before the first use
+ * @group: the group, which belongs to @batch now
+ * @code: the answer. Ignored if the group has been answered already
+ *
+ * Nothing is sent before the batch is full or iopf_batch_flush() is called.
+ *
+ * Context: may sleep.
+ */
+void iopf_batch_add(struct iopf_batch *batch, struct iopf_group *group,
+		    enum iommu_page_response_code code)
+{
+	static_assert(IOPF_BATCH_SIZE <= 32);
+
+	if (batch->nr == IOPF_BATCH_SIZE)
+		iopf_batch_flush(batch);
+	batch->group[batch->nr] = group;
+	batch->code[batch->nr] = code;
+	batch->nr++;
+}
+EXPORT_SYMBOL_GPL(iopf_batch_add);
 
 static struct iopf_group *iopf_group_alloc(struct iommu_fault_param *param,
 					   const struct iommu_fault *fault,
@@ -277,6 +516,7 @@ static struct iopf_group *iopf_group_alloc(struct iommu_fault_param *param,
 		return NULL;
 
 	refcount_inc(&param->users);
+	atomic_inc(&handle->iopf_busy);
 	group->fault_param = param;
 	group->attach_handle = handle;
 	group->last_fault.fault = *fault;
@@ -294,22 +534,56 @@ static void iopf_group_open(struct iopf_group *group,
 	struct iommu_fault_param *param = group->fault_param;
 
 	if (partial) {
+		group->fault_count += partial->charge;
 		list_splice_init(&partial->faults, &group->faults);
-		group->fault_count = list_count_nodes(&group->faults);
 	}
 
 	mutex_lock(&param->lock);
 	list_add_tail(&group->pending_node, &param->faults);
+	param->nr_groups++;
 	mutex_unlock(&param->lock);
+}
+
+/**
+ * iopf_group_keep() - A handler will take its time with a group
+ * @group: the group
+ *
+ * See iopf_group_dequeue().
+ */
+void iopf_group_keep(struct iopf_group *group)
+{
+	if (group->dequeued)
+		return;
+	group->dequeued = true;
+	iopf_handle_put(group->attach_handle);
+}
+
+/**
+ * iopf_group_release() - The owner of a group is done with it
+ * @group: the group, about to be freed
+ *
+ * A group that is unanswered is answered as invalid.
+ */
+void iopf_group_release(struct iopf_group *group)
+{
+	struct iommu_fault_param *param = group->fault_param;
+
+	if (WARN_ON_ONCE(!list_empty(&group->pending_node)))
+		iopf_respond(group, IOMMU_PAGE_RESP_INVALID);
+
+	mutex_lock(&param->lock);
+	param->nr_groups--;
+	mutex_unlock(&param->lock);
+	iopf_group_keep(group);
 }
 
 static void iopf_group_deliver(struct iopf_group *group)
 {
 	struct iommu_fault_param *param = group->fault_param;
+	struct iopf_fault *last = &group->last_fault;
 	int ret;
 
-	trace_iopf_deliver(param->dev, &group->last_fault.fault.prm,
-			   group->fault_count);
+	trace_iopf_deliver(param->dev, &last->fault.prm, group->fault_count);
 
 	/*
 	 * On success the handler must call iopf_group_response() and
@@ -319,9 +593,22 @@ static void iopf_group_deliver(struct iopf_group *group)
 	if (!ret)
 		return;
 
-	iopf_group_response(group, ret == -ENOMEM ? IOMMU_PAGE_RESP_SUCCESS :
-						    IOMMU_PAGE_RESP_INVALID);
+	if (ret == -ENOMEM && iopf_answer_begin(group)) {
+		iopf_respond_later(param, last);
+		iopf_answer_end(param);
+	}
+	iopf_respond(group, IOMMU_PAGE_RESP_INVALID);
 	iopf_free_group(group);
+}
+
+static bool iopf_has_room(struct iommu_fault_param *param)
+{
+	bool room;
+
+	mutex_lock(&param->lock);
+	room = param->nr_groups < IOPF_MAX_GROUPS;
+	mutex_unlock(&param->lock);
+	return room;
 }
 
 static int iopf_report_last(struct iommu_fault_param *param,
@@ -333,16 +620,18 @@ static int iopf_report_last(struct iommu_fault_param *param,
 	int ret = 0;
 
 	partial = iopf_partial_take(param, &evt->fault.prm);
-	if (!handle || (partial && partial->malformed)) {
-		iopf_respond_orphan(param->dev, evt, IOMMU_PAGE_RESP_INVALID);
+	if (!handle || (partial && partial->malformed))
 		ret = -EINVAL;
+	else if (!iopf_has_room(param))
+		ret = -ENOSPC;
+	if (ret) {
+		iopf_respond_orphan(param->dev, evt, IOMMU_PAGE_RESP_INVALID);
 		goto out_free;
 	}
 
 	group = iopf_group_alloc(param, &evt->fault, handle);
 	if (!group) {
-		/* Let the device try again, see the top of this file. */
-		iopf_respond_orphan(param->dev, evt, IOMMU_PAGE_RESP_SUCCESS);
+		iopf_respond_later(param, evt);
 		ret = -ENOMEM;
 		goto out_free;
 	}
@@ -362,11 +651,13 @@ out_free:
  *
  * The caller holds the report lock and must have looked up @handle under it.
  * When this fails, and the request is the last of its group, the request has
- * been answered.
+ * been answered; with -ENOMEM it will be, and with -ESHUTDOWN the device has
+ * forgotten it.
  *
  * Return: 0 on success, -EINVAL if there is no handler or the group is
- * malformed, -ENODEV if the device left its queue, -ENOMEM, or -ENOSPC if too
- * many requests wait for the last of their group.
+ * malformed, -ENODEV if the device left its queue, -ESHUTDOWN if it is being
+ * reset, -ENOMEM, or -ENOSPC if too many requests wait for the last of their
+ * group, or too many groups for their handler.
  */
 int iopf_report(struct iommu_fault_param *param, struct iopf_fault *evt,
 		struct iommu_attach_handle *handle)
@@ -379,6 +670,10 @@ int iopf_report(struct iommu_fault_param *param, struct iopf_fault *evt,
 		return iopf_report_orphan(param->dev, evt);
 
 	trace_iopf_report(param->dev, &evt->fault.prm);
+	if (param->fenced) {
+		trace_iopf_discard(param->dev, evt->fault.prm.pasid, 1);
+		return -ESHUTDOWN;
+	}
 	if (iopf_is_last(&evt->fault.prm))
 		return iopf_report_last(param, evt, handle);
 	if (!handle)
@@ -434,6 +729,8 @@ void iopf_report_malformed(struct device *dev, struct iopf_fault *evt)
 	trace_iopf_report(dev, prm);
 	if (param->dead)
 		iopf_report_orphan(dev, evt);
+	else if (param->fenced)
+		trace_iopf_discard(dev, prm->pasid, 1);
 	else if (iopf_is_last(prm))
 		iopf_report_last(param, evt, NULL);
 	else if (iopf_partial_add(param, prm, NULL))
@@ -449,39 +746,67 @@ void iopf_param_init(struct iommu_fault_param *param, struct device *dev)
 	mutex_init(&param->lock);
 	mutex_init(&param->report_lock);
 	init_waitqueue_head(&param->settled);
+	INIT_DELAYED_WORK(&param->backoff.work, iopf_backoff_work);
+	param->backoff.delay = IOPF_BACKOFF_DELAY;
 	INIT_LIST_HEAD(&param->faults);
 	INIT_LIST_HEAD(&param->partial);
 	param->dev = dev;
 	refcount_set(&param->users, 1);
 }
 
-/* The caller holds the report lock, no group can be opened. */
+/*
+ * The caller holds the report lock, so no group can be opened. When this
+ * returns nobody is about to answer any more.
+ */
 static void iopf_param_answer_all(struct iommu_fault_param *param)
 {
 	struct iopf_group *group, *next;
+	struct iopf_response answer;
 
 	lockdep_assert_held(&param->report_lock);
 
 	iopf_partial_discard(param, IOPF_ANY_PASID);
 
 	mutex_lock(&param->lock);
-	list_for_each_entry_safe(group, next, &param->faults, pending_node)
-		iopf_respond(group, IOMMU_PAGE_RESP_INVALID);
+	iopf_backoff_answer(param, IOMMU_PAGE_RESP_INVALID);
+	/* Their owners cannot free them while the lock is held. */
+	list_for_each_entry_safe(group, next, &param->faults, pending_node) {
+		list_del_init(&group->pending_node);
+		iopf_answer(&answer, group, IOMMU_PAGE_RESP_INVALID);
+		iopf_submit(&answer, 1);
+	}
 	mutex_unlock(&param->lock);
+
+	wait_event(param->settled, !atomic_read(&param->answering));
 }
 
 /**
  * iopf_param_abort() - Answer all that is open
  * @param: fault data of the device
+ * @fence: drop what the device asks for from now on, until
+ *         iopf_param_unfence()
  *
  * Every unanswered group is answered as invalid. Its handler still owns it and
  * frees it; an answer that comes later is ignored and does not touch the
  * device.
  */
-void iopf_param_abort(struct iommu_fault_param *param)
+void iopf_param_abort(struct iommu_fault_param *param, bool fence)
 {
 	mutex_lock(&param->report_lock);
+	if (fence)
+		param->fenced = true;
 	iopf_param_answer_all(param);
+	mutex_unlock(&param->report_lock);
+}
+
+/**
+ * iopf_param_unfence() - Take requests again
+ * @param: fault data of the device
+ */
+void iopf_param_unfence(struct iommu_fault_param *param)
+{
+	mutex_lock(&param->report_lock);
+	param->fenced = false;
 	mutex_unlock(&param->report_lock);
 }
 
@@ -498,24 +823,8 @@ void iopf_param_shutdown(struct iommu_fault_param *param)
 	param->dead = true;
 	iopf_param_answer_all(param);
 	mutex_unlock(&param->report_lock);
-}
-
-/* Is a handler in the kernel still at work on a group of this attachment? */
-static bool iopf_handler_busy(struct iommu_fault_param *param,
-			      struct iommu_attach_handle *handle)
-{
-	struct iopf_group *group;
-	bool busy = false;
-
-	mutex_lock(&param->lock);
-	list_for_each_entry(group, &param->faults, pending_node) {
-		if (group->attach_handle == handle && !group->dequeued) {
-			busy = true;
-			break;
-		}
-	}
-	mutex_unlock(&param->lock);
-	return busy;
+	/* Nothing is left to do for it, and nobody starts it any more. */
+	cancel_delayed_work_sync(&param->backoff.work);
 }
 
 /**
@@ -525,32 +834,32 @@ static bool iopf_handler_busy(struct iommu_fault_param *param,
  * @handle: the handle, which must be out of reach of new page requests
  *
  * When this returns no report in flight uses @handle any more, and no handler
- * which answers by itself (SVA). Groups that their handler has dequeued, to
- * answer them whenever it likes, are not waited for: their owner must look for
- * them now and answer them.
+ * which answers by itself (SVA), whoever answered the group in its place. Groups
+ * that their handler has dequeued, to answer them whenever it likes, are not
+ * waited for: their owner must look for them now and answer them.
  *
  * Context: may sleep. Must not be called from a page fault handler.
  */
 void iopf_dev_sync(struct device *dev, ioasid_t pasid,
 		   struct iommu_attach_handle *handle)
 {
-	DEFINE_WAIT_FUNC(wait, woken_wake_function);
 	struct iommu_fault_param *param;
 
 	if (!handle)
 		return;
 
+	/* Requests of all PASIDs come to the RID's domain then. */
+	if (pasid == IOMMU_NO_PASID && dev_iommu_ops(dev)->user_pasid_table)
+		pasid = IOPF_ANY_PASID;
+
+	/* A device that is on no queue may still have groups with the handler. */
 	param = iopf_get_dev_fault_param(dev);
-	if (!param)
-		return;
+	if (param) {
+		mutex_lock(&param->report_lock);
+		iopf_partial_discard(param, pasid);
+		mutex_unlock(&param->report_lock);
+		iopf_put_dev_fault_param(param);
+	}
 
-	mutex_lock(&param->report_lock);
-	iopf_partial_discard(param, pasid);
-	mutex_unlock(&param->report_lock);
-
-	add_wait_queue(&param->settled, &wait);
-	while (iopf_handler_busy(param, handle))
-		wait_woken(&wait, TASK_UNINTERRUPTIBLE, MAX_SCHEDULE_TIMEOUT);
-	remove_wait_queue(&param->settled, &wait);
-	iopf_put_dev_fault_param(param);
+	wait_var_event(&handle->iopf_busy, !atomic_read(&handle->iopf_busy));
 }

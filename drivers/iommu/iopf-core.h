@@ -43,6 +43,15 @@ static inline u8 iopf_resp_to_pcie(u32 code)
  */
 #define IOPF_MAX_PARTIAL	2048
 
+/*
+ * How many groups of a device may be with handlers, answered or not. It is more
+ * than that may be outstanding at a device that keeps to its allotment.
+ */
+#define IOPF_MAX_GROUPS		2048
+
+/* After which time a device may try again, when there was no memory */
+#define IOPF_BACKOFF_DELAY	msecs_to_jiffies(20)
+
 /* For iopf_dev_sync() and iopf_partial_discard(): requests of every PASID */
 #define IOPF_ANY_PASID		IOMMU_PASID_INVALID
 
@@ -56,8 +65,12 @@ int iopf_report_orphan(struct device *dev, struct iopf_fault *evt);
 void iopf_report_malformed(struct device *dev, struct iopf_fault *evt);
 void iopf_respond(struct iopf_group *group,
 		  enum iommu_page_response_code code);
+void iopf_group_keep(struct iopf_group *group);
+void iopf_group_release(struct iopf_group *group);
+void iopf_queue_overflow(struct iopf_queue *queue);
 void iopf_partial_discard(struct iommu_fault_param *param, ioasid_t pasid);
-void iopf_param_abort(struct iommu_fault_param *param);
+void iopf_param_abort(struct iommu_fault_param *param, bool fence);
+void iopf_param_unfence(struct iommu_fault_param *param);
 void iopf_param_shutdown(struct iommu_fault_param *param);
 void iopf_dev_sync(struct device *dev, ioasid_t pasid,
 		   struct iommu_attach_handle *handle);

@@ -16,6 +16,7 @@
 #include <linux/lockdep.h>
 #include <linux/pci.h>
 #include <linux/pci-ats.h>
+#include <linux/srcu.h>
 
 #include "iopf-core.h"
 #include "iopf-enable.h"
@@ -24,6 +25,38 @@
 static bool iopf_has_iommu(struct device *dev)
 {
 	return dev->iommu && dev->iommu->iommu_dev;
+}
+
+/* Requests on their way end up before what happens next, not after it. */
+static void iopf_reset_drain(struct device *dev,
+			     struct iommu_fault_param *param)
+{
+	if (param->queue->drain)
+		param->queue->drain(dev);
+}
+
+static void iopf_reset_start(struct device *dev)
+{
+	struct iommu_fault_param *param;
+
+	param = iopf_get_dev_fault_param(dev);
+	if (!param)
+		return;
+	iopf_reset_drain(dev, param);
+	iopf_param_abort(param, true);
+	iopf_put_dev_fault_param(param);
+}
+
+static void iopf_reset_end(struct device *dev)
+{
+	struct iommu_fault_param *param;
+
+	param = iopf_get_dev_fault_param(dev);
+	if (!param)
+		return;
+	iopf_reset_drain(dev, param);
+	iopf_param_unfence(param);
+	iopf_put_dev_fault_param(param);
 }
 
 /**
@@ -49,8 +82,8 @@ int iopf_dev_get(struct device *dev)
 	mutex_lock(&dev->iommu->iopf_mutex);
 	if (!dev->iommu->iopf_users)
 		ret = ops->dev_enable_feat(dev, IOMMU_DEV_FEAT_IOPF);
-	if (!ret)
-		dev->iommu->iopf_users++;
+	if (!ret && !dev->iommu->iopf_users++ && dev->iommu->iopf_resets)
+		iopf_reset_start(dev);
 	mutex_unlock(&dev->iommu->iopf_mutex);
 
 	return ret;
@@ -110,15 +143,16 @@ static bool iopf_shares_pri(struct device *dev)
  *
  * If @domain handles page faults, turn them on for @dev. The faults of a device
  * that cannot be served would wait for ever, so this is when it is refused.
- * This concerns all devices of a group, since they share the domain.
  *
- * On success the caller must call iopf_attach_finish() in any case.
+ * On success, and if another device of the group makes it fail after that, the
+ * caller must call iopf_attach_finish().
  *
  * Context: may sleep. The group mutex is held.
  *
  * Return: 0 on success, -EINVAL if the device shares its page request interface
  * with other functions or cannot use it as it is set up, -ENODEV if the device
- * cannot send page requests or its IOMMU driver does not deliver them.
+ * cannot send page requests or its IOMMU does not take them, -EOPNOTSUPP if the
+ * IOMMU driver does not deliver them.
  */
 int iopf_attach_prepare(struct device *dev, struct iommu_domain *domain)
 {
@@ -141,7 +175,7 @@ int iopf_attach_prepare(struct device *dev, struct iommu_domain *domain)
 	/* Some IOMMU drivers accept the feature but have no queue for it. */
 	if (!rcu_access_pointer(dev->iommu->fault_param)) {
 		iopf_dev_put(dev);
-		return -ENODEV;
+		return -EOPNOTSUPP;
 	}
 
 	dev->iommu->iopf_attached = true;
@@ -170,35 +204,78 @@ void iopf_attach_finish(struct device *dev, struct iommu_domain *domain)
 	WARN_ON_ONCE(iopf_dev_put(dev));
 }
 
+/* A device may be removed while it, or its bus, is being reset. */
+DEFINE_STATIC_SRCU(iopf_reset_srcu);
+
 /**
- * iommu_iopf_abort() - Answer all open page requests of a device as invalid
- * @dev: the device, which sends no new requests
+ * iopf_dev_release() - A device has lost its IOMMU data
  *
- * To be called before a device is reset. It forgets its requests by that, and
- * may use their group indices for new ones, so that a late answer would go to
- * the wrong request. Handlers still see the groups, but their answers are
- * ignored.
- *
- * Page faults stay on. Does nothing if they are off.
+ * To be called after device::iommu was cleared and before what it pointed to is
+ * freed.
  *
  * Context: may sleep.
  */
-void iommu_iopf_abort(struct device *dev)
+void iopf_dev_release(void)
 {
-	struct iommu_fault_param *param;
+	synchronize_srcu(&iopf_reset_srcu);
+}
 
-	if (!iopf_has_iommu(dev))
-		return;
+/**
+ * iommu_iopf_reset_prepare() - A device is about to be reset
+ * @dev: the device
+ *
+ * All open page requests are answered as invalid, while the device still knows
+ * them. It forgets them by the reset, and may use their group indices for new
+ * ones, so that a late answer would go to the wrong request. Handlers still see
+ * the groups, but their answers are ignored.
+ *
+ * A device that is not quiet, or wakes up early, may send requests while it is
+ * reset. They are dropped without an answer, until the reset is done.
+ *
+ * Page faults stay on. Does nothing if they are off. Calls nest, since one kind
+ * of reset may be part of another.
+ *
+ * Context: may sleep.
+ */
+void iommu_iopf_reset_prepare(struct device *dev)
+{
+	struct dev_iommu *iommu;
+	int idx;
 
-	/* Keeps the device on its queue. */
-	mutex_lock(&dev->iommu->iopf_mutex);
-	param = iopf_get_dev_fault_param(dev);
-	if (param) {
-		/* Else it would be taken for a request after the reset. */
-		if (param->queue->drain)
-			param->queue->drain(dev);
-		iopf_param_abort(param);
-		iopf_put_dev_fault_param(param);
+	idx = srcu_read_lock(&iopf_reset_srcu);
+	iommu = READ_ONCE(dev->iommu);
+	if (iommu && iommu->iommu_dev) {
+		/* Keeps the device on its queue. */
+		mutex_lock(&iommu->iopf_mutex);
+		if (!iommu->iopf_resets++)
+			iopf_reset_start(dev);
+		mutex_unlock(&iommu->iopf_mutex);
 	}
-	mutex_unlock(&dev->iommu->iopf_mutex);
+	srcu_read_unlock(&iopf_reset_srcu, idx);
+}
+
+/**
+ * iommu_iopf_reset_done() - The reset of a device is over
+ * @dev: the device, see iommu_iopf_reset_prepare()
+ *
+ * What the device has sent during the reset is dropped, also if it is still in
+ * the queue of the IOMMU.
+ *
+ * Context: may sleep.
+ */
+void iommu_iopf_reset_done(struct device *dev)
+{
+	struct dev_iommu *iommu;
+	int idx;
+
+	idx = srcu_read_lock(&iopf_reset_srcu);
+	iommu = READ_ONCE(dev->iommu);
+	if (iommu && iommu->iommu_dev) {
+		mutex_lock(&iommu->iopf_mutex);
+		/* The device may have got its IOMMU in the middle. */
+		if (iommu->iopf_resets && !--iommu->iopf_resets)
+			iopf_reset_end(dev);
+		mutex_unlock(&iommu->iopf_mutex);
+	}
+	srcu_read_unlock(&iopf_reset_srcu, idx);
 }

@@ -14,6 +14,7 @@ int iopf_dev_get(struct device *dev);
 int iopf_dev_put(struct device *dev);
 int iopf_attach_prepare(struct device *dev, struct iommu_domain *domain);
 void iopf_attach_finish(struct device *dev, struct iommu_domain *domain);
+void iopf_dev_release(void);
 #else
 static inline int iopf_dev_get(struct device *dev)
 {
@@ -33,6 +34,10 @@ static inline int iopf_attach_prepare(struct device *dev,
 
 static inline void iopf_attach_finish(struct device *dev,
 				      struct iommu_domain *domain)
+{
+}
+
+static inline void iopf_dev_release(void)
 {
 }
 #endif /* CONFIG_IOMMU_IOPF */

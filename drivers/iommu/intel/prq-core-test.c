@@ -140,8 +140,13 @@ static void test_response(struct kunit *test)
 	intel_prq_encode_response(&desc, RID, &prm, IOMMU_PAGE_RESP_FAILURE);
 	KUNIT_EXPECT_EQ(test, desc.qw0, 0x000000001234f009);
 
+	/* A PASID that the device does not want back */
 	prm.flags |= IOMMU_FAULT_PAGE_REQUEST_PASID_VALID;
 	prm.pasid = 0xfffff;
+	intel_prq_encode_response(&desc, RID, &prm, IOMMU_PAGE_RESP_SUCCESS);
+	KUNIT_EXPECT_EQ(test, desc.qw0, 0x0000000012340009);
+
+	prm.flags |= IOMMU_FAULT_PAGE_RESPONSE_NEEDS_PASID;
 	prm.grpid = 1;
 	intel_prq_encode_response(&desc, RID, &prm, IOMMU_PAGE_RESP_SUCCESS);
 	KUNIT_EXPECT_EQ(test, desc.qw0, 0x000fffff12340019);
@@ -170,49 +175,120 @@ static void test_match(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, intel_prq_match(pasid0, RID, IOMMU_NO_PASID));
 }
 
-static void test_drain_target(struct kunit *test)
+/* An IOMMU whose registers are memory, and a page request queue */
+static struct intel_iommu *fake_iommu(struct kunit *test)
 {
-	struct page_req_dsc *ring = kunit_kcalloc(test, PRQ_DEPTH,
-						  sizeof(*ring), GFP_KERNEL);
-	struct intel_prq_progress p = { .fetched = 100, .handled = 100 };
+	struct intel_iommu *iommu = kunit_kzalloc(test, sizeof(*iommu),
+						  GFP_KERNEL);
+	void *reg = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
 
-	KUNIT_ASSERT_NOT_NULL(test, ring);
+	KUNIT_ASSERT_NOT_NULL(test, iommu);
+	KUNIT_ASSERT_NOT_NULL(test, reg);
+	iommu->reg = (void __iomem __force *)reg;
+	iommu->prq = (void *)__get_free_pages(GFP_KERNEL | __GFP_ZERO,
+					      PRQ_ORDER);
+	KUNIT_ASSERT_NOT_NULL(test, iommu->prq);
+	strscpy(iommu->name, "kunit");
+	mutex_init(&iommu->iopf_lock);
+	iommu->iopf_queue = iopf_queue_alloc("prq-kunit");
+	KUNIT_ASSERT_NOT_NULL(test, iommu->iopf_queue);
+	intel_prq_hwq_init(iommu);
+	return iommu;
+}
 
-	/* Across the end of the ring: none, pasid 1, plain, pasid 1, none */
-	ring[PRQ_DEPTH - 2] = prq_req(P, 7, R, 0, 0);
-	ring[PRQ_DEPTH - 1] = prq_req(P, 1, R, 0, 0);
-	ring[0] = prq_req(0, 0, R, 0, 0);
-	ring[1] = prq_req(P, 1, R, 0, 0);
-	ring[2] = prq_req(P, 7, R, 0, 0);
-	/* Not in the queue any more, or not yet */
-	ring[PRQ_DEPTH - 3] = prq_req(P, 3, R, 0, 0);
-	ring[3] = prq_req(P, 3, R, 0, 0);
-	p.head = (PRQ_DEPTH - 2) * 32;
+static void free_fake_iommu(struct intel_iommu *iommu)
+{
+	iopf_queue_free(iommu->iopf_queue);
+	free_pages((unsigned long)iommu->prq, PRQ_ORDER);
+}
 
-#define TARGET(rid, pasid) \
-	intel_prq_drain_target(&p, ring, 3 * 32, rid, pasid)
-	KUNIT_EXPECT_EQ(test, TARGET(RID, 1), 104);
-	KUNIT_EXPECT_EQ(test, TARGET(RID, IOMMU_NO_PASID), 103);
-	KUNIT_EXPECT_EQ(test, TARGET(RID, 7), 105);
-	KUNIT_EXPECT_EQ(test, TARGET(RID, 3), 100);
-	KUNIT_EXPECT_EQ(test, TARGET(RID, IOPF_ANY_PASID), 105);
-	KUNIT_EXPECT_EQ(test, TARGET(RID_OTHER, IOPF_ANY_PASID), 100);
+static void put_reg(struct intel_iommu *iommu, unsigned int reg, u32 value)
+{
+	writel(value, iommu->reg + reg);
+}
 
-	/* One more is being handled, and its slot has been given back. */
-	p.fetched = 101;
-	p.current_qw0 = prq_req(P, 3, R, 0, 0).qw[0];
-	KUNIT_EXPECT_EQ(test, TARGET(RID, 3), 101);
-	KUNIT_EXPECT_EQ(test, TARGET(RID, 4), 100);
-	KUNIT_EXPECT_EQ(test, TARGET(RID, 1), 105);
-#undef TARGET
+static u32 get_reg(struct intel_iommu *iommu, unsigned int reg)
+{
+	return readl(iommu->reg + reg);
+}
 
-	/* Empty, and counters that wrap */
-	p.head = 0;
-	KUNIT_EXPECT_EQ(test, intel_prq_drain_target(&p, ring, 0, RID, 3), 101);
-	p.fetched = ULONG_MAX;
-	p.handled = ULONG_MAX;
-	KUNIT_EXPECT_EQ(test,
-			intel_prq_drain_target(&p, ring, 2 * 32, RID, 1), 1);
+/* Requests that nobody waits for an answer to */
+static void put_markers(struct intel_iommu *iommu, u32 tail)
+{
+	u32 i;
+
+	for (i = 0; i < PRQ_DEPTH; i++)
+		iommu->prq[i] = prq_req(P, 1, L, 0, 0);
+	put_reg(iommu, DMAR_PQT_REG, tail * sizeof(struct page_req_dsc));
+}
+
+static void test_work(struct kunit *test)
+{
+	struct intel_iommu *iommu = fake_iommu(test);
+
+	KUNIT_EXPECT_FALSE(test, intel_prq_work(iommu));
+	put_markers(iommu, 3);
+	KUNIT_EXPECT_TRUE(test, intel_prq_work(iommu));
+	KUNIT_EXPECT_EQ(test, get_reg(iommu, DMAR_PQH_REG), 3 * 32);
+	KUNIT_EXPECT_EQ(test, iommu->prq_hwq.handled, 3);
+	KUNIT_EXPECT_EQ(test, get_reg(iommu, DMAR_PRS_REG), DMA_PRS_PPR);
+	/* Up to the end of the ring and on */
+	put_markers(iommu, 1);
+	KUNIT_EXPECT_TRUE(test, intel_prq_work(iommu));
+	KUNIT_EXPECT_EQ(test, get_reg(iommu, DMAR_PQH_REG), 1 * 32);
+	KUNIT_EXPECT_EQ(test, iommu->prq_hwq.handled, PRQ_DEPTH + 1);
+	free_fake_iommu(iommu);
+}
+
+/* The registers as they are when a kernel starts that follows another */
+static void test_start(struct kunit *test)
+{
+	struct intel_iommu *iommu = fake_iommu(test);
+
+	put_reg(iommu, DMAR_PQH_REG, 0x40);
+	put_reg(iommu, DMAR_PQT_REG, 0x80);
+	intel_prq_hw_start(iommu);
+	KUNIT_EXPECT_EQ(test, get_reg(iommu, DMAR_PQH_REG), 0);
+	KUNIT_EXPECT_EQ(test, get_reg(iommu, DMAR_PQT_REG), 0);
+	KUNIT_EXPECT_EQ(test, get_reg(iommu, DMAR_PQA_REG),
+			lower_32_bits(virt_to_phys(iommu->prq)) | PRQ_ORDER);
+	/* Both bits are cleared by writing them. */
+	KUNIT_EXPECT_EQ(test, get_reg(iommu, DMAR_PRS_REG),
+			DMA_PRS_PPR | DMA_PRS_PRO);
+	free_fake_iommu(iommu);
+}
+
+/* The hardware forgets everything, and requests that are in the queue are gone */
+static void test_suspend(struct kunit *test)
+{
+	static const unsigned int event[] = { DMAR_PECTL_REG, DMAR_PEDATA_REG,
+					      DMAR_PEADDR_REG,
+					      DMAR_PEUADDR_REG };
+	struct intel_iommu *iommu = fake_iommu(test);
+	unsigned int i;
+
+	put_markers(iommu, 5);
+	intel_prq_work(iommu);
+	put_markers(iommu, 9);
+	for (i = 0; i < ARRAY_SIZE(event); i++)
+		put_reg(iommu, event[i], 0x100 + i);
+	intel_prq_suspend(iommu);
+	memset((void __force *)iommu->reg, 0, PAGE_SIZE);
+	intel_prq_resume(iommu);
+
+	for (i = 0; i < ARRAY_SIZE(event); i++)
+		KUNIT_EXPECT_EQ(test, get_reg(iommu, event[i]), 0x100 + i);
+	KUNIT_EXPECT_EQ(test, get_reg(iommu, DMAR_PQA_REG),
+			lower_32_bits(virt_to_phys(iommu->prq)) | PRQ_ORDER);
+
+	/* Nothing old is found, a drain does not wait, and what is new comes. */
+	KUNIT_EXPECT_FALSE(test, intel_prq_work(iommu));
+	iopf_hwq_wait(&iommu->prq_hwq, RID, IOPF_ANY_PASID);
+	put_markers(iommu, 2);
+	KUNIT_EXPECT_TRUE(test, intel_prq_work(iommu));
+	KUNIT_EXPECT_EQ(test, iommu->prq_hwq.handled, 7);
+	KUNIT_EXPECT_EQ(test, get_reg(iommu, DMAR_PQH_REG), 2 * 32);
+	free_fake_iommu(iommu);
 }
 
 static struct kunit_case prq_cases[] = {
@@ -221,7 +297,9 @@ static struct kunit_case prq_cases[] = {
 	KUNIT_CASE(test_decode_type),
 	KUNIT_CASE(test_response),
 	KUNIT_CASE(test_match),
-	KUNIT_CASE(test_drain_target),
+	KUNIT_CASE(test_work),
+	KUNIT_CASE(test_start),
+	KUNIT_CASE(test_suspend),
 	{}
 };
 

@@ -95,15 +95,14 @@ enum intel_prq_verdict intel_prq_decode(const struct page_req_dsc *req,
  * @prm: last request of the group
  * @code: value of &enum iommu_page_response_code
  *
- * VT-d r4.1 section 7.7.1. The PASID is given back when the request had one,
- * which is why a device whose PASID capability is on must take responses with
- * PASID.
+ * VT-d r4.1 section 7.7.1. The PASID is given back when the request had one and
+ * the device wants it.
  */
 void intel_prq_encode_response(struct qi_desc *desc, u16 rid,
 			       const struct iommu_fault_page_request *prm,
 			       u32 code)
 {
-	bool pasid_present = prm->flags & IOMMU_FAULT_PAGE_REQUEST_PASID_VALID;
+	bool pasid_present = prm->flags & IOMMU_FAULT_PAGE_RESPONSE_NEEDS_PASID;
 
 	desc->qw0 = QI_PGRP_PASID_P(pasid_present) |
 		    QI_PGRP_DID(rid) |
@@ -136,88 +135,62 @@ bool intel_prq_match(u64 qw0, u16 rid, u32 pasid)
 	return FIELD_GET(PRQ_QW0_PASID, qw0) == pasid;
 }
 
-/**
- * intel_prq_drain_target() - Find out what a drain has to wait for
- * @progress: state of the queue, locked
- * @ring: the queue
- * @tail: offset behind the last descriptor in it
- * @rid: requester ID of the device to drain
- * @pasid: as for intel_prq_match()
- *
- * Return: value of intel_prq_progress::handled from which on all matching
- * requests, that were in the queue at the time of the call, have been handled.
- */
-unsigned long intel_prq_drain_target(const struct intel_prq_progress *progress,
-				     const struct page_req_dsc *ring, u32 tail,
-				     u16 rid, u32 pasid)
+static struct intel_iommu *hwq_to_iommu(struct iopf_hwq *hwq)
 {
-	unsigned long target = progress->handled, nr = progress->fetched;
-	u32 head = progress->head;
-
-	if (progress->fetched != progress->handled &&
-	    intel_prq_match(progress->current_qw0, rid, pasid))
-		target = progress->fetched;
-
-	while (head != tail) {
-		nr++;
-		if (intel_prq_match(ring[head / sizeof(*ring)].qw[0], rid, pasid))
-			target = nr;
-		head = (head + sizeof(*ring)) & PRQ_RING_MASK;
-	}
-	return target;
+	return container_of(hwq, struct intel_iommu, prq_hwq);
 }
 
-static u32 prq_read_tail(struct intel_iommu *iommu)
+static u32 prq_tail(struct iopf_hwq *hwq)
 {
-	return dmar_readq(iommu->reg + DMAR_PQT_REG) & PRQ_RING_MASK;
+	u64 tail = dmar_readq(hwq_to_iommu(hwq)->reg + DMAR_PQT_REG);
+
+	return (tail & PRQ_RING_MASK) / sizeof(struct page_req_dsc);
 }
 
-void intel_prq_progress_init(struct intel_prq_progress *progress)
+static void prq_set_head(struct iopf_hwq *hwq, u32 head)
 {
-	spin_lock_init(&progress->lock);
-	init_waitqueue_head(&progress->wait);
-	progress->fetched = 0;
-	progress->handled = 0;
-	progress->head = 0;
+	dmar_writeq(hwq_to_iommu(hwq)->reg + DMAR_PQH_REG,
+		    (u64)head * sizeof(struct page_req_dsc));
 }
 
-/*
- * Take the next descriptor. Its slot is given back to the hardware at once, so
- * that the queue does not look full for longer than it is.
- */
-static bool prq_fetch(struct intel_iommu *iommu, struct page_req_dsc *req)
+static bool prq_match(const void *entry, u32 requester, u32 pasid)
 {
-	struct intel_prq_progress *progress = &iommu->prq_progress;
-	bool found = false;
+	const struct page_req_dsc *req = entry;
 
-	spin_lock(&progress->lock);
-	if (progress->head != prq_read_tail(iommu)) {
-		*req = iommu->prq[progress->head / sizeof(*req)];
-		progress->current_qw0 = req->qw[0];
-		progress->head = (progress->head + sizeof(*req)) &
-				 PRQ_RING_MASK;
-		progress->fetched++;
-		dmar_writeq(iommu->reg + DMAR_PQH_REG, progress->head);
-		found = true;
-	}
-	spin_unlock(&progress->lock);
-
-	return found;
+	return intel_prq_match(req->qw[0], requester, pasid);
 }
 
-static void prq_set_handled(struct intel_iommu *iommu)
+/* While the overflow bit is set the hardware drops all requests. */
+static bool prq_overflown(struct iopf_hwq *hwq)
 {
-	struct intel_prq_progress *progress = &iommu->prq_progress;
-
-	spin_lock(&progress->lock);
-	progress->handled++;
-	spin_unlock(&progress->lock);
-	wake_up_all(&progress->wait);
+	return readl(hwq_to_iommu(hwq)->reg + DMAR_PRS_REG) & DMA_PRS_PRO;
 }
 
-static void prq_handle(struct intel_iommu *iommu,
-		       const struct page_req_dsc *req)
+static void prq_clear_overflow(struct iopf_hwq *hwq)
 {
+	struct intel_iommu *iommu = hwq_to_iommu(hwq);
+
+	pr_info_ratelimited("DMAR: %s: Page request queue overflow\n",
+			    iommu->name);
+	writel(DMA_PRS_PRO, iommu->reg + DMAR_PRS_REG);
+}
+
+static void prq_report(struct intel_iommu *iommu, struct device *dev,
+		       const struct page_req_dsc *req,
+		       enum intel_prq_verdict verdict, struct iopf_fault *event)
+{
+	trace_prq_report(iommu, dev, req->qw[0], req->qw[1], req->qw[2],
+			 req->qw[3], iommu->prq_seq_number++);
+	if (verdict == INTEL_PRQ_REPORT)
+		iommu_report_device_fault(dev, event);
+	else
+		iopf_report_malformed(dev, event);
+}
+
+static void prq_handle(struct iopf_hwq *hwq, const void *entry)
+{
+	struct intel_iommu *iommu = hwq_to_iommu(hwq);
+	const struct page_req_dsc *req = entry;
 	u16 rid = FIELD_GET(PRQ_QW0_RID, req->qw[0]);
 	enum intel_prq_verdict verdict;
 	struct iopf_fault event;
@@ -236,13 +209,7 @@ static void prq_handle(struct intel_iommu *iommu,
 				   iommu->name, req->qw[0], req->qw[1]);
 
 	if (dev) {
-		trace_prq_report(iommu, dev, req->qw[0], req->qw[1],
-				 req->qw[2], req->qw[3],
-				 iommu->prq_seq_number++);
-		if (verdict == INTEL_PRQ_REPORT)
-			iommu_report_device_fault(dev, &event);
-		else
-			iopf_report_malformed(dev, &event);
+		prq_report(iommu, dev, req, verdict, &event);
 	} else if (event.fault.prm.flags & IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE) {
 		intel_prq_encode_response(&desc, rid, &event.fault.prm,
 					  IOMMU_PAGE_RESP_INVALID);
@@ -251,19 +218,82 @@ static void prq_handle(struct intel_iommu *iommu,
 	mutex_unlock(&iommu->iopf_lock);
 }
 
-/*
- * While the overflow bit is set the hardware drops all requests, and answers
- * the last ones of groups by itself. It may be cleared when the queue is empty,
- * and then partial groups are void: their last request may be among the lost.
+static const struct iopf_hwq_ops prq_hwq_ops = {
+	.tail = prq_tail,
+	.set_head = prq_set_head,
+	.handle = prq_handle,
+	.match = prq_match,
+	.overflown = prq_overflown,
+	.clear_overflow = prq_clear_overflow,
+};
+
+/**
+ * intel_prq_hwq_init() - Tell the core about the page request queue
+ * @iommu: the IOMMU, its queue and the list of devices that use it allocated
  */
-static bool prq_clear_overflow(struct intel_iommu *iommu)
+void intel_prq_hwq_init(struct intel_iommu *iommu)
 {
-	pr_info_ratelimited("DMAR: %s: Page request queue overflow\n",
-			    iommu->name);
-	iopf_queue_discard_partial(iommu->iopf_queue);
-	writel(DMA_PRS_PRO, iommu->reg + DMAR_PRS_REG);
-	wake_up_all(&iommu->prq_progress.wait);
-	return true;
+	struct iopf_hwq *hwq = &iommu->prq_hwq;
+
+	hwq->ops = &prq_hwq_ops;
+	hwq->ring = iommu->prq;
+	hwq->queue = iommu->iopf_queue;
+	hwq->entry_size = sizeof(struct page_req_dsc);
+	hwq->slots = PRQ_DEPTH;
+	hwq->index_mask = PRQ_DEPTH - 1;
+	iopf_hwq_init(hwq);
+}
+
+/**
+ * intel_prq_hw_start() - Let the hardware put requests into an empty queue
+ * @iommu: the IOMMU
+ *
+ * The status may be left over from a kernel that this one follows by kexec, or
+ * that has crashed. While it says that there is an event, no other comes.
+ */
+void intel_prq_hw_start(struct intel_iommu *iommu)
+{
+	dmar_writeq(iommu->reg + DMAR_PQH_REG, 0ULL);
+	dmar_writeq(iommu->reg + DMAR_PQT_REG, 0ULL);
+	dmar_writeq(iommu->reg + DMAR_PQA_REG,
+		    virt_to_phys(iommu->prq) | PRQ_ORDER);
+	writel(DMA_PRS_PPR | DMA_PRS_PRO, iommu->reg + DMAR_PRS_REG);
+}
+
+/**
+ * intel_prq_suspend() - Keep what the hardware will forget
+ * @iommu: the IOMMU
+ *
+ * Context: interrupts are off, devices are suspended.
+ */
+void intel_prq_suspend(struct intel_iommu *iommu)
+{
+	if (!iommu->iopf_queue)
+		return;
+	iommu->prq_event[0] = readl(iommu->reg + DMAR_PECTL_REG);
+	iommu->prq_event[1] = readl(iommu->reg + DMAR_PEDATA_REG);
+	iommu->prq_event[2] = readl(iommu->reg + DMAR_PEADDR_REG);
+	iommu->prq_event[3] = readl(iommu->reg + DMAR_PEUADDR_REG);
+}
+
+/**
+ * intel_prq_resume() - Set the queue up as it was, but empty
+ * @iommu: the IOMMU, see intel_prq_suspend()
+ *
+ * Devices have forgotten what they asked for.
+ *
+ * Context: interrupts are off.
+ */
+void intel_prq_resume(struct intel_iommu *iommu)
+{
+	if (!iommu->iopf_queue)
+		return;
+	iopf_hwq_restart(&iommu->prq_hwq);
+	intel_prq_hw_start(iommu);
+	writel(iommu->prq_event[1], iommu->reg + DMAR_PEDATA_REG);
+	writel(iommu->prq_event[2], iommu->reg + DMAR_PEADDR_REG);
+	writel(iommu->prq_event[3], iommu->reg + DMAR_PEUADDR_REG);
+	writel(iommu->prq_event[0], iommu->reg + DMAR_PECTL_REG);
 }
 
 /**
@@ -276,66 +306,11 @@ static bool prq_clear_overflow(struct intel_iommu *iommu)
  */
 bool intel_prq_work(struct intel_iommu *iommu)
 {
-	struct page_req_dsc req;
-	bool handled = false;
-
 	/*
-	 * Clear PPR bit before reading head/tail registers, to ensure that
-	 * we get a new interrupt if needed.
+	 * First of all: a request that comes while the bit is set raises no
+	 * interrupt, so it must be found by the look at the queue that follows.
 	 */
 	writel(DMA_PRS_PPR, iommu->reg + DMAR_PRS_REG);
 
-	do {
-		while (prq_fetch(iommu, &req)) {
-			prq_handle(iommu, &req);
-			prq_set_handled(iommu);
-			handled = true;
-		}
-		if (!(readl(iommu->reg + DMAR_PRS_REG) & DMA_PRS_PRO))
-			break;
-		/* Nothing can come any more, so the second look is the last. */
-	} while (iommu->prq_progress.head != prq_read_tail(iommu) ||
-		 !prq_clear_overflow(iommu));
-
-	return handled;
-}
-
-static bool prq_has_handled(struct intel_iommu *iommu, unsigned long target)
-{
-	struct intel_prq_progress *progress = &iommu->prq_progress;
-	bool done;
-
-	spin_lock(&progress->lock);
-	done = (long)(progress->handled - target) >= 0;
-	spin_unlock(&progress->lock);
-	return done;
-}
-
-/**
- * intel_prq_wait_handled() - Wait for the page requests of a device
- * @iommu: the IOMMU
- * @rid: requester ID of the device
- * @pasid: as for intel_prq_match()
- *
- * Every caller has its own target, so any number of them may wait at a time.
- * Requests that come after the call do not prolong the wait.
- */
-void intel_prq_wait_handled(struct intel_iommu *iommu, u16 rid, u32 pasid)
-{
-	struct intel_prq_progress *progress = &iommu->prq_progress;
-	unsigned long target;
-
-	spin_lock(&progress->lock);
-	target = intel_prq_drain_target(progress, iommu->prq,
-					prq_read_tail(iommu), rid, pasid);
-	spin_unlock(&progress->lock);
-
-	wait_event(progress->wait, prq_has_handled(iommu, target));
-}
-
-/* Wait until requests can get into the queue. */
-void intel_prq_wait_no_overflow(struct intel_iommu *iommu)
-{
-	wait_event(iommu->prq_progress.wait,
-		   !(readl(iommu->reg + DMAR_PRS_REG) & DMA_PRS_PRO));
+	return iopf_hwq_work(&iommu->prq_hwq);
 }

@@ -8,9 +8,9 @@
 #define _INTEL_PRQ_H
 
 #include <linux/bits.h>
-#include <linux/spinlock.h>
 #include <linux/types.h>
-#include <linux/wait.h>
+
+#include "../iopf-hwq.h"
 
 struct device;
 struct intel_iommu;
@@ -49,26 +49,6 @@ enum intel_prq_verdict {
 	INTEL_PRQ_IGNORE,
 };
 
-/**
- * struct intel_prq_progress - How far a page request queue has been worked off
- * @lock: protects all but @wait
- * @wait: woken when @handled grows and when an overflow was cleared
- * @fetched: number of descriptors taken out of the queue
- * @handled: number of descriptors dealt with; @fetched or one less
- * @head: offset of the next descriptor to fetch, what the hardware was told
- * @current_qw0: first quadword of the last descriptor fetched
- *
- * The counters wrap.
- */
-struct intel_prq_progress {
-	spinlock_t lock;	/* All but wait */
-	wait_queue_head_t wait;
-	unsigned long fetched;
-	unsigned long handled;
-	u32 head;
-	u64 current_qw0;
-};
-
 enum intel_prq_verdict intel_prq_decode(const struct page_req_dsc *req,
 					struct iopf_fault *event);
 void intel_prq_encode_response(struct qi_desc *desc, u16 rid,
@@ -76,13 +56,11 @@ void intel_prq_encode_response(struct qi_desc *desc, u16 rid,
 			       u32 code);
 
 bool intel_prq_match(u64 qw0, u16 rid, u32 pasid);
-unsigned long intel_prq_drain_target(const struct intel_prq_progress *progress,
-				     const struct page_req_dsc *ring, u32 tail,
-				     u16 rid, u32 pasid);
 
-void intel_prq_progress_init(struct intel_prq_progress *progress);
+void intel_prq_hwq_init(struct intel_iommu *iommu);
+void intel_prq_hw_start(struct intel_iommu *iommu);
+void intel_prq_suspend(struct intel_iommu *iommu);
+void intel_prq_resume(struct intel_iommu *iommu);
 bool intel_prq_work(struct intel_iommu *iommu);
-void intel_prq_wait_handled(struct intel_iommu *iommu, u16 rid, u32 pasid);
-void intel_prq_wait_no_overflow(struct intel_iommu *iommu);
 
 #endif /* _INTEL_PRQ_H */

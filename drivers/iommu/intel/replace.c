@@ -131,7 +131,6 @@ int intel_replace_second_stage(struct dmar_domain *domain, struct device *dev)
 	struct device_domain_info *info = dev_iommu_priv_get(dev);
 	struct intel_iommu *iommu = info->iommu;
 	struct dmar_domain *old = info->domain;
-	bool dirty_tracking;
 	unsigned long flags;
 	u16 old_did;
 	int ret;
@@ -166,10 +165,9 @@ int intel_replace_second_stage(struct dmar_domain *domain, struct device *dev)
 	 * after it was looked at and before the entry was written.
 	 */
 	spin_lock_irqsave(&domain->lock, flags);
-	dirty_tracking = domain->dirty_tracking;
-	spin_unlock_irqrestore(&domain->lock, flags);
 	intel_pasid_setup_dirty_tracking(iommu, dev, IOMMU_NO_PASID,
-					 dirty_tracking);
+					 domain->dirty_tracking);
+	spin_unlock_irqrestore(&domain->lock, flags);
 	return 0;
 
 move_back:

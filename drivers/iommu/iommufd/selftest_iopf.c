@@ -16,16 +16,23 @@ void mock_iopf_log_init(struct mock_iopf_log *log)
 	spin_lock_init(&log->lock);
 }
 
+void mock_iopf_log_submission(struct mock_iopf_log *log)
+{
+	spin_lock(&log->lock);
+	log->submissions++;
+	spin_unlock(&log->lock);
+}
+
 void mock_iopf_log_add(struct mock_iopf_log *log,
-		       const struct iommu_page_response *resp)
+		       const struct iopf_response *answer)
 {
 	unsigned int slot;
 
 	spin_lock(&log->lock);
 	slot = log->total++ % ARRAY_SIZE(log->answer);
-	log->answer[slot].grpid = resp->grpid;
-	log->answer[slot].pasid = resp->pasid;
-	log->answer[slot].code = iopf_resp_to_pcie(resp->code);
+	log->answer[slot].grpid = answer->prm->grpid;
+	log->answer[slot].pasid = answer->prm->pasid;
+	log->answer[slot].code = iopf_resp_to_pcie(answer->code);
 	spin_unlock(&log->lock);
 }
 
@@ -37,6 +44,7 @@ int mock_iopf_log_get(struct mock_iopf_log *log, struct iommu_test_cmd *cmd)
 
 	spin_lock(&log->lock);
 	cmd->iopf_answer.out_total = log->total;
+	cmd->iopf_answer.out_submissions = log->submissions;
 	cmd->iopf_answer.out_valid = index < log->total &&
 				     log->total - index <= ARRAY_SIZE(log->answer);
 	cmd->iopf_answer.out_grpid = log->answer[slot].grpid;

@@ -112,6 +112,15 @@ TRACE_EVENT(iopf_discard,
 		      __entry->pasid, __entry->count)
 );
 
+/* A queue was full, and the hardware has lost requests. */
+TRACE_EVENT(iopf_overflow,
+	    TP_PROTO(unsigned int total),
+	    TP_ARGS(total),
+	    TP_STRUCT__entry(__field(unsigned int, total)),
+	    TP_fast_assign(__entry->total = total;),
+	    TP_printk("total=%u", __entry->total)
+);
+
 #endif /* _TRACE_IOPF_H */
 
 /* This part must be outside protection */

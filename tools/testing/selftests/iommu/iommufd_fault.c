@@ -9,11 +9,15 @@
  * answered. No request may be answered twice, or never.
  */
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #define __EXPORTED_HEADERS__
+#include <linux/iopf.h>
+#include <linux/userfaultfd.h>
 #include <linux/vfio.h>
 
 #include "iommufd_utils.h"
@@ -579,10 +583,11 @@ TEST_FAULT(replace_by_fault)
 	expect_answers(0);
 	EXPECT_TRUE(fault_readable(self->fault_fd));
 
+	/* The device shall ask the new one. */
 	test_cmd_mock_domain_replace(self->stdev_id, hwpt_id);
 	expect_answers(2);
-	expect_answer(0, 2, PCI_INVALID);
-	expect_answer(1, 1, PCI_INVALID);
+	expect_answer(0, 2, PCI_SUCCESS);
+	expect_answer(1, 1, PCI_SUCCESS);
 	EXPECT_FALSE(fault_readable(self->fault_fd));
 	EXPECT_EQ(0, read(self->fault_fd, &msg[1], MSG));
 	EXPECT_ERRNO(EINVAL, fault_respond(self->fault_fd, msg[0].cookie,
@@ -694,6 +699,7 @@ TEST_FAULT(attach_refused)
 		MOCK_FLAGS_DEVICE_NO_IOPF,
 		MOCK_FLAGS_DEVICE_DEAF_IOPF,
 	};
+	static const int error[] = { ENODEV, EOPNOTSUPP };
 	unsigned int i;
 
 	for (i = 0; i != ARRAY_SIZE(flags); i++) {
@@ -701,7 +707,7 @@ TEST_FAULT(attach_refused)
 
 		test_cmd_mock_domain_flags(self->ioas_id, flags[i], &stdev_id,
 					   &auto_id, NULL);
-		test_err_mock_domain_replace(ENODEV, stdev_id, self->hwpt_id);
+		test_err_mock_domain_replace(error[i], stdev_id, self->hwpt_id);
 		/* Still where it was */
 		ASSERT_EQ(0, _test_cmd_mock_domain_replace(self->fd, stdev_id,
 							   self->ioas_id,
@@ -709,7 +715,7 @@ TEST_FAULT(attach_refused)
 		EXPECT_EQ(auto_id, auto_id2);
 		test_ioctl_destroy(stdev_id);
 		/* And straight from the blocking domain */
-		EXPECT_ERRNO(ENODEV,
+		EXPECT_ERRNO(error[i],
 			     _test_cmd_mock_domain_flags(self->fd,
 							 self->hwpt_id,
 							 flags[i], NULL, NULL,
@@ -766,6 +772,366 @@ TEST_FAULT(two_devices)
 	expect_answers(2);
 	expect_answers_of(idev_id, 2);
 	test_ioctl_destroy(stdev_id);
+}
+
+/* What is written with one call goes to the IOMMU with one submission. */
+TEST_FAULT(batch)
+{
+	struct iommu_hwpt_page_response resp[40] = {};
+	struct iommu_hwpt_pgfault msg[40];
+	struct iommu_test_cmd cmd;
+	unsigned int i;
+
+	for (i = 0; i != 40; i++)
+		test_send(i);
+	ASSERT_EQ((ssize_t)sizeof(msg),
+		  read(self->fault_fd, msg, sizeof(msg)));
+	for (i = 0; i != 40; i++) {
+		resp[i].cookie = msg[i].cookie;
+		resp[i].code = i % 2;
+	}
+	ASSERT_EQ((ssize_t)(32 * RESP),
+		  write(self->fault_fd, resp, 32 * RESP));
+	expect_answers(32);
+	ASSERT_EQ(0, fault_answer_get(self->fd, self->idev_id, 31, &cmd));
+	EXPECT_EQ(1, cmd.iopf_answer.out_submissions);
+	EXPECT_EQ(31, cmd.iopf_answer.out_grpid);
+	EXPECT_EQ(PCI_INVALID, cmd.iopf_answer.out_code);
+
+	/* The bad one in the middle ends it, those before it count. */
+	resp[36].code = 2;
+	ASSERT_EQ((ssize_t)(4 * RESP),
+		  write(self->fault_fd, resp + 32, 8 * RESP));
+	expect_answers(36);
+}
+
+/* Two functions of one device, which cannot be told apart by the IOMMU alone */
+TEST_FAULT(two_functions)
+{
+	struct iommu_hwpt_pgfault msg[4];
+	__u32 stdev[2], idev[2];
+	unsigned int i;
+
+	for (i = 0; i != 2; i++)
+		test_cmd_mock_domain_flags(self->hwpt_id,
+					   MOCK_FLAGS_DEVICE_SHARED_GROUP,
+					   &stdev[i], NULL, &idev[i]);
+
+	/* Each with its own id, whoever was first */
+	for (i = 0; i != 2; i++)
+		ASSERT_EQ(0, fault_send(self->fd, idev[1 - i], MOCK_IOPF_LAST,
+					0, i, 0x1000));
+	ASSERT_EQ((ssize_t)(2 * MSG), read(self->fault_fd, msg, 2 * MSG));
+	EXPECT_EQ(idev[1], msg[0].dev_id);
+	EXPECT_EQ(idev[0], msg[1].dev_id);
+
+	/* One more each that is not read. Then the first goes. */
+	for (i = 0; i != 2; i++)
+		ASSERT_EQ(0, fault_send(self->fd, idev[i], MOCK_IOPF_LAST, 0,
+					2 + i, 0x1000));
+	test_ioctl_destroy(stdev[0]);
+	expect_answers_of(idev[1], 0);
+	EXPECT_ERRNO(EINVAL, fault_respond(self->fault_fd, msg[1].cookie,
+					   IOMMUFD_PAGE_RESP_SUCCESS));
+	test_read(self->fault_fd, &msg[2], 1);
+	EXPECT_EQ(idev[1], msg[2].dev_id);
+	EXPECT_EQ(3, msg[2].grpid);
+	EXPECT_FALSE(fault_readable(self->fault_fd));
+
+	/* The other is as before. */
+	ASSERT_EQ(0, fault_respond(self->fault_fd, msg[0].cookie,
+				   IOMMUFD_PAGE_RESP_SUCCESS));
+	ASSERT_EQ(0, fault_respond(self->fault_fd, msg[2].cookie,
+				   IOMMUFD_PAGE_RESP_SUCCESS));
+	expect_answers_of(idev[1], 2);
+	test_ioctl_destroy(stdev[1]);
+}
+
+/* A function that can ask for nothing, and one that nobody would answer */
+TEST_FAULT(function_without_faults)
+{
+	struct iommu_hwpt_pgfault msg;
+	__u32 stdev[3], idev[3], old;
+	__u32 flags[] = { 0, MOCK_FLAGS_DEVICE_NO_IOPF,
+			  MOCK_FLAGS_DEVICE_DEAF_IOPF };
+	unsigned int i;
+
+	for (i = 0; i != 3; i++)
+		test_cmd_mock_domain_flags(self->ioas_id,
+					   flags[i] |
+					   MOCK_FLAGS_DEVICE_SHARED_GROUP,
+					   &stdev[i], &old, &idev[i]);
+	test_err_mock_domain_replace(EOPNOTSUPP, stdev[0], self->hwpt_id);
+	/* Nothing has changed for any of them. */
+	ASSERT_EQ(0, fault_send(self->fd, idev[0], MOCK_IOPF_LAST, 0, 1,
+				0x1000));
+	expect_answers_of(idev[0], 1);
+	EXPECT_FALSE(fault_readable(self->fault_fd));
+	test_ioctl_destroy(stdev[2]);
+
+	test_cmd_mock_domain_replace(stdev[1], self->hwpt_id);
+	ASSERT_EQ(0, fault_send(self->fd, idev[0], MOCK_IOPF_LAST, 0, 2,
+				0x1000));
+	test_read(self->fault_fd, &msg, 1);
+	EXPECT_EQ(idev[0], msg.dev_id);
+	ASSERT_EQ(0, fault_send(self->fd, idev[1], MOCK_IOPF_LAST, 0, 3,
+				0x1000));
+	expect_answers_of(idev[1], 1);
+	ASSERT_EQ(0, fault_respond(self->fault_fd, msg.cookie,
+				   IOMMUFD_PAGE_RESP_SUCCESS));
+	expect_answers_of(idev[0], 2);
+
+	/* It goes first, then the one that can ask. */
+	test_ioctl_destroy(stdev[1]);
+	test_ioctl_destroy(stdev[0]);
+}
+
+static int fault_limits(int fault_fd, __u32 flags, __u32 timeout_ms,
+			__u32 depth)
+{
+	struct iopf_queue_limits limits = {
+		.size = sizeof(limits),
+		.flags = flags,
+		.timeout_ms = timeout_ms,
+		.depth = depth,
+	};
+
+	return ioctl(fault_fd, IOPF_QUEUE_SET_LIMITS, &limits);
+}
+
+static int fault_status(int fault_fd, struct iopf_queue_status *status)
+{
+	*status = (struct iopf_queue_status){ .size = sizeof(*status) };
+	return ioctl(fault_fd, IOPF_QUEUE_GET_STATUS, status);
+}
+
+#define test_status(_status) \
+	ASSERT_EQ(0, fault_status(self->fault_fd, _status))
+
+/*
+ * Wait until a device got so many answers. Whoever waits here for ever is ended
+ * by the time limit of the test.
+ */
+static unsigned int fault_wait_answers(int fd, __u32 dev_id, unsigned int total)
+{
+	struct iommu_test_cmd cmd;
+
+	do {
+		usleep(1000);
+		if (fault_answer_get(fd, dev_id, 0, &cmd))
+			return 0;
+	} while (cmd.iopf_answer.out_total < total);
+	return cmd.iopf_answer.out_total;
+}
+
+#define wait_for_answers(_total)                                             \
+	({                                                                   \
+		unsigned int _t = (_total);                                  \
+		EXPECT_EQ(_t, fault_wait_answers(self->fd, self->idev_id,    \
+						 _t));                       \
+	})
+
+TEST_FAULT(limits_errors)
+{
+	struct {
+		struct iopf_queue_limits limits;
+		__u32 more;
+	} arg = { .limits.size = sizeof(arg) };
+	struct iopf_queue_status status = { .size = sizeof(status) };
+
+	EXPECT_ERRNO(EOPNOTSUPP, fault_limits(self->fault_fd, 2, 0, 0));
+	EXPECT_ERRNO(EFAULT, ioctl(self->fault_fd, IOPF_QUEUE_SET_LIMITS,
+				   bad_address()));
+	EXPECT_ERRNO(EFAULT, ioctl(self->fault_fd, IOPF_QUEUE_GET_STATUS,
+				   bad_address()));
+	EXPECT_EQ(0, ioctl(self->fault_fd, IOPF_QUEUE_SET_LIMITS, &arg));
+	arg.more = 1;
+	EXPECT_ERRNO(E2BIG, ioctl(self->fault_fd, IOPF_QUEUE_SET_LIMITS, &arg));
+	arg.limits.size = sizeof(arg.limits) - 1;
+	EXPECT_ERRNO(EINVAL, ioctl(self->fault_fd, IOPF_QUEUE_SET_LIMITS, &arg));
+	status.flags = 1;
+	EXPECT_ERRNO(EOPNOTSUPP, ioctl(self->fault_fd, IOPF_QUEUE_GET_STATUS,
+				       &status));
+	status.flags = 0;
+	status.size--;
+	EXPECT_ERRNO(EINVAL, ioctl(self->fault_fd, IOPF_QUEUE_GET_STATUS,
+				   &status));
+	/* Not on the file of iommufd, and nothing else on this one */
+	EXPECT_ERRNO(ENOTTY, ioctl(self->fd, IOPF_QUEUE_GET_STATUS, &status));
+	EXPECT_ERRNO(ENOTTY, ioctl(self->fault_fd, _IO(IOPF_QUEUE_TYPE, 2),
+				   &status));
+}
+
+TEST_FAULT(timeout)
+{
+	struct iommu_hwpt_pgfault msg;
+	struct iopf_queue_status status;
+
+	/* None, if nobody wants it, and one that is far off */
+	test_send(1);
+	test_read(self->fault_fd, &msg, 1);
+	test_send(2);
+	ASSERT_EQ(0, fault_limits(self->fault_fd, 0, 0xffffffff, 0));
+	test_send(3);
+	expect_answers(0);
+	test_status(&status);
+	EXPECT_EQ(2, status.out_unread);
+	EXPECT_EQ(1, status.out_unanswered);
+	EXPECT_EQ(3, status.out_groups);
+	EXPECT_EQ(0, status.out_answered);
+
+	/* Read or not, and also those that were there before */
+	ASSERT_EQ(0, fault_limits(self->fault_fd, 0, 1, 0));
+	wait_for_answers(3);
+	expect_answer(0, 2, PCI_INVALID);
+	expect_answer(1, 3, PCI_INVALID);
+	expect_answer(2, 1, PCI_INVALID);
+	EXPECT_ERRNO(EINVAL, fault_respond(self->fault_fd, msg.cookie,
+					   IOMMUFD_PAGE_RESP_SUCCESS));
+	EXPECT_EQ(0, read(self->fault_fd, &msg, MSG));
+	test_send(4);
+	wait_for_answers(4);
+	test_status(&status);
+	EXPECT_EQ(0, status.out_unread);
+	EXPECT_EQ(0, status.out_unanswered);
+	EXPECT_EQ(4, status.out_timed_out);
+	EXPECT_EQ(3, status.out_lost);
+
+	/* Off again */
+	ASSERT_EQ(0, fault_limits(self->fault_fd, 0, 0, 0));
+	test_send(5);
+	test_read(self->fault_fd, &msg, 1);
+	ASSERT_EQ(0, fault_respond(self->fault_fd, msg.cookie,
+				   IOMMUFD_PAGE_RESP_SUCCESS));
+	expect_answers(5);
+	expect_answer(4, 5, PCI_SUCCESS);
+	test_status(&status);
+	EXPECT_EQ(1, status.out_answered);
+}
+
+TEST_FAULT(depth)
+{
+	struct iommu_hwpt_pgfault msg[3];
+	struct iopf_queue_status status;
+
+	ASSERT_EQ(0, fault_limits(self->fault_fd, 0, 0, 2));
+	test_send(1);
+	test_read(self->fault_fd, msg, 1);
+	test_send(2);
+	expect_answers(0);
+	test_send(3);
+	expect_answers(1);
+	expect_answer(0, 3, PCI_INVALID);
+	/* Nobody is told who did not ask for it. */
+	test_read(self->fault_fd, msg + 1, 1);
+	EXPECT_EQ(2, msg[1].grpid);
+	EXPECT_FALSE(fault_readable(self->fault_fd));
+	EXPECT_EQ(0, read(self->fault_fd, msg + 2, MSG));
+
+	/* What was lost before does not count. */
+	ASSERT_EQ(0, fault_limits(self->fault_fd, IOPF_QUEUE_TELL_LOST, 0, 2));
+	EXPECT_FALSE(fault_readable(self->fault_fd));
+	test_send(4);
+	test_send(5);
+	expect_answers(3);
+	EXPECT_TRUE(fault_readable(self->fault_fd));
+	EXPECT_ERRNO(EINVAL, read(self->fault_fd, msg + 2, 0));
+	EXPECT_ERRNO(EFAULT, read(self->fault_fd, bad_address(), MSG));
+	memset(msg + 2, 0xff, MSG);
+	test_read(self->fault_fd, msg + 2, 1);
+	EXPECT_EQ(IOPF_PGFAULT_FLAGS_LOST, msg[2].flags);
+	EXPECT_EQ(2, msg[2].addr);
+	EXPECT_EQ(0, msg[2].cookie);
+	EXPECT_EQ(0, msg[2].dev_id);
+	EXPECT_FALSE(fault_readable(self->fault_fd));
+
+	/* There is room again. The message comes first. */
+	test_send(6);
+	ASSERT_EQ(0, fault_respond(self->fault_fd, msg[0].cookie,
+				   IOMMUFD_PAGE_RESP_SUCCESS));
+	test_send(7);
+	ASSERT_EQ((ssize_t)(2 * MSG), read(self->fault_fd, msg, sizeof(msg)));
+	EXPECT_EQ(IOPF_PGFAULT_FLAGS_LOST, msg[0].flags);
+	EXPECT_EQ(1, msg[0].addr);
+	EXPECT_EQ(7, msg[1].grpid);
+	test_status(&status);
+	EXPECT_EQ(4, status.out_lost);
+	EXPECT_EQ(0, status.out_timed_out);
+}
+
+struct stuck_reader {
+	int fault_fd;
+	void *buf;
+	ssize_t len;
+};
+
+static void *stuck_reader(void *arg)
+{
+	struct stuck_reader *r = arg;
+
+	r->len = read(r->fault_fd, r->buf, MSG);
+	return NULL;
+}
+
+/* A page whose first user waits until somebody gives it a content */
+static int withheld_page(void **page)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = {
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	int fd = syscall(__NR_userfaultfd, O_CLOEXEC);
+
+	if (fd < 0)
+		return -1;
+	PAGE_SIZE = sysconf(_SC_PAGESIZE);
+	*page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (*page == MAP_FAILED || ioctl(fd, UFFDIO_API, &api))
+		return -1;
+	reg.range.start = (unsigned long)*page;
+	reg.range.len = PAGE_SIZE;
+	return ioctl(fd, UFFDIO_REGISTER, &reg) ? -1 : fd;
+}
+
+/* A reader whose memory does not come holds up nobody but readers. */
+TEST_FAULT(stuck_reader)
+{
+	struct stuck_reader r = { .fault_fd = self->fault_fd };
+	struct uffdio_zeropage zero = {};
+	struct iommu_hwpt_pgfault *msg;
+	struct uffd_msg event;
+	pthread_t thread;
+	int uffd;
+
+	uffd = withheld_page(&r.buf);
+	if (uffd < 0 && access("/proc/sys/vm/unprivileged_userfaultfd", F_OK))
+		SKIP(return, "no CONFIG_USERFAULTFD");
+	ASSERT_LE(0, uffd);
+	test_send(1);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, stuck_reader, &r));
+	/* Returns when the reader is where it shall be. */
+	ASSERT_EQ((ssize_t)sizeof(event), read(uffd, &event, sizeof(event)));
+
+	test_send(2);
+	EXPECT_TRUE(fault_readable(self->fault_fd));
+	EXPECT_ERRNO(EINVAL, fault_respond(self->fault_fd, 77,
+					   IOMMUFD_PAGE_RESP_SUCCESS));
+	test_cmd_mock_domain_replace(self->stdev_id, self->ioas_id);
+	expect_answers(2);
+
+	zero.range.start = (unsigned long)r.buf;
+	zero.range.len = PAGE_SIZE;
+	ASSERT_EQ(0, ioctl(uffd, UFFDIO_ZEROPAGE, &zero));
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	/* It gets what is answered by now, which is of no harm. */
+	EXPECT_EQ((ssize_t)MSG, r.len);
+	msg = r.buf;
+	EXPECT_EQ(1, msg->grpid);
+	EXPECT_ERRNO(EINVAL, fault_respond(self->fault_fd, msg->cookie,
+					   IOMMUFD_PAGE_RESP_SUCCESS));
+	expect_answers(2);
+	EXPECT_EQ(0, close(uffd));
 }
 
 /*

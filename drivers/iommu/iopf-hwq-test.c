@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit tests of the queues that IOMMUs put page requests into
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ *
+ * A queue in memory, whose hardware is a few counters.
+ */
+#include <kunit/test.h>
+#include <linux/completion.h>
+#include <linux/kthread.h>
+#include <linux/slab.h>
+
+#include "iopf-core.h"
+#include "iopf-hwq.h"
+
+#define SLOTS	256
+
+/* An entry is the requester, the PASID, and a number that counts up */
+struct hwq_entry {
+	u32 requester;
+	u32 pasid;
+	u32 nr;
+	u32 unused;
+};
+
+struct hwq_test {
+	struct iopf_hwq hwq;
+	struct hwq_entry ring[SLOTS];
+
+	/* The hardware's side */
+	u32 hw_head, hw_tail;
+	bool overflow;
+	unsigned int tail_reads, head_writes, overflows_cleared;
+
+	/* What was handled, and what happens at that */
+	u32 next_nr;
+	unsigned int handled;
+	unsigned long targets[3];
+	void (*at_handle)(struct hwq_test *t);
+	void (*at_overflow)(struct hwq_test *t);
+
+	struct completion waiting, go_on;
+	bool wait_over;
+};
+
+static struct hwq_test *to_test(struct iopf_hwq *hwq)
+{
+	return container_of(hwq, struct hwq_test, hwq);
+}
+
+static u32 test_tail(struct iopf_hwq *hwq)
+{
+	to_test(hwq)->tail_reads++;
+	return to_test(hwq)->hw_tail;
+}
+
+static void test_set_head(struct iopf_hwq *hwq, u32 head)
+{
+	to_test(hwq)->head_writes++;
+	to_test(hwq)->hw_head = head;
+}
+
+static void test_handle(struct iopf_hwq *hwq, const void *entry)
+{
+	struct hwq_test *t = to_test(hwq);
+	const struct hwq_entry *e = entry;
+
+	if (e->nr == t->next_nr)
+		t->handled++;
+	t->next_nr = e->nr + 1;
+	if (t->at_handle)
+		t->at_handle(t);
+}
+
+static bool test_match(const void *entry, u32 requester, u32 pasid)
+{
+	const struct hwq_entry *e = entry;
+
+	return e->requester == requester &&
+	       (pasid == IOPF_ANY_PASID || pasid == e->pasid);
+}
+
+static bool test_overflown(struct iopf_hwq *hwq)
+{
+	struct hwq_test *t = to_test(hwq);
+
+	if (t->overflow && t->at_overflow) {
+		t->at_overflow(t);
+		t->at_overflow = NULL;
+	}
+	return t->overflow;
+}
+
+static void test_clear_overflow(struct iopf_hwq *hwq)
+{
+	to_test(hwq)->overflow = false;
+	to_test(hwq)->overflows_cleared++;
+}
+
+static const struct iopf_hwq_ops test_ops = {
+	.tail = test_tail,
+	.set_head = test_set_head,
+	.handle = test_handle,
+	.match = test_match,
+	.overflown = test_overflown,
+	.clear_overflow = test_clear_overflow,
+};
+
+/* What the hardware does */
+static void push(struct hwq_test *t, u32 requester, u32 pasid)
+{
+	struct hwq_entry *e = &t->ring[t->hw_tail % SLOTS];
+	static u32 nr;
+
+	*e = (struct hwq_entry){ requester, pasid, nr++ };
+	t->hw_tail = (t->hw_tail + 1) & t->hwq.index_mask;
+}
+
+static void push_many(struct hwq_test *t, unsigned int count)
+{
+	while (count--)
+		push(t, 1, 0);
+}
+
+static int hwq_test_init(struct kunit *test)
+{
+	struct hwq_test *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, t);
+	t->hwq.ops = &test_ops;
+	t->hwq.ring = t->ring;
+	t->hwq.entry_size = sizeof(struct hwq_entry);
+	t->hwq.slots = SLOTS;
+	t->hwq.index_mask = SLOTS - 1;
+	iopf_hwq_init(&t->hwq);
+	init_completion(&t->waiting);
+	init_completion(&t->go_on);
+	test->priv = t;
+	return 0;
+}
+
+static void work(struct kunit *test, unsigned int expected)
+{
+	struct hwq_test *t = test->priv;
+	unsigned int before = t->handled;
+
+	if (expected)
+		t->next_nr = t->ring[t->hwq.head % SLOTS].nr;
+	KUNIT_EXPECT_EQ(test, iopf_hwq_work(&t->hwq), expected != 0);
+	KUNIT_EXPECT_EQ(test, t->handled - before, expected);
+	/* All slots were given back. */
+	KUNIT_EXPECT_EQ(test, t->hw_head, t->hw_tail);
+	KUNIT_EXPECT_EQ(test, t->hwq.handled, t->hwq.fetched);
+}
+
+static void test_in_order(struct kunit *test)
+{
+	struct hwq_test *t = test->priv;
+	unsigned int i;
+
+	work(test, 0);
+	for (i = 1; i < 3 * SLOTS; i += 37) {
+		push_many(t, i % SLOTS);
+		work(test, i % SLOTS);
+	}
+}
+
+/* With a wrap bit a queue can be full to the last slot. */
+static void test_wrap_bit(struct kunit *test)
+{
+	struct hwq_test *t = test->priv;
+
+	t->hwq.index_mask = 2 * SLOTS - 1;
+	push_many(t, SLOTS);
+	work(test, SLOTS);
+	push_many(t, SLOTS);
+	work(test, SLOTS);
+	push_many(t, 3);
+	work(test, 3);
+}
+
+/* Registers are read and written when there is a reason to. */
+static void test_register_accesses(struct kunit *test)
+{
+	struct hwq_test *t = test->priv;
+
+	push_many(t, 200);
+	work(test, 200);
+	KUNIT_EXPECT_EQ(test, t->tail_reads, 2);
+	KUNIT_EXPECT_EQ(test, t->head_writes, 4);
+	work(test, 0);
+	KUNIT_EXPECT_EQ(test, t->head_writes, 4);
+}
+
+/* More comes while it is worked on, and none of it waits for another event. */
+static void push_once(struct hwq_test *t)
+{
+	t->at_handle = NULL;
+	push_many(t, 5);
+}
+
+static void test_more_meanwhile(struct kunit *test)
+{
+	struct hwq_test *t = test->priv;
+
+	push_many(t, 3);
+	t->at_handle = push_once;
+	work(test, 8);
+}
+
+static void push_late(struct hwq_test *t)
+{
+	push_many(t, 2);
+}
+
+static void test_overflow(struct kunit *test)
+{
+	struct hwq_test *t = test->priv;
+
+	/* What is in the queue comes first, also what came last. */
+	push_many(t, 3);
+	t->overflow = true;
+	t->at_overflow = push_late;
+	work(test, 5);
+	KUNIT_EXPECT_EQ(test, t->overflows_cleared, 1);
+	KUNIT_EXPECT_FALSE(test, t->overflow);
+
+	/* Seen although nothing is in the queue */
+	t->overflow = true;
+	work(test, 0);
+	KUNIT_EXPECT_EQ(test, t->overflows_cleared, 2);
+}
+
+static void check_current(struct hwq_test *t)
+{
+	t->at_handle = NULL;
+	/* Of the requester of the entry that is at work, and of others */
+	t->targets[0] = iopf_hwq_target(&t->hwq, 1, 0) - t->hwq.handled;
+	t->targets[1] = iopf_hwq_target(&t->hwq, 3, 0) - t->hwq.handled;
+	t->targets[2] = iopf_hwq_target(&t->hwq, 2, 0) - t->hwq.handled;
+}
+
+static void test_target(struct kunit *test)
+{
+	struct hwq_test *t = test->priv;
+
+	/* Close to the end of the ring */
+	push_many(t, SLOTS - 2);
+	work(test, SLOTS - 2);
+	push(t, 1, 7);
+	push(t, 1, 1);
+	push(t, 1, 0);
+	push(t, 1, 1);
+	push(t, 1, 7);
+#define TARGET(requester, pasid) \
+	(iopf_hwq_target(&t->hwq, requester, pasid) - t->hwq.handled)
+	KUNIT_EXPECT_EQ(test, TARGET(1, 1), 4);
+	KUNIT_EXPECT_EQ(test, TARGET(1, 0), 3);
+	KUNIT_EXPECT_EQ(test, TARGET(1, 7), 5);
+	KUNIT_EXPECT_EQ(test, TARGET(1, 3), 0);
+	KUNIT_EXPECT_EQ(test, TARGET(1, IOPF_ANY_PASID), 5);
+	KUNIT_EXPECT_EQ(test, TARGET(2, IOPF_ANY_PASID), 0);
+
+	/* Counters that wrap */
+	t->hwq.fetched = ULONG_MAX;
+	t->hwq.handled = ULONG_MAX;
+	KUNIT_EXPECT_EQ(test, iopf_hwq_target(&t->hwq, 1, 1), 3);
+#undef TARGET
+	work(test, 5);
+
+	/* The one that is at work is not in the ring any more. */
+	push(t, 1, 0);
+	push(t, 3, 0);
+	t->at_handle = check_current;
+	work(test, 2);
+	KUNIT_EXPECT_EQ(test, t->targets[0], 1);
+	KUNIT_EXPECT_EQ(test, t->targets[1], 2);
+	KUNIT_EXPECT_EQ(test, t->targets[2], 0);
+}
+
+/* The hardware has lost its state. */
+static void test_restart(struct kunit *test)
+{
+	struct hwq_test *t = test->priv;
+
+	push_many(t, 10);
+	work(test, 10);
+	push_many(t, 5);
+	t->hw_head = 0;
+	t->hw_tail = 0;
+	iopf_hwq_restart(&t->hwq);
+	work(test, 0);
+	iopf_hwq_wait(&t->hwq, 1, IOPF_ANY_PASID);
+	push_many(t, 2);
+	work(test, 2);
+}
+
+static int waiter(void *data)
+{
+	struct hwq_test *t = data;
+
+	complete(&t->waiting);
+	iopf_hwq_wait(&t->hwq, 1, 0);
+	WRITE_ONCE(t->wait_over, true);
+	complete(&t->go_on);
+	return 0;
+}
+
+/* The thread of the queue is late: a drain waits for it, and is woken. */
+static void test_wait(struct kunit *test)
+{
+	struct hwq_test *t = test->priv;
+	struct task_struct *task;
+
+	push(t, 1, 0);
+	push(t, 2, 0);
+	task = kthread_run(waiter, t, "iopf-hwq-test");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	wait_for_completion(&t->waiting);
+	/* It must not return before the entry was handled, however late. */
+	KUNIT_EXPECT_FALSE(test, wait_for_completion_timeout(&t->go_on, HZ / 20));
+	KUNIT_EXPECT_FALSE(test, READ_ONCE(t->wait_over));
+	work(test, 2);
+	KUNIT_EXPECT_TRUE(test, wait_for_completion_timeout(&t->go_on, 60 * HZ));
+}
+
+static int overflow_waiter(void *data)
+{
+	struct hwq_test *t = data;
+
+	complete(&t->waiting);
+	iopf_hwq_wait_no_overflow(&t->hwq);
+	complete(&t->go_on);
+	return 0;
+}
+
+static void test_wait_overflow(struct kunit *test)
+{
+	struct hwq_test *t = test->priv;
+	struct task_struct *task;
+
+	t->overflow = true;
+	task = kthread_run(overflow_waiter, t, "iopf-hwq-test");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	wait_for_completion(&t->waiting);
+	KUNIT_EXPECT_FALSE(test, wait_for_completion_timeout(&t->go_on, HZ / 20));
+	work(test, 0);
+	KUNIT_EXPECT_TRUE(test, wait_for_completion_timeout(&t->go_on, 60 * HZ));
+}
+
+static struct kunit_case hwq_cases[] = {
+	KUNIT_CASE(test_in_order),
+	KUNIT_CASE(test_wrap_bit),
+	KUNIT_CASE(test_register_accesses),
+	KUNIT_CASE(test_more_meanwhile),
+	KUNIT_CASE(test_overflow),
+	KUNIT_CASE(test_target),
+	KUNIT_CASE(test_restart),
+	KUNIT_CASE(test_wait),
+	KUNIT_CASE(test_wait_overflow),
+	{}
+};
+
+static struct kunit_suite hwq_suite = {
+	.name = "iopf-hwq",
+	.init = hwq_test_init,
+	.test_cases = hwq_cases,
+};
+
+kunit_test_suite(hwq_suite);

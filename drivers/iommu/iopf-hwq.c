@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Page request core: the queues that IOMMUs put page requests into
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ *
+ * A ring in memory which the hardware fills and one thread works off. What is
+ * the same for all IOMMUs is how far that has got, who waits for it, and what
+ * happens when the ring was full.
+ */
+#include <linux/iommu.h>
+#include <linux/string.h>
+
+#include "iopf-core.h"
+#include "iopf-hwq.h"
+
+/**
+ * iopf_hwq_init() - Get a queue ready, whose head and tail are 0
+ * @hwq: the queue, its first six members filled in
+ */
+void iopf_hwq_init(struct iopf_hwq *hwq)
+{
+	spin_lock_init(&hwq->lock);
+	init_waitqueue_head(&hwq->wait);
+	hwq->fetched = 0;
+	hwq->handled = 0;
+	hwq->head = 0;
+	hwq->tail = 0;
+	hwq->told = 0;
+}
+
+/**
+ * iopf_hwq_restart() - Begin anew with a queue whose head and tail are 0
+ * @hwq: the queue, whose hardware has lost its state
+ *
+ * What was in the queue is forgotten, and so are groups of which a part has
+ * been reported. Nobody works on the queue.
+ */
+void iopf_hwq_restart(struct iopf_hwq *hwq)
+{
+	spin_lock(&hwq->lock);
+	hwq->handled = hwq->fetched;
+	hwq->head = 0;
+	hwq->tail = 0;
+	hwq->told = 0;
+	spin_unlock(&hwq->lock);
+	wake_up_all(&hwq->wait);
+}
+
+static const void *hwq_entry(const struct iopf_hwq *hwq, u32 index)
+{
+	return hwq->ring + (index & (hwq->slots - 1)) * hwq->entry_size;
+}
+
+static void hwq_tell_head(struct iopf_hwq *hwq)
+{
+	lockdep_assert_held(&hwq->lock);
+
+	if (hwq->told == hwq->head)
+		return;
+	hwq->ops->set_head(hwq, hwq->head);
+	hwq->told = hwq->head;
+}
+
+/*
+ * Take the next entry. Registers are slow to read and write: the tail is read
+ * when all that is known of is used up, the head written in steps.
+ */
+static bool hwq_fetch(struct iopf_hwq *hwq)
+{
+	bool found = false;
+
+	spin_lock(&hwq->lock);
+	if (hwq->head == hwq->tail)
+		hwq->tail = hwq->ops->tail(hwq);
+	if (hwq->head != hwq->tail) {
+		memcpy(hwq->current_entry, hwq_entry(hwq, hwq->head),
+		       hwq->entry_size);
+		hwq->head = (hwq->head + 1) & hwq->index_mask;
+		hwq->fetched++;
+		found = true;
+	}
+	if (!found || ((hwq->head - hwq->told) & hwq->index_mask) >=
+			      IOPF_HWQ_HEAD_STEP)
+		hwq_tell_head(hwq);
+	spin_unlock(&hwq->lock);
+
+	return found;
+}
+
+static void hwq_set_handled(struct iopf_hwq *hwq)
+{
+	spin_lock(&hwq->lock);
+	hwq->handled++;
+	spin_unlock(&hwq->lock);
+	if (wq_has_sleeper(&hwq->wait))
+		wake_up_all(&hwq->wait);
+}
+
+/*
+ * Has something come since the queue was found empty? If not, nothing can any
+ * more until the overflow is cleared.
+ */
+static bool hwq_is_empty(struct iopf_hwq *hwq)
+{
+	bool empty;
+
+	spin_lock(&hwq->lock);
+	hwq->tail = hwq->ops->tail(hwq);
+	empty = hwq->head == hwq->tail;
+	spin_unlock(&hwq->lock);
+	return empty;
+}
+
+/*
+ * The hardware has lost requests, and answered the last ones of groups by
+ * itself. So partial groups are void: their last request may be among the lost.
+ */
+static void hwq_clear_overflow(struct iopf_hwq *hwq)
+{
+	if (hwq->queue)
+		iopf_queue_overflow(hwq->queue);
+	spin_lock(&hwq->lock);
+	hwq->ops->clear_overflow(hwq);
+	spin_unlock(&hwq->lock);
+	wake_up_all(&hwq->wait);
+}
+
+/**
+ * iopf_hwq_work() - Work off a queue
+ * @hwq: the queue
+ *
+ * Context: the thread of the queue, nobody else. May sleep.
+ *
+ * Return: true if there was something to do.
+ */
+bool iopf_hwq_work(struct iopf_hwq *hwq)
+{
+	bool handled = false;
+
+	for (;;) {
+		while (hwq_fetch(hwq)) {
+			hwq->ops->handle(hwq, hwq->current_entry);
+			hwq_set_handled(hwq);
+			handled = true;
+		}
+		if (!hwq->ops->overflown(hwq))
+			return handled;
+		if (hwq_is_empty(hwq)) {
+			hwq_clear_overflow(hwq);
+			return handled;
+		}
+	}
+}
+
+/**
+ * iopf_hwq_target() - Find out what a drain has to wait for
+ * @hwq: the queue
+ * @requester: ID of the device to drain, as in the entries
+ * @pasid: the PASID, IOMMU_NO_PASID for requests without PASID,
+ *         IOPF_ANY_PASID for all requests of the device
+ *
+ * Return: value of iopf_hwq::handled from which on all matching requests, that
+ * were in the queue at the time of the call, have been handled.
+ */
+unsigned long iopf_hwq_target(struct iopf_hwq *hwq, u32 requester, u32 pasid)
+{
+	unsigned long target, nr;
+	u32 index;
+
+	spin_lock(&hwq->lock);
+	target = hwq->handled;
+	nr = hwq->fetched;
+	if (hwq->fetched != hwq->handled &&
+	    hwq->ops->match(hwq->current_entry, requester, pasid))
+		target = hwq->fetched;
+
+	hwq->tail = hwq->ops->tail(hwq);
+	for (index = hwq->head; index != hwq->tail;
+	     index = (index + 1) & hwq->index_mask) {
+		nr++;
+		if (hwq->ops->match(hwq_entry(hwq, index), requester, pasid))
+			target = nr;
+	}
+	spin_unlock(&hwq->lock);
+
+	return target;
+}
+
+static bool hwq_has_handled(struct iopf_hwq *hwq, unsigned long target)
+{
+	bool done;
+
+	spin_lock(&hwq->lock);
+	done = (long)(hwq->handled - target) >= 0;
+	spin_unlock(&hwq->lock);
+	return done;
+}
+
+/**
+ * iopf_hwq_wait() - Wait for the page requests of a device
+ * @hwq: the queue
+ * @requester: as for iopf_hwq_target()
+ * @pasid: as for iopf_hwq_target()
+ *
+ * Every caller has its own target, so any number of them may wait at a time.
+ * Requests that come after the call do not prolong the wait.
+ *
+ * Context: may sleep. Not called from the thread of the queue.
+ */
+void iopf_hwq_wait(struct iopf_hwq *hwq, u32 requester, u32 pasid)
+{
+	unsigned long target = iopf_hwq_target(hwq, requester, pasid);
+
+	wait_event(hwq->wait, hwq_has_handled(hwq, target));
+}
+
+/**
+ * iopf_hwq_wait_no_overflow() - Wait until requests can get into the queue
+ * @hwq: the queue
+ *
+ * Context: may sleep. Not called from the thread of the queue.
+ */
+void iopf_hwq_wait_no_overflow(struct iopf_hwq *hwq)
+{
+	wait_event(hwq->wait, !hwq->ops->overflown(hwq));
+}
