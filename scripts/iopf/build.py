@@ -14,7 +14,7 @@ import pathlib
 import re
 import shutil
 
-from iopf import base, cache, debian_kernel, host, lock, packages, process, series
+from iopf import base, cache, debian_kernel, host, lock, on_top, packages, process, series
 from iopf.cache import digest, publish
 from iopf.errors import Failure
 from iopf.host import REPO
@@ -83,7 +83,7 @@ def source_tree(kernel):
     """The tree of the series; with diffs of its own a kernel has its own tree."""
     if not kernel.patches:
         return series.built_tree("linux")
-    return series.tree_with("linux", kernel.name, patches(kernel))
+    return on_top.tree("linux", kernel.name, patches(kernel))
 
 
 def keep_module_build(make, kernel, dest, log):

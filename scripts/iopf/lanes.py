@@ -11,6 +11,7 @@ boots them.
     build path kernel|qemu|guest [KERNEL|ARCH] build one and print where it is
     build mutants              build the kernel of mutants, and boot it for each of them
                                with the test that must fail (lib/mutants)
+    build refresh-mutants      write its diffs anew from out/linux-x86-mutants
     build deb-kernel           the distribution's kernel with the series, as packages
     build try                  a part of each build, to see what this machine lacks
 """
@@ -20,10 +21,13 @@ import os
 import pathlib
 import sys
 
-from iopf import (base, build, debian_kernel, host, kernel_deb, lock, packages, process,
-                  progress, series)
+from iopf import (base, build, debian_kernel, host, kernel_deb, lock, on_top, packages,
+                  process, progress, series)
 from iopf.errors import Failure, Parser
 from iopf.testbed import TESTBED, lanefile, mutantfile
+
+
+MUTANTS = "x86-mutants"     # the kernel with faults to choose from
 
 
 class Absent(str):
@@ -229,7 +233,7 @@ def mutants_command(opts):
     if opts.load or opts.repeat or opts.file:
         raise Failure("of ONLY=, LOAD=, REPEAT= and FILE=, 'make mutants' takes ONLY=")
     mutantfile.chosen(opts.only)
-    kernel = lanefile.load_kernel("x86-mutants")
+    kernel = lanefile.load_kernel(MUTANTS)
     steps = progress.Progress(5)
     with lock.of_out("builds"):
         steps.step("packages", packages.install, packages.BUILD)
@@ -347,7 +351,7 @@ def main():
     parser = Parser(prog="build", description=__doc__)
     parser.add_argument("command", choices=[
         "deps", "lane", "list", "path", "run", "demo", "shell", "selfcheck", "mutants",
-        "deb-kernel", "try"])
+        "refresh-mutants", "deb-kernel", "try"])
     parser.add_argument("names", nargs="*")
     add_options(parser)
     parser.add_argument("--only", metavar="GLOB", help="run: only the tests of this name; mutants: only those")
@@ -372,6 +376,9 @@ def dispatch(opts):
         for name, product in build_lanes(opts.names).items():
             print(name, *(["skipped:", product] if isinstance(product, Absent)
                           else filter(None, product)))
+    elif opts.command == "refresh-mutants":
+        kernel = lanefile.load_kernel(MUTANTS)
+        on_top.refresh("linux", kernel.name, build.patches(kernel))
     elif opts.command == "deb-kernel":
         deb_kernel()
     elif opts.command == "try":

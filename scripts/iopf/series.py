@@ -166,33 +166,6 @@ def built_tree(name):
     return checkout(SERIES[name])[0]
 
 
-def tree_with(name, label, diffs):
-    """A tree of the series and of diffs that are no part of it, one commit a diff."""
-    wanted = SERIES[name]
-    with lock.of_out(f"makes {name}-{label}"):
-        repo = base.repository(name)
-        tip, version = commit_series(repo, wanted, BUILD_IDENT)
-        tree = host.out() / f"{name}-{label}"
-        put_tree(repo, tree, commit_diffs(repo, tip, diffs, version))
-    return tree
-
-
-def commit_diffs(repo, parent, diffs, version):
-    """Commit files with diffs on a commit; returns the last one."""
-    with tempfile.TemporaryDirectory() as tmp:
-        env = {"GIT_INDEX_FILE": f"{tmp}/index", **ident_env(BUILD_IDENT)}
-        git(repo, "read-tree", parent, env=env)
-        for file in diffs:
-            try:
-                git(repo, "apply", "--cached", "--whitespace=nowarn", file, env=env)
-            except Failure as failure:
-                raise Failure(f"{file} does not fit the series on {version} any more: "
-                              f"{process.cause(str(failure))}", 1) from failure
-            parent = git(repo, "commit-tree", git(repo, "write-tree", env=env).strip(),
-                         "-p", parent, "-m", file.name, env=env).strip()
-    return parent
-
-
 def tree_patches(repo, first, last):
     """The commits first..last as Patch objects plus the files they add."""
     added = {}
