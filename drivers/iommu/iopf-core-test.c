@@ -482,6 +482,7 @@ static void test_handler_fails(struct kunit *test)
 static void test_back_off(struct kunit *test)
 {
 	struct iopf_test *t = test->priv;
+	struct iommu_fault_param *param;
 	unsigned int i;
 
 	stop_the_clock(t);
@@ -499,13 +500,16 @@ static void test_back_off(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, t->nr_answers, IOPF_MAX_BACKOFF + 1);
 	expect_answer(test, 1, 0, IOMMU_PAGE_RESP_SUCCESS);
 
-	/* Once more, now the device goes. */
+	/* Once more, now the device goes. Nobody comes back to it later. */
 	t->nr_answers = 0;
+	param = iopf_get_dev_fault_param(&t->dev);
 	report(t, 7, 0, LAST, 0x1000);
 	KUNIT_EXPECT_EQ(test, t->nr_answers, 0);
 	iopf_queue_remove_device(t->queue, &t->dev);
 	KUNIT_EXPECT_EQ(test, t->nr_answers, 1);
 	expect_answer(test, 0, 7, IOMMU_PAGE_RESP_INVALID);
+	KUNIT_EXPECT_FALSE(test, cancel_delayed_work_sync(&param->backoff.work));
+	iopf_put_dev_fault_param(param);
 }
 
 /* A device that wants its answers without PASID has one group of an index. */
@@ -929,6 +933,32 @@ static void expect_waits(struct kunit *test, void (*first)(struct iopf_test *t),
 	wait_for_completion(&l[1].done);
 }
 
+static void check_report_lock(struct iopf_test *t)
+{
+	t->work_done = mutex_is_locked(&test_param(t)->report_lock);
+}
+
+/* From the look-up of the handle on, nobody may take it away. */
+static void test_report_is_locked(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+	struct iopf_fault evt = {
+		.fault = {
+			.type = IOMMU_FAULT_PAGE_REQ,
+			.prm = { .grpid = 6, .flags = LAST },
+		},
+	};
+
+	t->dev.iommu_group = iommu_group_alloc();
+	KUNIT_ASSERT_FALSE(test, IS_ERR(t->dev.iommu_group));
+	t->at_answer = check_report_lock;
+	KUNIT_EXPECT_EQ(test, iommu_report_device_fault(&t->dev, &evt), -EINVAL);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 1);
+	KUNIT_EXPECT_TRUE(test, t->work_done);
+	iommu_group_put(t->dev.iommu_group);
+	t->dev.iommu_group = NULL;
+}
+
 /* The handler still looks at the handle, though it will not answer at once. */
 static void test_sync_waits_for_report(struct kunit *test)
 {
@@ -1093,6 +1123,7 @@ static struct kunit_case iopf_core_cases[] = {
 	KUNIT_CASE(test_sync_after_remove),
 	KUNIT_CASE(test_sync_user_pasids),
 	KUNIT_CASE(test_sync_leaves_others),
+	KUNIT_CASE(test_report_is_locked),
 	KUNIT_CASE(test_sync_waits_for_report),
 	KUNIT_CASE(test_release_waits),
 	KUNIT_CASE(test_response_codes),
