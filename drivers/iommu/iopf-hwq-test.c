@@ -407,6 +407,7 @@ static void flush_pushes(struct iopf_hwq *hwq, void *data)
 	/* And one of them was lost. */
 	if (drain->flushes < t->overflows_left)
 		t->overflow = true;
+	/* What it has done is to be seen with the number. */
 	smp_store_release(&drain->flushes, drain->flushes + 1);
 }
 
@@ -425,9 +426,10 @@ static void expect_flushes(struct kunit *test, struct drain *drain,
 {
 	struct hwq_test *t = drain->t;
 
+	/* Pairs with the release in flush_pushes(). */
 	while (smp_load_acquire(&drain->flushes) < flushes &&
 	       !completion_done(&t->go_on))
-		msleep(1);
+		usleep_range(1000, 2000);
 	/* However late it is: it must not come to an end. */
 	KUNIT_EXPECT_FALSE(test, wait_for_completion_timeout(&t->go_on, HZ / 20));
 	KUNIT_EXPECT_EQ(test, READ_ONCE(drain->flushes), flushes);

@@ -1062,7 +1062,7 @@ TEST_FAULT(depth)
 
 struct stuck_reader {
 	int fault_fd;
-	volatile pid_t tid;
+	pid_t tid;
 	void *buf;
 	ssize_t len;
 };
@@ -1230,22 +1230,24 @@ static void *fault_poller(void *arg)
 	struct stuck_reader *r = arg;
 	struct pollfd pfd = { .fd = r->fault_fd, .events = POLLIN };
 
-	r->tid = syscall(__NR_gettid);
+	__atomic_store_n(&r->tid, syscall(__NR_gettid), __ATOMIC_SEQ_CST);
 	r->len = poll(&pfd, 1, 60000);
 	return NULL;
 }
 
 /* Wait until a thread sleeps, which the poller does in one place only. */
-static void fault_wait_sleeper(volatile pid_t *tid)
+static void fault_wait_sleeper(const pid_t *addr)
 {
 	char path[64], state = 0;
+	pid_t tid;
 	FILE *f;
 
 	while (state != 'S') {
 		usleep(1000);
-		if (!*tid)
+		tid = __atomic_load_n(addr, __ATOMIC_SEQ_CST);
+		if (!tid)
 			continue;
-		snprintf(path, sizeof(path), "/proc/self/task/%d/stat", *tid);
+		snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
 		f = fopen(path, "re");
 		if (!f || fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
 			abort();

@@ -42,7 +42,7 @@ static inline void late_cpus(cpu_set_t *set, bool late)
 
 	CPU_ZERO(set);
 	for (cpu = 0; cpu < sysconf(_SC_NPROCESSORS_ONLN); cpu++)
-		if ((cpu == LATE_CPU) == late)
+		if (late ? cpu == LATE_CPU : cpu != LATE_CPU)
 			CPU_SET(cpu, set);
 }
 
@@ -161,8 +161,8 @@ static inline bool late_waits(pid_t pid)
 	f = fopen(path, "re");
 	if (!f)
 		return false;
-	while (fgets(line, sizeof(line), f))
-		waits |= strstr(line, " iopf_hwq_wait") != NULL;
+	while (!waits && fgets(line, sizeof(line), f))
+		waits = strstr(line, " iopf_hwq_wait");
 	fclose(f);
 	return waits;
 }

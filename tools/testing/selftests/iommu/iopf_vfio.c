@@ -2127,4 +2127,50 @@ TEST_IOPF(replace_leaves_old)
 	}
 }
 
+/* A wait descriptor that drains page requests, VT-d r4.1 section 6.5.2.9 */
+static void count_drain(const char *line, void *arg)
+{
+	const char *at = strstr(line, ": 0x");
+	unsigned int *drains = arg;
+	unsigned long long qw0;
+
+	if (at && sscanf(at, ": 0x%llx", &qw0) == 1 && qw0 & 0x80)
+		++*drains;
+}
+
+static unsigned int drains_of(int (*func)(struct endpoint *ep),
+			      struct endpoint *ep)
+{
+	static const char event[] = "intel_iommu/qi_submit";
+	unsigned int drains = 0;
+
+	if (trace_begin(event) || func(ep) ||
+	    trace_end(event, "inv_wait", count_drain, &drains) < 0)
+		return 0;
+	return drains;
+}
+
+/*
+ * Once when the page table goes, and once more when the device asks for no more;
+ * before and after a reset; and once when a page table takes another's place. A
+ * model that has nothing on its way shows that in no other manner.
+ */
+TEST_IOPF(drains)
+{
+	struct endpoint *ep = &self->ep;
+	__u32 old = ep->hwpt_id;
+
+	if (access(IOPF_TRACING "/events/intel_iommu/qi_submit", F_OK))
+		SKIP(return, "takes the tracepoint intel_iommu/qi_submit");
+	ASSERT_LIB(iopf_hwpt_alloc(self->ctx, iopf_dev_id(ep->dev), ep->ioas_id,
+				   ep->queue, &ep->hwpt_id));
+	EXPECT_LE(1, drains_of(call_attach, ep));
+	EXPECT_LE(2, drains_of(call_reset, ep));
+	EXPECT_LE(2, drains_of(call_detach, ep));
+	ASSERT_LIB(testdev_start(&ep->td));
+	ASSERT_LIB(iopf_dev_attach(ep->dev, ep->hwpt_id));
+	EXPECT_LIB(iopf_destroy(self->ctx, old));
+	ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, BASE, 0x4000));
+}
+
 TEST_HARNESS_MAIN
