@@ -3,7 +3,7 @@
 
 LANE ?= vtd
 
-.PHONY: help run check check-qemu selfcheck lanes lanes-list shell deps tree kernel qemu guest \
+.PHONY: help run check check-qemu selfcheck mutants lanes lanes-list shell deps tree kernel qemu guest \
 	mbox export series-check cache cache-prune clean deb deb-kernel
 
 help:
@@ -17,6 +17,8 @@ help:
 	@echo '                     name; LOAD=N on a busy machine; REPEAT=N times)'
 	@echo '  make lanes-list    the lanes and what they are about'
 	@echo '  make selfcheck     lanes that must fail do fail, for the right reason'
+	@echo '  make mutants       for each fault in a kernel full of them, the test that has to find it'
+	@echo '                     does (ONLY=GLOB mutants of that name)'
 	@echo '  make shell         a shell in the lane (LANE=$(LANE); FILE=PROGRAM to have it there)'
 	@echo
 	@echo '  make tree          the kernel and QEMU series as git trees in out/linux and out/qemu'
@@ -52,6 +54,9 @@ lanes-list:
 
 selfcheck:
 	@scripts/build selfcheck
+
+mutants:
+	@scripts/build mutants $(if $(ONLY),--only '$(ONLY)')
 
 shell:
 	@scripts/build shell $(LANE) $(if $(FILE),--file '$(FILE)')

@@ -99,6 +99,13 @@ class Keys(unittest.TestCase):
         (self.top / "busybox").write_text("2")
         self.assertNotEqual(build.guest_place("x86"), before)
 
+    def test_diffs_on_top(self):
+        """They make another kernel, which their content is in."""
+        (self.top / "a.diff").write_text("1")
+        more = {"patches": ["a.diff"]}
+        self.assertNotEqual(self.key(), self.key(**more))
+        self.assertTrue(self.changes(lambda: (self.top / "a.diff").write_text("2"), **more))
+
     def test_debians_own_kernel_is_not_built(self):
         """Neither the series nor our compiler, base or configuration is in it."""
         def change():

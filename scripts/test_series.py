@@ -27,7 +27,9 @@ HOOK = """diff --git a/Makefile b/Makefile
 """
 
 
-class SeriesTool(unittest.TestCase):
+class SmallSeries(unittest.TestCase):
+    """A series of one patch on a base of three files."""
+
     def setUp(self):
         self.tmp = tempfile.TemporaryDirectory()
         self.addCleanup(self.tmp.cleanup)
@@ -74,6 +76,8 @@ class SeriesTool(unittest.TestCase):
                                "-c", "user.email=x@localhost", *args], check=True,
                               stdout=subprocess.PIPE, text=True).stdout
 
+
+class SeriesTool(SmallSeries):
     def test_round_trip(self):
         self.call("apply")
         self.assertEqual((self.series.tree / "drivers/Kconfig.new").read_text(), "config NEW\n")

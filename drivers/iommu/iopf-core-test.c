@@ -8,7 +8,9 @@
  * is told to answer.
  */
 #include <kunit/test.h>
+#include <linux/completion.h>
 #include <linux/delay.h>
+#include <linux/kthread.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
 
@@ -480,6 +482,7 @@ static void test_handler_fails(struct kunit *test)
 static void test_back_off(struct kunit *test)
 {
 	struct iopf_test *t = test->priv;
+	struct iommu_fault_param *param;
 	unsigned int i;
 
 	stop_the_clock(t);
@@ -497,13 +500,16 @@ static void test_back_off(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, t->nr_answers, IOPF_MAX_BACKOFF + 1);
 	expect_answer(test, 1, 0, IOMMU_PAGE_RESP_SUCCESS);
 
-	/* Once more, now the device goes. */
+	/* Once more, now the device goes. Nobody comes back to it later. */
 	t->nr_answers = 0;
+	param = iopf_get_dev_fault_param(&t->dev);
 	report(t, 7, 0, LAST, 0x1000);
 	KUNIT_EXPECT_EQ(test, t->nr_answers, 0);
 	iopf_queue_remove_device(t->queue, &t->dev);
 	KUNIT_EXPECT_EQ(test, t->nr_answers, 1);
 	expect_answer(test, 0, 7, IOMMU_PAGE_RESP_INVALID);
+	KUNIT_EXPECT_FALSE(test, cancel_delayed_work_sync(&param->backoff.work));
+	iopf_put_dev_fault_param(param);
 }
 
 /* A device that wants its answers without PASID has one group of an index. */
@@ -594,6 +600,8 @@ static void test_batch(struct kunit *test)
 	iopf_batch_flush(batch);
 	KUNIT_EXPECT_EQ(test, t->nr_submissions, 4);
 	KUNIT_EXPECT_EQ(test, t->nr_answers, IOPF_BATCH_SIZE + 2);
+	/* Else the device could never leave. */
+	KUNIT_EXPECT_EQ(test, atomic_xchg(&test_param(t)->answering, 0), 0);
 }
 
 static void remove_work(struct work_struct *work)
@@ -830,6 +838,148 @@ static void test_sync_user_pasids(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial, 0);
 }
 
+/* Something that must not go on before the test lets it */
+struct iopf_late {
+	struct iopf_test *t;
+	struct completion begun, go_on, done;
+	void (*func)(struct iopf_test *t);
+};
+
+static struct iopf_late *late;
+
+static void late_init(struct iopf_late *l, struct iopf_test *t,
+		      void (*func)(struct iopf_test *t))
+{
+	l->t = t;
+	l->func = func;
+	init_completion(&l->begun);
+	init_completion(&l->go_on);
+	init_completion(&l->done);
+}
+
+static int late_thread(void *data)
+{
+	struct iopf_late *l = data;
+
+	l->func(l->t);
+	complete(&l->done);
+	return 0;
+}
+
+static void late_start(struct kunit *test, struct iopf_late *l)
+{
+	struct task_struct *task = kthread_run(late_thread, l, "iopf-kunit");
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+}
+
+/* The handler, or the drain of a reset, is where the test has stopped it. */
+static void late_stop(void)
+{
+	complete(&late->begun);
+	wait_for_completion(&late->go_on);
+}
+
+static int late_handler(struct iopf_group *group)
+{
+	/* From now on the handle does not count as busy for the group. */
+	iopf_group_dequeue(group);
+	late_stop();
+	return -EPIPE;
+}
+
+static void late_report(struct iopf_test *t)
+{
+	report(t, 1, 0, LAST, 0x1000);
+}
+
+static void late_sync(struct iopf_test *t)
+{
+	iopf_dev_sync(&t->dev, IOMMU_NO_PASID, &t->handle);
+}
+
+static void late_drain(struct device *dev)
+{
+	late_stop();
+}
+
+static void late_reset(struct iopf_test *t)
+{
+	iommu_iopf_reset_prepare(&t->dev);
+}
+
+static void late_release(struct iopf_test *t)
+{
+	iopf_dev_release();
+}
+
+/* @second must wait until @first is over, which has begun before. */
+static void expect_waits(struct kunit *test, void (*first)(struct iopf_test *t),
+			 void (*second)(struct iopf_test *t))
+{
+	struct iopf_late *l = kunit_kcalloc(test, 2, sizeof(*l), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, l);
+	late_init(&l[0], test->priv, first);
+	late_init(&l[1], test->priv, second);
+	late = &l[0];
+	late_start(test, &l[0]);
+	wait_for_completion(&l[0].begun);
+	late_start(test, &l[1]);
+	/* However late it is: it must not come to an end. */
+	KUNIT_EXPECT_FALSE(test, wait_for_completion_timeout(&l[1].done, HZ / 20));
+	complete_all(&l[0].go_on);
+	wait_for_completion(&l[0].done);
+	wait_for_completion(&l[1].done);
+}
+
+static void check_report_lock(struct iopf_test *t)
+{
+	t->work_done = mutex_is_locked(&test_param(t)->report_lock);
+}
+
+/* From the look-up of the handle on, nobody may take it away. */
+static void test_report_is_locked(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+	struct iopf_fault evt = {
+		.fault = {
+			.type = IOMMU_FAULT_PAGE_REQ,
+			.prm = { .grpid = 6, .flags = LAST },
+		},
+	};
+
+	t->dev.iommu_group = iommu_group_alloc();
+	KUNIT_ASSERT_FALSE(test, IS_ERR(t->dev.iommu_group));
+	t->at_answer = check_report_lock;
+	KUNIT_EXPECT_EQ(test, iommu_report_device_fault(&t->dev, &evt), -EINVAL);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 1);
+	KUNIT_EXPECT_TRUE(test, t->work_done);
+	iommu_group_put(t->dev.iommu_group);
+	t->dev.iommu_group = NULL;
+}
+
+/* The handler still looks at the handle, though it will not answer at once. */
+static void test_sync_waits_for_report(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+
+	t->domain.iopf_handler = late_handler;
+	expect_waits(test, late_report, late_sync);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 1);
+}
+
+/* A reset uses what belongs to a device that is about to be removed. */
+static void test_release_waits(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+
+	t->queue->drain = late_drain;
+	expect_waits(test, late_reset, late_release);
+	t->queue->drain = NULL;
+	iommu_iopf_reset_done(&t->dev);
+}
+
 /* Must return, which is all there is to test. */
 static void test_sync_leaves_others(struct kunit *test)
 {
@@ -917,6 +1067,21 @@ static void test_enable_refused(struct kunit *test)
 	t->dev.iommu = &t->dev_iommu;
 }
 
+/* Faults that go on in the middle of a reset begin behind the fence. */
+static void test_enable_in_reset(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+
+	iommu_iopf_reset_prepare(&t->dev);
+	KUNIT_ASSERT_EQ(test, iopf_dev_get(&t->dev), 0);
+	KUNIT_EXPECT_EQ(test, report(t, 1, 0, LAST, 0x1000), -ESHUTDOWN);
+	iommu_iopf_reset_done(&t->dev);
+	KUNIT_EXPECT_EQ(test, report(t, 1, 0, LAST, 0x1000), 0);
+	KUNIT_EXPECT_EQ(test, t->nr_groups, 1);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 0);
+	KUNIT_EXPECT_EQ(test, iopf_dev_put(&t->dev), 0);
+}
+
 /* When the last user goes, what is open is answered. */
 static void test_disable_answers(struct kunit *test)
 {
@@ -958,6 +1123,9 @@ static struct kunit_case iopf_core_cases[] = {
 	KUNIT_CASE(test_sync_after_remove),
 	KUNIT_CASE(test_sync_user_pasids),
 	KUNIT_CASE(test_sync_leaves_others),
+	KUNIT_CASE(test_report_is_locked),
+	KUNIT_CASE(test_sync_waits_for_report),
+	KUNIT_CASE(test_release_waits),
 	KUNIT_CASE(test_response_codes),
 	{}
 };
@@ -972,6 +1140,7 @@ static struct kunit_suite iopf_core_suite = {
 static struct kunit_case iopf_enable_cases[] = {
 	KUNIT_CASE(test_enable_counts),
 	KUNIT_CASE(test_enable_refused),
+	KUNIT_CASE(test_enable_in_reset),
 	KUNIT_CASE(test_disable_answers),
 	{}
 };

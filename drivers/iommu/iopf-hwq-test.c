@@ -8,6 +8,7 @@
  */
 #include <kunit/test.h>
 #include <linux/completion.h>
+#include <linux/delay.h>
 #include <linux/kthread.h>
 #include <linux/slab.h>
 
@@ -31,6 +32,8 @@ struct hwq_test {
 	/* The hardware's side */
 	u32 hw_head, hw_tail;
 	bool overflow;
+	unsigned int overflows_left;
+	bool loses;	/* seen by one look only */
 	unsigned int tail_reads, head_writes, overflows_cleared;
 
 	/* What was handled, and what happens at that */
@@ -88,6 +91,10 @@ static bool test_overflown(struct iopf_hwq *hwq)
 	if (t->overflow && t->at_overflow) {
 		t->at_overflow(t);
 		t->at_overflow = NULL;
+	}
+	if (t->loses) {
+		t->loses = false;
+		return true;
 	}
 	return t->overflow;
 }
@@ -349,6 +356,132 @@ static void test_wait_overflow(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, wait_for_completion_timeout(&t->go_on, 60 * HZ));
 }
 
+/* Who has partial groups of a device has to hear that requests were lost. */
+static void test_overflow_tells_core(struct kunit *test)
+{
+	struct hwq_test *t = test->priv;
+	struct iopf_queue *queue = iopf_queue_alloc("iopf-hwq-test");
+
+	KUNIT_ASSERT_NOT_NULL(test, queue);
+	t->hwq.queue = queue;
+	t->overflow = true;
+	work(test, 0);
+	KUNIT_EXPECT_EQ(test, queue->overflows, 1);
+	iopf_queue_free(queue);
+}
+
+/* What a drain waits for is gone with the state of the hardware. */
+static void test_restart_wakes(struct kunit *test)
+{
+	struct hwq_test *t = test->priv;
+	struct task_struct *task;
+
+	push(t, 1, 0);
+	/* In the middle of its handling, which nobody goes on with */
+	t->hwq.fetched++;
+	t->hwq.head++;
+	memcpy(t->hwq.current_entry, t->ring, sizeof(t->ring[0]));
+	task = kthread_run(waiter, t, "iopf-hwq-test");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	wait_for_completion(&t->waiting);
+	KUNIT_EXPECT_FALSE(test, wait_for_completion_timeout(&t->go_on, HZ / 20));
+	t->hw_head = 0;
+	t->hw_tail = 0;
+	iopf_hwq_restart(&t->hwq);
+	KUNIT_EXPECT_TRUE(test, wait_for_completion_timeout(&t->go_on, 60 * HZ));
+}
+
+/* A drain in a thread of its own, and how often it has flushed */
+struct drain {
+	struct hwq_test *t;
+	unsigned int flushes;
+};
+
+/* Requests that were on their way come now. */
+static void flush_pushes(struct iopf_hwq *hwq, void *data)
+{
+	struct hwq_test *t = to_test(hwq);
+	struct drain *drain = data;
+
+	push(t, 1, 0);
+	/* And one of them was lost. */
+	if (drain->flushes < t->overflows_left)
+		t->overflow = true;
+	/* What it has done is to be seen with the number. */
+	smp_store_release(&drain->flushes, drain->flushes + 1);
+}
+
+static int drainer(void *data)
+{
+	struct drain *drain = data;
+
+	iopf_hwq_drain(&drain->t->hwq, 1, 0, flush_pushes, drain);
+	complete(&drain->t->go_on);
+	return 0;
+}
+
+/* It has flushed so often now, and waits: or is over, which is wrong. */
+static void expect_flushes(struct kunit *test, struct drain *drain,
+			   unsigned int flushes)
+{
+	struct hwq_test *t = drain->t;
+
+	/* Pairs with the release in flush_pushes(). */
+	while (smp_load_acquire(&drain->flushes) < flushes &&
+	       !completion_done(&t->go_on))
+		usleep_range(1000, 2000);
+	/* However late it is: it must not come to an end. */
+	KUNIT_EXPECT_FALSE(test, wait_for_completion_timeout(&t->go_on, HZ / 20));
+	KUNIT_EXPECT_EQ(test, READ_ONCE(drain->flushes), flushes);
+}
+
+static void drain_with_overflows(struct kunit *test, unsigned int overflows)
+{
+	struct hwq_test *t = test->priv;
+	struct drain drain = { .t = t };
+	struct task_struct *task;
+	unsigned int i;
+
+	t->overflows_left = overflows;
+	task = kthread_run(drainer, &drain, "iopf-hwq-test");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	for (i = 0; i <= overflows; i++) {
+		expect_flushes(test, &drain, i + 1);
+		KUNIT_EXPECT_TRUE(test, iopf_hwq_work(&t->hwq));
+	}
+	KUNIT_EXPECT_TRUE(test, wait_for_completion_timeout(&t->go_on, 60 * HZ));
+}
+
+static void test_drain(struct kunit *test)
+{
+	drain_with_overflows(test, 0);
+}
+
+/* What else was on its way may be lost: once more, until nothing is. */
+static void test_drain_again(struct kunit *test)
+{
+	drain_with_overflows(test, 2);
+}
+
+static void flush_loses(struct iopf_hwq *hwq, void *data)
+{
+	unsigned int *flushes = data;
+
+	++*flushes;
+	to_test(hwq)->loses = true;
+}
+
+/* Lost again at each look, and cleared at once: this must come to an end. */
+static void test_drain_ends(struct kunit *test)
+{
+	struct hwq_test *t = test->priv;
+	unsigned int flushes = 0;
+
+	iopf_hwq_drain(&t->hwq, 1, 0, flush_loses, &flushes);
+	KUNIT_EXPECT_GT(test, flushes, 1);
+	KUNIT_EXPECT_LT(test, flushes, 100);
+}
+
 static struct kunit_case hwq_cases[] = {
 	KUNIT_CASE(test_in_order),
 	KUNIT_CASE(test_wrap_bit),
@@ -359,6 +492,11 @@ static struct kunit_case hwq_cases[] = {
 	KUNIT_CASE(test_restart),
 	KUNIT_CASE(test_wait),
 	KUNIT_CASE(test_wait_overflow),
+	KUNIT_CASE(test_overflow_tells_core),
+	KUNIT_CASE(test_restart_wakes),
+	KUNIT_CASE(test_drain),
+	KUNIT_CASE(test_drain_again),
+	KUNIT_CASE(test_drain_ends),
 	{}
 };
 

@@ -225,3 +225,36 @@ void iopf_hwq_wait_no_overflow(struct iopf_hwq *hwq)
 {
 	wait_event(hwq->wait, !hwq->ops->overflown(hwq));
 }
+
+/* How often a drain begins anew because requests were lost meanwhile */
+#define HWQ_DRAIN_TRIES	16
+
+/**
+ * iopf_hwq_drain() - Wait for the requests of a device, on their way or queued
+ * @hwq: the queue
+ * @requester: as for iopf_hwq_target()
+ * @pasid: as for iopf_hwq_target()
+ * @flush: has the hardware put what is on its way into the queue
+ * @data: for @flush
+ *
+ * Context: may sleep. Not called from the thread of the queue.
+ */
+void iopf_hwq_drain(struct iopf_hwq *hwq, u32 requester, u32 pasid,
+		    void (*flush)(struct iopf_hwq *hwq, void *data), void *data)
+{
+	unsigned int tries;
+
+	/*
+	 * During an overflow requests are lost instead of queued, and other
+	 * devices can bring it about again and again. The hardware answers what
+	 * it loses, so this is not worth more than a few attempts.
+	 */
+	for (tries = 0; tries < HWQ_DRAIN_TRIES; tries++) {
+		flush(hwq, data);
+		if (!hwq->ops->overflown(hwq))
+			break;
+		iopf_hwq_wait_no_overflow(hwq);
+	}
+
+	iopf_hwq_wait(hwq, requester, pasid);
+}

@@ -86,5 +86,8 @@ bool iopf_hwq_work(struct iopf_hwq *hwq);
 unsigned long iopf_hwq_target(struct iopf_hwq *hwq, u32 requester, u32 pasid);
 void iopf_hwq_wait(struct iopf_hwq *hwq, u32 requester, u32 pasid);
 void iopf_hwq_wait_no_overflow(struct iopf_hwq *hwq);
+void iopf_hwq_drain(struct iopf_hwq *hwq, u32 requester, u32 pasid,
+		    void (*flush)(struct iopf_hwq *hwq, void *data),
+		    void *data);
 
 #endif /* __IOPF_HWQ_H */

@@ -14,7 +14,7 @@ import pathlib
 import re
 import shutil
 
-from iopf import base, cache, debian_kernel, host, lock, packages, process, series
+from iopf import base, cache, debian_kernel, host, lock, on_top, packages, process, series
 from iopf.cache import digest, publish
 from iopf.errors import Failure
 from iopf.host import REPO
@@ -75,6 +75,17 @@ def fragments(kernel):
     return [REPO / name for name in kernel.configs]
 
 
+def patches(kernel):
+    return [REPO / name for name in kernel.patches]
+
+
+def source_tree(kernel):
+    """The tree of the series; with diffs of its own a kernel has its own tree."""
+    if not kernel.patches:
+        return series.built_tree("linux")
+    return on_top.tree("linux", kernel.name, patches(kernel))
+
+
 def keep_module_build(make, kernel, dest, log):
     """What an external module of this kernel is built with, without the rest."""
     logged([*make, f"SRCARCH={kernel.arch}", "run-command", "KBUILD_RUN_COMMAND="
@@ -100,7 +111,7 @@ def refuse_lost(wanted, work):
 def configure_kernel(kernel, work, log):
     """Configure a kernel in a folder; returns the command to build it with."""
     cross = compiler(kernel.arch)
-    source = series.built_tree("linux")
+    source = source_tree(kernel)
     merged = work / "iopf.fragment"
     merged.write_text("".join(f.read_text() for f in fragments(kernel)))
     make = ["make", "-C", source, f"O={work}", f"ARCH={kernel.arch}",
@@ -133,7 +144,7 @@ def kernel_place(kernel):
     """Where a kernel is in the cache, once it is made."""
     repo = base.repository("linux")
     key = digest("kernel-3", base.tree_id(repo), series_key(kernel, repo), kernel.arch,
-                 *toolchain(compiler(kernel.arch)), *fragments(kernel))
+                 *toolchain(compiler(kernel.arch)), *fragments(kernel), *patches(kernel))
     return host.cache() / "kernel" / f"{kernel.name}-{key}"
 
 

@@ -9,6 +9,9 @@ boots them.
     build run|demo|shell|selfcheck [NAME]...   build, then boot them (lib/lane);
                                demo all: every lane that has a demonstration
     build path kernel|qemu|guest [KERNEL|ARCH] build one and print where it is
+    build mutants              build the kernel of mutants, and boot it for each of them
+                               with the test that must fail (lib/mutants)
+    build refresh-mutants      write its diffs anew from out/linux-x86-mutants
     build deb-kernel           the distribution's kernel with the series, as packages
     build try                  a part of each build, to see what this machine lacks
 """
@@ -18,10 +21,13 @@ import os
 import pathlib
 import sys
 
-from iopf import (base, build, debian_kernel, host, kernel_deb, lock, packages, process,
-                  progress, series)
+from iopf import (base, build, debian_kernel, host, kernel_deb, lock, on_top, packages,
+                  process, progress, series)
 from iopf.errors import Failure, Parser
-from iopf.testbed import TESTBED, lanefile
+from iopf.testbed import TESTBED, lanefile, mutantfile
+
+
+MUTANTS = "x86-mutants"     # the kernel with faults to choose from
 
 
 class Absent(str):
@@ -222,6 +228,27 @@ def lanes_of(command, names):
     return names
 
 
+def mutants_command(opts):
+    """Build the kernel of mutants, and return the call of lib/mutants that is to follow."""
+    if opts.load or opts.repeat or opts.file:
+        raise Failure("of ONLY=, LOAD=, REPEAT= and FILE=, 'make mutants' takes ONLY=")
+    mutantfile.chosen(opts.only)
+    kernel = lanefile.load_kernel(MUTANTS)
+    steps = progress.Progress(5)
+    with lock.of_out("builds"):
+        steps.step("packages", packages.install, packages.BUILD)
+        steps.step("base trees", lambda: [base.repository(n) for n in ("linux", "qemu")])
+        image, _, _ = steps.step(f"kernel {kernel.name}", kernel_or_absent, kernel)
+        qemu = steps.step("QEMU", build.qemu_path)
+        guest = steps.step("guest programs x86", build.guest_path, kernel.arch)
+    steps.table()
+    call = [TESTBED / "lib/mutants", "--kernel", image, "--qemu", qemu / kernel.qemu,
+            "--initramfs", guest / "initramfs", "--out", host.claim_out() / "log/mutants"]
+    for path in host.firmware():
+        call += ["--data", path]
+    return [str(a) for a in call + (["--only", opts.only] if opts.only else [])]
+
+
 def lane_command(command, wanted, opts):
     """Build, and return the call of lib/lane that is to follow."""
     names = lanes_of(command, wanted)
@@ -239,7 +266,8 @@ def lane_command(command, wanted, opts):
 
 def boot(command, names, opts):
     """Hand over to lib/lane, which boots the lanes and judges them."""
-    call = lane_command(command, names, opts)
+    call = (mutants_command(opts) if command == "mutants" else
+            lane_command(command, names, opts))
     sys.stdout.flush()
     if command == "shell":
         # the terminal is the machine's now, and nothing is left for us to do
@@ -322,11 +350,11 @@ def deb_kernel():
 def main():
     parser = Parser(prog="build", description=__doc__)
     parser.add_argument("command", choices=[
-        "deps", "lane", "list", "path", "run", "demo", "shell", "selfcheck", "deb-kernel",
-        "try"])
+        "deps", "lane", "list", "path", "run", "demo", "shell", "selfcheck", "mutants",
+        "refresh-mutants", "deb-kernel", "try"])
     parser.add_argument("names", nargs="*")
     add_options(parser)
-    parser.add_argument("--only", metavar="GLOB", help="run: only the tests of this name")
+    parser.add_argument("--only", metavar="GLOB", help="run: only the tests of this name; mutants: only those")
     parser.add_argument("--load", metavar="N", help="run: beside N processes that load the CPUs")
     parser.add_argument("--repeat", metavar="N", help="run: so many times")
     parser.add_argument("--file", metavar="PROGRAM", help="shell: a program to have there")
@@ -348,6 +376,9 @@ def dispatch(opts):
         for name, product in build_lanes(opts.names).items():
             print(name, *(["skipped:", product] if isinstance(product, Absent)
                           else filter(None, product)))
+    elif opts.command == "refresh-mutants":
+        kernel = lanefile.load_kernel(MUTANTS)
+        on_top.refresh("linux", kernel.name, build.patches(kernel))
     elif opts.command == "deb-kernel":
         deb_kernel()
     elif opts.command == "try":

@@ -29,6 +29,8 @@ class Kernel:
     debian: str = ""
     modules: list[str] = field(default_factory=list)
     preload: list[str] = field(default_factory=list)
+    # diffs that its source tree has beside the series
+    patches: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -121,13 +123,16 @@ def load_kernel(name: str) -> Kernel:
                         " ".join(section["cmdline"].split()), section["configs"].split(),
                         section.get("debian", ""),
                         section.get("modules", "").split(),
-                        section.get("preload", "").split())
+                        section.get("preload", "").split(),
+                        section.get("patches", "").split())
     except KeyError as error:
         raise TestbedError(f"kernel {name}: {error} is missing") from error
     except ValueError as error:
         raise TestbedError(f"kernel {name}: {error}") from error
     if bool(kernel.debian) == bool(kernel.configs):
         raise TestbedError(f"kernel {name}: either configs to build it with, or debian")
+    if kernel.debian and kernel.patches:
+        raise TestbedError(f"kernel {name}: patches are for a kernel that is built")
     if kernel.debian not in ("", "6.12", "newest"):
         raise TestbedError(f"kernel {name}: debian is 6.12 or newest, not {kernel.debian}")
     return kernel

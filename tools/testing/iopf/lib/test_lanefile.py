@@ -32,9 +32,9 @@ class Files(unittest.TestCase):
         return lanefile.load_kernel("k")
 
     def test_kernel_that_is_built(self) -> None:
-        kernel = self.kernel("modules = a b\n")
-        self.assertEqual((kernel.debian, kernel.configs, kernel.modules),
-                         ("", ["a.config"], ["a", "b"]))
+        kernel = self.kernel("modules = a b\npatches = c d\n")
+        self.assertEqual((kernel.debian, kernel.configs, kernel.modules, kernel.patches),
+                         ("", ["a.config"], ["a", "b"], ["c", "d"]))
 
     def test_kernel_of_debian(self) -> None:
         self.kernel()
@@ -45,6 +45,7 @@ class Files(unittest.TestCase):
     def test_built_or_debian(self) -> None:
         self.kernel()
         for more, text in (("debian = 6.12", "either"), ("configs =", "either"),
+                           ("configs =\ndebian = 6.12\npatches = a.diff", "patches"),
                            ("configs =\ndebian = 7.3", "not 7.3")):
             self.write("d.kernel", f"[kernel]\nlike = k\n{more}\n")
             with self.assertRaisesRegex(lanefile.TestbedError, f"kernel d: .*{text}"):

@@ -21,6 +21,7 @@
 #include <linux/vfio.h>
 
 #include "iommufd_utils.h"
+#include "iopf_trace.h"
 
 #define MSG sizeof(struct iommu_hwpt_pgfault)
 #define RESP sizeof(struct iommu_hwpt_page_response)
@@ -1067,6 +1068,7 @@ TEST_FAULT(depth)
 
 struct stuck_reader {
 	int fault_fd;
+	pid_t tid;
 	void *buf;
 	ssize_t len;
 };
@@ -1212,6 +1214,99 @@ TEST_FAULT(race)
 	test_ioctl_destroy(hwpt_id);
 	EXPECT_EQ(0, close(fault_fd));
 	test_ioctl_destroy(fault_id);
+}
+
+/* The timer looks again at what was there when it came and not yet late. */
+TEST_FAULT(timeout_again)
+{
+	ASSERT_EQ(0, fault_limits(self->fault_fd, 0, 0xffffffff, 0));
+	test_send(1);
+	/* A look that comes too early, however long it takes to come */
+	ASSERT_EQ(0, fault_limits(self->fault_fd, 0, 0xffffffff, 0));
+	usleep(100000);
+	expect_answers(0);
+	ASSERT_EQ(0, fault_limits(self->fault_fd, 0, 2000, 0));
+	ASSERT_EQ(0, fault_limits(self->fault_fd, 0, 2000, 0));
+	wait_for_answers(1);
+	expect_answer(0, 1, PCI_INVALID);
+}
+
+static void *fault_poller(void *arg)
+{
+	struct stuck_reader *r = arg;
+	struct pollfd pfd = { .fd = r->fault_fd, .events = POLLIN };
+
+	__atomic_store_n(&r->tid, syscall(__NR_gettid), __ATOMIC_SEQ_CST);
+	r->len = poll(&pfd, 1, 60000);
+	return NULL;
+}
+
+/* Wait until a thread sleeps, which the poller does in one place only. */
+static void fault_wait_sleeper(const pid_t *addr)
+{
+	char path[64], state = 0;
+	pid_t tid;
+	FILE *f;
+
+	while (state != 'S') {
+		usleep(1000);
+		tid = __atomic_load_n(addr, __ATOMIC_SEQ_CST);
+		if (!tid)
+			continue;
+		snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+		f = fopen(path, "re");
+		if (!f || fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
+			abort();
+		fclose(f);
+	}
+}
+
+/* Who sleeps in poll() is woken by a fault, and by the loss of one. */
+TEST_FAULT(poll_wakes)
+{
+	struct iommu_hwpt_pgfault msg;
+	unsigned int i;
+
+	ASSERT_EQ(0, fault_limits(self->fault_fd, IOPF_QUEUE_TELL_LOST, 0, 1));
+	for (i = 1; i != 3; i++) {
+		struct stuck_reader r = { .fault_fd = self->fault_fd };
+		pthread_t thread;
+
+		ASSERT_EQ(0, pthread_create(&thread, NULL, fault_poller, &r));
+		fault_wait_sleeper(&r.tid);
+		test_send(i);
+		ASSERT_EQ(0, pthread_join(thread, NULL));
+		EXPECT_EQ(1, r.len);
+		test_read(self->fault_fd, &msg, 1);
+	}
+	EXPECT_EQ(IOPF_PGFAULT_FLAGS_LOST, msg.flags);
+}
+
+/* An attach that is refused leaves the others' faults off, as they were. */
+TEST_FAULT(refused_stays_off)
+{
+	static const char event[] = "iopf/iopf_report";
+	__u32 flags[] = { 0, MOCK_FLAGS_DEVICE_DEAF_IOPF };
+	__u32 stdev[2], idev[2], old;
+	unsigned int i;
+
+	if (trace_begin(event))
+		SKIP(return, "takes the tracepoint %s", event);
+	for (i = 0; i != 2; i++)
+		test_cmd_mock_domain_flags(self->ioas_id,
+					   flags[i] |
+					   MOCK_FLAGS_DEVICE_SHARED_GROUP,
+					   &stdev[i], &old, &idev[i]);
+	test_err_mock_domain_replace(EOPNOTSUPP, stdev[0], self->hwpt_id);
+	/* A device on a queue has its requests reported, others have not. */
+	test_send(1);
+	EXPECT_EQ(1, trace_end(event, "iopf_report", NULL, NULL));
+	ASSERT_EQ(0, trace_begin(event));
+	ASSERT_EQ(0, fault_send(self->fd, idev[0], MOCK_IOPF_LAST, 0, 2,
+				0x1000));
+	EXPECT_EQ(0, trace_end(event, "iopf_report", NULL, NULL));
+	for (i = 0; i != 2; i++)
+		test_ioctl_destroy(stdev[i]);
 }
 
 TEST_HARNESS_MAIN

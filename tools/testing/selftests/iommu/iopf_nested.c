@@ -10,6 +10,8 @@
  * Copyright (C) 2026 The linux-iopf authors
  */
 #include <errno.h>
+#include <linux/pci_regs.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -18,6 +20,8 @@
 #include "../kselftest_harness.h"
 
 #include "iopf_endpoint.h"
+#include "iopf_late.h"
+#include "iopf_trace.h"
 
 #define TEST_SECONDS	900
 #define TEST_NESTED(name) TEST_F_TIMEOUT(nested, name, TEST_SECONDS)
@@ -85,6 +89,7 @@ static int alloc_parent(struct endpoint *ep, __u64 caps, __u32 *id)
 	return ret;
 }
 
+/* With the queue of @ep, if it has one */
 static int alloc_nested(struct endpoint *ep, __u32 parent, __u64 root, __u32 *id)
 {
 	struct iommu_hwpt_vtd_s1 s1 = {
@@ -93,13 +98,13 @@ static int alloc_nested(struct endpoint *ep, __u32 parent, __u64 root, __u32 *id
 	};
 	struct iommu_hwpt_alloc cmd = {
 		.size = sizeof(cmd),
-		.flags = IOMMU_HWPT_FAULT_ID_VALID,
+		.flags = ep->queue ? IOMMU_HWPT_FAULT_ID_VALID : 0,
 		.dev_id = iopf_dev_id(ep->dev),
 		.pt_id = parent,
 		.data_type = IOMMU_HWPT_DATA_VTD_S1,
 		.data_len = sizeof(s1),
 		.data_uptr = (__u64)(unsigned long)&s1,
-		.fault_id = iopf_queue_id(ep->queue),
+		.fault_id = ep->queue ? iopf_queue_id(ep->queue) : 0,
 	};
 	int ret;
 
@@ -660,6 +665,161 @@ TEST_NESTED(bad_invalidation)
 	EXPECT_EQ(-EINVAL, flush(ep, GVA + 1, 1));
 	EXPECT_EQ(-EINVAL, flush(ep, GVA, 0));
 	EXPECT_EQ(-EINVAL, flush(ep, GVA, ~0ULL));
+}
+
+/* Without faults the device keeps translations, too, and is told to drop them. */
+TEST_NESTED(without_queue)
+{
+	struct iopf_queue *queue = self->ep.queue;
+	struct guest *guest = &self->guest;
+	__u64 page = guest_page(guest);
+	struct endpoint *ep = &self->ep;
+	__u32 old = ep->hwpt_id;
+	struct iopf_pci pci;
+
+	ASSERT_LIB(iopf_dev_detach(ep->dev));
+	ep->queue = NULL;
+	ASSERT_LIB(alloc_nested(ep, self->parent_id, guest->root, &ep->hwpt_id));
+	ep->queue = queue;
+	ASSERT_LIB(iopf_dev_attach(ep->dev, ep->hwpt_id));
+	ASSERT_LIB(iopf_pci_read(self->found.bdf[0], &pci));
+	EXPECT_EQ(PCI_ATS_CTRL_ENABLE, pci.ats_ctrl & PCI_ATS_CTRL_ENABLE);
+	EXPECT_EQ(0, pci.pri_ctrl & PCI_PRI_CTRL_ENABLE);
+	set_page(guest, GVA, page | PTE_USER);
+	ASSERT_LIB(write_page(ep, GVA, host(guest, page)));
+	page = guest_page(guest);
+	set_page(guest, GVA, page | PTE_USER);
+	ASSERT_LIB(flush(ep, GVA, 1));
+	ASSERT_LIB(write_page(ep, GVA, host(guest, page)));
+	EXPECT_LIB(iopf_destroy(ep->ctx, old));
+}
+
+struct widest {
+	unsigned int flushes, mask;
+};
+
+/* The address mask of a PASID-based flush of pages, in what the kernel sends */
+static void look_at_flush(const char *line, void *arg)
+{
+	unsigned long long qw0, qw1;
+	struct widest *widest = arg;
+	const char *at = strstr(line, ": 0x");
+
+	if (!at || sscanf(at, ": 0x%llx 0x%llx", &qw0, &qw1) != 2)
+		return;
+	widest->flushes++;
+	/* Granularity 3: pages of a PASID */
+	if ((qw0 >> 4 & 3) == 3 && (qw1 & 0x3f) > widest->mask)
+		widest->mask = qw1 & 0x3f;
+}
+
+/* No more pages at once than the hardware says that it can flush */
+TEST_NESTED(wide_flush)
+{
+	static const char event[] = "intel_iommu/qi_submit";
+	struct widest widest = { 0 };
+	struct endpoint *ep = &self->ep;
+	unsigned int limit = vtd_info(ep->dev).cap_reg >> 48 & 0x3f;
+	unsigned int order;
+
+	if (trace_begin(event))
+		SKIP(return, "takes the tracepoint %s", event);
+	for (order = 0; order < 40; order++)
+		ASSERT_LIB(flush(ep, 0, 1ULL << order));
+	ASSERT_LT(0, trace_end(event, "p_iotlb_inv", look_at_flush, &widest));
+	EXPECT_LE(40, widest.flushes);
+	EXPECT_EQ(limit, widest.mask);
+}
+
+static int set_tracking(struct endpoint *ep, __u32 hwpt_id, bool on)
+{
+	struct iommu_hwpt_set_dirty_tracking track = {
+		.size = sizeof(track),
+		.flags = on ? IOMMU_HWPT_DIRTY_TRACKING_ENABLE : 0,
+		.hwpt_id = hwpt_id,
+	};
+
+	return nest_ioctl(ep->ctx, IOMMU_HWPT_SET_DIRTY_TRACKING, &track,
+			  "dirty tracking");
+}
+
+/* From one second stage to another: what the new one says of dirty pages holds. */
+TEST_NESTED(replace_keeps_dirty_tracking)
+{
+	__u64 bits[GUEST_SIZE / 4096 / 64];
+	struct guest *guest = &self->guest;
+	struct endpoint *ep = &self->ep;
+	__u32 hwpt[2];
+	unsigned int i;
+
+	if (!(self->caps & IOMMU_HW_CAP_DIRTY_TRACKING))
+		SKIP(return, "this IOMMU has no dirty tracking");
+	for (i = 0; i < 2; i++)
+		ASSERT_LIB(alloc_parent(ep, self->caps, &hwpt[i]));
+	ASSERT_LIB(iopf_dev_attach(ep->dev, hwpt[0]));
+	/* On before the replace */
+	ASSERT_LIB(set_tracking(ep, hwpt[1], true));
+	ASSERT_LIB(iopf_dev_attach(ep->dev, hwpt[1]));
+	ASSERT_LIB(write_page(ep, GPA, host(guest, GPA)));
+	ASSERT_LIB(take_dirty(ep, hwpt[1], bits, sizeof(bits)));
+	EXPECT_TRUE(is_dirty(bits, GPA));
+	/* And after it */
+	ASSERT_LIB(iopf_dev_attach(ep->dev, hwpt[0]));
+	ASSERT_LIB(set_tracking(ep, hwpt[0], true));
+	memset(host(guest, GPA), 0, 4096);
+	ASSERT_LIB(write_page(ep, GPA, host(guest, GPA)));
+	ASSERT_LIB(take_dirty(ep, hwpt[0], bits, sizeof(bits)));
+	EXPECT_TRUE(is_dirty(bits, GPA));
+	ASSERT_LIB(iopf_dev_attach(ep->dev, ep->hwpt_id));
+	for (i = 0; i < 2; i++)
+		EXPECT_LIB(iopf_destroy(ep->ctx, hwpt[i]));
+}
+
+static int call_attach(struct endpoint *ep)
+{
+	return iopf_dev_attach(ep->dev, ep->hwpt_id);
+}
+
+/* By way of blocked translation: what was asked before is answered before. */
+TEST_NESTED(late_replace)
+{
+	struct guest *guest = &self->guest;
+	__u64 page = guest_page(guest);
+	struct endpoint *ep = &self->ep;
+	__u32 old = ep->hwpt_id;
+	struct testdev_result r;
+	struct iopf_group g;
+	unsigned int slot;
+	struct late late;
+	pid_t pid;
+	int ret;
+
+	ASSERT_LIB(alloc_nested(ep, self->parent_id, guest->root, &ep->hwpt_id));
+	ret = late_begin(&late);
+	if (late_cannot(ret))
+		SKIP(return, "%s", iopf_error());
+	ASSERT_LIB(ret);
+	ret = start_op(ep, IOPF_TD_OP_FILL, 0, GVA, 4096, &slot);
+	if (!ret)
+		ret = wait_reg(ep, IOPF_TD_REG_PRI_OUTSTANDING, 1);
+	if (!ret)
+		ret = late_call(&pid, call_attach, ep);
+	late_end(&late);
+	ASSERT_LIB(ret);
+	ASSERT_LIB(late_result(pid));
+	/* The device asks again, or has given up while nothing was attached. */
+	set_page(guest, GVA, page | PTE_USER);
+	while (!testdev_done(&ep->td, slot, &r)) {
+		ret = iopf_queue_wait(ep->queue, 10);
+		if (ret > 0)
+			ret = iopf_queue_read(ep->queue, &g);
+		ASSERT_LE(0, ret);
+		if (ret)
+			ASSERT_LIB(answer(ep, &g, IOMMUFD_PAGE_RESP_SUCCESS));
+	}
+	memset(host(guest, page), 0, 4096);
+	ASSERT_LIB(write_page(ep, GVA, host(guest, page)));
+	EXPECT_LIB(iopf_destroy(ep->ctx, old));
 }
 
 TEST_HARNESS_MAIN

@@ -13,6 +13,7 @@
 #include <endian.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <linux/pci_regs.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
@@ -28,7 +29,9 @@
 #include "common.h"
 #include "iopf_console.h"
 #include "iopf_endpoint.h"
+#include "iopf_late.h"
 #include "iopf_sysfs.h"
+#include "iopf_trace.h"
 
 #define TEST_SECONDS	900
 /* What a page is full of that the device must not write */
@@ -1791,6 +1794,388 @@ TEST_IOPF(information)
 	ASSERT_LIB(iopf_dev_detach(ep->dev));
 	ASSERT_LIB(iopf_pci_read(self->found.bdf[0], &pci));
 	EXPECT_EQ(0, pci.pri_ctrl & 1);
+	EXPECT_EQ(0, pci.ats_ctrl & PCI_ATS_CTRL_ENABLE);
+}
+
+/*
+ * A virtual function whose physical one uses the interface: of the two that
+ * share it only one may.
+ */
+TEST_IOPF(virtual_function_of_user)
+{
+	struct endpoint pf = { 0 };
+	struct found found = { 0 };
+	char path[128], vf[16];
+	struct iopf_dev *dev;
+	__u32 hwpt_id;
+
+	iopf_pci_scan(find_pf, &found);
+	if (!found.nr)
+		SKIP(return, "takes an endpoint with virtual functions");
+	ASSERT_LIB(endpoint_open(&pf, self->ctx, found.bdf[0], NULL));
+	ASSERT_NE(0, testdev_allocation(&pf.td));
+	ASSERT_LIB(make_vf(found.bdf[0], vf, sizeof(vf)));
+	ASSERT_LIB(iopf_dev_open(self->ctx, vf, &dev));
+	ASSERT_LIB(iopf_hwpt_alloc(self->ctx, iopf_dev_id(dev), self->ep.ioas_id,
+				   self->ep.queue, &hwpt_id));
+	EXPECT_EQ(-EINVAL, iopf_dev_attach(dev, hwpt_id));
+	EXPECT_LIB(iopf_destroy(self->ctx, hwpt_id));
+	iopf_dev_close(dev);
+	pci_path(path, sizeof(path), found.bdf[0], "sriov_numvfs");
+	EXPECT_EQ(0, write_file(path, "0"));
+	ASSERT_LIB(transfer(&pf, IOPF_TD_OP_FILL, BASE, 4096));
+	endpoint_close(&pf);
+}
+
+/* The index of a request that a reset has ended is soon that of another one. */
+TEST_IOPF(reset_same_index)
+{
+	struct endpoint *ep = &self->ep;
+	struct testdev_result r;
+	struct iopf_group old, g;
+	unsigned int slot;
+
+	ASSERT_LIB(start_op(ep, IOPF_TD_OP_FILL, 0, BASE, 4096, &slot));
+	ASSERT_LIB(next_group(ep, &old));
+	ASSERT_LIB(iopf_dev_reset(ep->dev));
+	ASSERT_LIB(testdev_start(&ep->td));
+	do {
+		ASSERT_LIB(start_op(ep, IOPF_TD_OP_FILL, 0, BASE, 4096, &slot));
+		ASSERT_LIB(next_group(ep, &g));
+		if (g.grpid == old.grpid)
+			break;
+		ASSERT_LIB(iopf_queue_answer(ep->queue, g.cookie,
+					     IOMMUFD_PAGE_RESP_INVALID));
+		ASSERT_LIB(wait_op(ep, slot, &r));
+	} while (true);
+
+	/* Whatever becomes of the old answer, it is not for the new request. */
+	iopf_queue_answer(ep->queue, old.cookie, IOMMUFD_PAGE_RESP_INVALID);
+	EXPECT_FALSE(testdev_done(&ep->td, slot, &r));
+	ASSERT_LIB(serve_group(ep, &g));
+	ASSERT_LIB(wait_op(ep, slot, &r));
+	EXPECT_EQ(IOPF_TD_ST_OK, r.status)
+		TH_LOG("%s", testdev_status(r.status));
+}
+
+/* A request that is in the queue of the IOMMU, which is worked off late */
+static int late_request(struct endpoint *ep, struct late *late,
+			unsigned int *slot)
+{
+	int ret = late_begin(late);
+
+	if (!ret)
+		ret = start_op(ep, IOPF_TD_OP_FILL, 0, BASE, 4096, slot);
+	if (!ret)
+		ret = wait_reg(ep, IOPF_TD_REG_PRI_OUTSTANDING, 1);
+	if (!ret && iopf_queue_wait(ep->queue, 0))
+		ret = iopf_err(-EIO, "the request was not late");
+	if (ret)
+		late_end(late);
+	return ret;
+}
+
+static int call_detach(struct endpoint *ep)
+{
+	return iopf_dev_detach(ep->dev);
+}
+
+static int call_attach(struct endpoint *ep)
+{
+	return iopf_dev_attach(ep->dev, ep->hwpt_id);
+}
+
+static int call_reset(struct endpoint *ep)
+{
+	return iopf_dev_reset(ep->dev);
+}
+
+/* When the attachment has ended nothing that was asked before is left. */
+TEST_IOPF(late_detach)
+{
+	struct endpoint *ep = &self->ep;
+	struct testdev_result r;
+	struct late late;
+	unsigned int slot;
+	pid_t pid;
+	int ret;
+
+	ret = late_request(ep, &late, &slot);
+	if (late_cannot(ret))
+		SKIP(return, "%s", iopf_error());
+	ASSERT_LIB(ret);
+	ret = late_call(&pid, call_detach, ep);
+	late_end(&late);
+	ASSERT_LIB(ret);
+	ASSERT_LIB(late_result(pid));
+	EXPECT_EQ(0, testdev_reg(&ep->td, IOPF_TD_REG_PRI_OUTSTANDING));
+	ASSERT_LIB(wait_op(ep, slot, &r));
+	EXPECT_EQ(IOPF_TD_ST_RSP_INVALID, r.status);
+	iopf_queue_drop(ep->queue, iopf_dev_id(ep->dev));
+	ASSERT_LIB(iopf_dev_attach(ep->dev, ep->hwpt_id));
+	ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, BASE, 0x4000));
+}
+
+/* What was asked of the old page table does not come to the new one's queue. */
+TEST_IOPF(late_replace)
+{
+	struct endpoint *ep = &self->ep;
+	struct iopf_queue *old_queue = ep->queue;
+	__u32 old_hwpt = ep->hwpt_id;
+	struct testdev_result r;
+	struct iopf_group g;
+	unsigned int slot;
+	struct late late;
+	pid_t pid;
+	int ret;
+
+	ASSERT_LIB(iopf_queue_open(self->ctx, &ep->queue));
+	ASSERT_LIB(iopf_hwpt_alloc(self->ctx, iopf_dev_id(ep->dev), ep->ioas_id,
+				   ep->queue, &ep->hwpt_id));
+	ret = late_request(ep, &late, &slot);
+	if (late_cannot(ret))
+		SKIP(return, "%s", iopf_error());
+	ASSERT_LIB(ret);
+	ret = late_call(&pid, call_attach, ep);
+	late_end(&late);
+	ASSERT_LIB(ret);
+	ASSERT_LIB(late_result(pid));
+	/* The device was told to ask again, and asks the new one. */
+	ASSERT_LIB(serve_op(ep, slot, &r));
+	EXPECT_EQ(IOPF_TD_ST_OK, r.status)
+		TH_LOG("%s", testdev_status(r.status));
+	EXPECT_LIB(check_answers(ep, 2, 0));
+	EXPECT_EQ(0, iopf_queue_read(old_queue, &g));
+	EXPECT_LIB(iopf_destroy(self->ctx, old_hwpt));
+	iopf_queue_close(old_queue);
+}
+
+/* A reset begins when all is known that the device has asked for. */
+TEST_IOPF(late_reset)
+{
+	struct endpoint *ep = &self->ep;
+	struct late late;
+	unsigned int slot;
+	pid_t pid;
+	int ret;
+
+	ret = late_request(ep, &late, &slot);
+	if (late_cannot(ret))
+		SKIP(return, "%s", iopf_error());
+	ASSERT_LIB(ret);
+	ret = late_call(&pid, call_reset, ep);
+	late_end(&late);
+	ASSERT_LIB(ret);
+	ASSERT_LIB(late_result(pid));
+	iopf_queue_drop(ep->queue, iopf_dev_id(ep->dev));
+	ASSERT_LIB(testdev_start(&ep->td));
+	ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, BASE, 0x4000));
+}
+
+/* The queue is full and requests get lost. The detach waits for its end. */
+TEST_IOPF(late_overflow)
+{
+	struct endpoint *ep = &self->ep;
+	struct late late;
+	__u64 end;
+	pid_t pid;
+	int ret;
+
+	expect_faults_of_lost_table(self->found.bdf[0]);
+	testdev_set(&ep->td, IOPF_TD_REG_HOSTILE, IOPF_TD_HOSTILE_IGNORE_ALLOC);
+	ret = late_begin(&late);
+	if (late_cannot(ret))
+		SKIP(return, "%s", iopf_error());
+	ASSERT_LIB(ret);
+	end = iopf_now() + LONG_MS * 1000000ULL;
+	storm(ep, 16384, 32);
+	while (!testdev_reg(&ep->td, IOPF_TD_REG_STORM_FULL) && iopf_now() < end)
+		nap();
+	ret = late_call(&pid, call_detach, ep);
+	testdev_set(&ep->td, IOPF_TD_REG_COMMAND, IOPF_TD_CMD_ABORT);
+	late_end(&late);
+	ASSERT_LIB(ret);
+	ASSERT_LIB(late_result(pid));
+	EXPECT_EQ(0, testdev_reg(&ep->td, IOPF_TD_REG_PRI_OUTSTANDING));
+	expect_no_more_on_console();
+	iopf_queue_drop(ep->queue, iopf_dev_id(ep->dev));
+	ASSERT_LIB(testdev_start(&ep->td));
+	ASSERT_LIB(iopf_dev_attach(ep->dev, ep->hwpt_id));
+	ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, BASE, 0x4000));
+}
+
+#define TABLES 3
+
+/* Page tables that have the same address in memory of their own */
+static int more_tables(struct endpoint *ep, __u32 *hwpt, __u32 *ioas,
+		       struct iopf_backing **backing)
+{
+	unsigned int i;
+	int ret = 0;
+
+	hwpt[0] = ep->hwpt_id;
+	backing[0] = ep->backing;
+	for (i = 1; i < TABLES && !ret; i++) {
+		ret = iopf_ioas_alloc(ep->ctx, &ioas[i]);
+		if (!ret)
+			ret = iopf_hwpt_alloc(ep->ctx, iopf_dev_id(ep->dev),
+					      ioas[i], ep->queue, &hwpt[i]);
+		if (!ret)
+			ret = iopf_backing_anon(ep->ctx, ioas[i], BASE, SPAN,
+						IOPF_RW, 0, &backing[i]);
+	}
+	return ret;
+}
+
+/* Write to the page at BASE, which must land in one of the memories only. */
+static int write_to_table(struct endpoint *ep, struct iopf_backing **backing,
+			  unsigned int at)
+{
+	struct testdev_result r;
+	unsigned int slot, i;
+	int ret;
+
+	for (i = 0; i < TABLES; i++)
+		memset(iopf_backing_ptr(backing[i], BASE), UNTOUCHED, 4096);
+	ret = start_op(ep, IOPF_TD_OP_FILL, 0, BASE, 4096, &slot);
+	if (!ret)
+		ret = wait_op(ep, slot, &r);
+	if (ret)
+		return ret;
+	if (r.status != IOPF_TD_ST_OK)
+		return iopf_err(-EIO, "table %u: %s", at, testdev_status(r.status));
+	for (i = 0; i < TABLES; i++) {
+		const __u8 *mem = iopf_backing_ptr(backing[i], BASE);
+		bool good = i == at ?
+			testdev_pattern_check(mem, 4096, SEED, 0) == 4096 :
+			mem[0] == UNTOUCHED && !memcmp(mem, mem + 1, 4095);
+
+		if (!good)
+			return iopf_err(-EIO, "table %u: the memory of table %u is wrong",
+					at, i);
+	}
+	return 0;
+}
+
+/*
+ * From one page table to the next, seamlessly and by way of none, and what is
+ * unmapped is unmapped at once: nothing of a table that was left may be found
+ * in a cache, not even when the next one gets its number.
+ */
+TEST_IOPF(replace_rotates)
+{
+	struct iopf_backing *backing[TABLES];
+	struct endpoint *ep = &self->ep;
+	__u32 hwpt[TABLES], ioas[TABLES];
+	struct testdev_result r;
+	unsigned int i, at, slot;
+	struct iopf_group g;
+
+	ASSERT_LIB(more_tables(ep, hwpt, ioas, backing));
+	for (i = 0; i < 6 * TABLES; i++) {
+		at = i % TABLES;
+		/* The order makes each kind of change meet each table. */
+		if (i % 4 == 2)
+			ASSERT_LIB(iopf_dev_detach(ep->dev));
+		ASSERT_LIB(iopf_dev_attach(ep->dev, hwpt[at]));
+		ASSERT_LIB(iopf_backing_map(backing[at], BASE, 4096, IOPF_RW));
+		ASSERT_LIB(write_to_table(ep, backing, at));
+		if (i % 2)
+			continue;
+		ASSERT_LIB(iopf_backing_unmap(backing[at], BASE, 4096));
+		memset(iopf_backing_ptr(backing[at], BASE), UNTOUCHED, 4096);
+		ASSERT_LIB(start_op(ep, IOPF_TD_OP_FILL, 0, BASE, 4096, &slot));
+		ASSERT_LIB(next_group(ep, &g));
+		EXPECT_EQ(UNTOUCHED,
+			  *(__u8 *)iopf_backing_ptr(backing[at], BASE));
+		ASSERT_LIB(iopf_queue_answer(ep->queue, g.cookie,
+					     IOMMUFD_PAGE_RESP_INVALID));
+		ASSERT_LIB(wait_op(ep, slot, &r));
+		EXPECT_NE(IOPF_TD_ST_OK, r.status);
+	}
+	ASSERT_LIB(iopf_dev_attach(ep->dev, hwpt[0]));
+	for (i = 1; i < TABLES; i++) {
+		iopf_backing_close(backing[i]);
+		EXPECT_LIB(iopf_destroy(self->ctx, hwpt[i]));
+		EXPECT_LIB(iopf_destroy(self->ctx, ioas[i]));
+	}
+}
+
+/* A page table that was left costs the device no invalidations any more. */
+TEST_IOPF(replace_leaves_old)
+{
+	static const char event[] = "intel_iommu/cache_tag_flush_range";
+	struct iopf_backing *backing[TABLES];
+	struct endpoint *ep = &self->ep;
+	__u32 hwpt[TABLES], ioas[TABLES];
+	unsigned int i;
+
+	if (trace_begin(event))
+		SKIP(return, "takes the tracepoint %s", event);
+	ASSERT_LIB(more_tables(ep, hwpt, ioas, backing));
+	ASSERT_LIB(iopf_backing_map(backing[0], BASE, 4096, IOPF_RW));
+	ASSERT_LIB(write_to_table(ep, backing, 0));
+	ASSERT_LIB(iopf_backing_unmap(backing[0], BASE, 4096));
+	EXPECT_LT(0, trace_end(event, "cache_tag_flush_range", NULL, NULL));
+
+	ASSERT_LIB(iopf_backing_map(backing[0], BASE, 4096, IOPF_RW));
+	ASSERT_LIB(write_to_table(ep, backing, 0));
+	ASSERT_LIB(iopf_dev_attach(ep->dev, hwpt[1]));
+	ASSERT_EQ(0, trace_begin(event));
+	ASSERT_LIB(iopf_backing_unmap(backing[0], BASE, 4096));
+	EXPECT_EQ(0, trace_end(event, "cache_tag_flush_range", NULL, NULL));
+	ASSERT_LIB(iopf_dev_attach(ep->dev, hwpt[0]));
+	for (i = 1; i < TABLES; i++) {
+		iopf_backing_close(backing[i]);
+		EXPECT_LIB(iopf_destroy(self->ctx, hwpt[i]));
+		EXPECT_LIB(iopf_destroy(self->ctx, ioas[i]));
+	}
+}
+
+/* The fence that a drain begins with, VT-d r4.1 section 7.10; others send none. */
+static void count_drain(const char *line, void *arg)
+{
+	const char *at = strstr(line, ": 0x");
+	unsigned int *drains = arg;
+	unsigned long long qw0;
+
+	if (at && sscanf(at, ": 0x%llx", &qw0) == 1 && qw0 & 0x40)
+		++*drains;
+}
+
+static unsigned int drains_of(int (*func)(struct endpoint *ep),
+			      struct endpoint *ep)
+{
+	static const char event[] = "intel_iommu/qi_submit";
+	unsigned int drains = 0;
+
+	if (trace_begin(event) || func(ep) ||
+	    trace_end(event, "inv_wait", count_drain, &drains) < 0)
+		return 0;
+	return drains;
+}
+
+/*
+ * Once when the page table goes, and once more when the device asks for no more;
+ * before and after a reset; and once when a page table takes another's place. A
+ * model that has nothing on its way shows that in no other manner.
+ */
+TEST_IOPF(drains)
+{
+	struct endpoint *ep = &self->ep;
+	__u32 old = ep->hwpt_id;
+
+	if (access(IOPF_TRACING "/events/intel_iommu/qi_submit", F_OK))
+		SKIP(return, "takes the tracepoint intel_iommu/qi_submit");
+	ASSERT_LIB(iopf_hwpt_alloc(self->ctx, iopf_dev_id(ep->dev), ep->ioas_id,
+				   ep->queue, &ep->hwpt_id));
+	EXPECT_LE(1, drains_of(call_attach, ep));
+	EXPECT_LE(2, drains_of(call_reset, ep));
+	EXPECT_LE(2, drains_of(call_detach, ep));
+	ASSERT_LIB(testdev_start(&ep->td));
+	ASSERT_LIB(iopf_dev_attach(ep->dev, ep->hwpt_id));
+	EXPECT_LIB(iopf_destroy(self->ctx, old));
+	ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, BASE, 0x4000));
 }
 
 TEST_HARNESS_MAIN
