@@ -3,7 +3,7 @@
 
 LANE ?= vtd
 
-.PHONY: help run check check-qemu selfcheck mutants lanes lanes-list shell deps tree kernel qemu guest \
+.PHONY: help run check check-qemu selfcheck mutants lanes lanes-list boots shell deps tree kernel qemu guest \
 	mbox export series-check cache cache-prune clean deb deb-kernel
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo '  make lanes         only the lanes (LANES="vtd mock" for some; ONLY=GLOB tests of that'
 	@echo '                     name; LOAD=N on a busy machine; REPEAT=N times)'
 	@echo '  make lanes-list    the lanes and what they are about'
+	@echo '  make boots         Debian'"'"'s kernels behind the IOMMU in all of its modes (half an hour)'
 	@echo '  make selfcheck     lanes that must fail do fail, for the right reason'
 	@echo '  make mutants       for each fault in a kernel full of them, the test that has to find it'
 	@echo '                     does (ONLY=GLOB mutants of that name)'
@@ -48,6 +49,9 @@ run:
 lanes:
 	@scripts/build run $(LANES) $(if $(ONLY),--only '$(ONLY)') $(if $(LOAD),--load '$(LOAD)') \
 		$(if $(REPEAT),--repeat '$(REPEAT)')
+
+boots:
+	@scripts/build run $(or $(LANES),boot-5.10@all boot-6.1@all boot-6.12@all boot-newest@all)
 
 lanes-list:
 	@scripts/build list

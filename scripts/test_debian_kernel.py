@@ -76,7 +76,8 @@ class Apt(FakeApt):
                                 check=True).stdout.split()
         loader, libc = loader[-2], loader[loader.index("libc.so.6") + 2]
         self.package("linux-image-amd64", depends=f"linux-image-{RELEASE} (= 1)")
-        self.package(f"linux-image-{RELEASE}", {f"boot/vmlinuz-{RELEASE}": b"kernel"},
+        self.package(f"linux-image-{RELEASE}", {f"boot/vmlinuz-{RELEASE}": b"kernel",
+                      f"boot/config-{RELEASE}": b"CONFIG_B=y\n"},
                      f"kmod, linux-modules-{RELEASE} (= 1), initramfs-tools | dracut")
         self.package(f"linux-modules-{RELEASE}",
                      {f"lib/modules/{RELEASE}/kernel/a.ko.xz": b"module"})
@@ -122,6 +123,17 @@ class Choice(Apt):
             said = subprocess.run(["make", "-s", "-C", place / "build"], env=env, check=True,
                                   stdout=subprocess.PIPE, text=True).stdout
             self.assertEqual(said.strip(), os.path.realpath(place / "build"))
+
+    def test_kernel_of_an_old_release(self):
+        """It has the suite of that release, and nothing to build modules with."""
+        self.kernel()
+        os.environ["HAVE"] = "bookworm=6.1.9-1 trixie=6.12.9-1"
+        made, how = debian_kernel.path("6.1")
+        self.assertEqual((made.name, how), ("6.1-6.1.9-1", "built"))
+        self.assertEqual(sorted(p.name for p in made.iterdir() if p.name[0] != "."),
+                         ["config", "lib", "vmlinuz"])
+        self.assertEqual((made / "config").read_text(), "CONFIG_B=y\n")
+        self.assertEqual(self.suites(), ["bookworm"])
 
     def test_programs_use_their_own_loader(self):
         self.kernel()

@@ -253,6 +253,7 @@ void iommu_iopf_reset_prepare(struct device *dev)
 	}
 	srcu_read_unlock(&iopf_reset_srcu, idx);
 }
+EXPORT_SYMBOL_GPL(iommu_iopf_reset_prepare);
 
 /**
  * iommu_iopf_reset_done() - The reset of a device is over
@@ -279,3 +280,4 @@ void iommu_iopf_reset_done(struct device *dev)
 	}
 	srcu_read_unlock(&iopf_reset_srcu, idx);
 }
+EXPORT_SYMBOL_GPL(iommu_iopf_reset_done);

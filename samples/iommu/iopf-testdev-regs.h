@@ -247,6 +247,12 @@
 #define   IOPF_TD_HOSTILE_ALL           0x00000fff
 
 /*
+ * WO: have an uncorrectable error, a bit of the AER Uncorrectable Error Status
+ * register, and report it as AER and Device Control say; needs AER
+ */
+#define IOPF_TD_REG_ERROR               0x0f4
+
+/*
  * Counters: RO, 32 bits, free running, cleared by reset and CMD_CLEAR
  */
 #define IOPF_TD_REG_COUNTERS            0x100

@@ -12,7 +12,7 @@ import sys
 from collections import namedtuple
 
 import check_readme
-from iopf import base, build, docs, fresh, host, packages, process, series
+from iopf import base, build, docs, fresh, host, packages, process, series, vmstate
 from iopf.cache import digest, digest_files
 from iopf.errors import Failure
 from iopf.host import REPO
@@ -423,6 +423,8 @@ CHECKS = [
     Check("docs", "sphinx, pages of the QEMU series", qemu_key,
           lambda log: check_pages("qemu", log), SPHINX),
     Check("qemu", "QEMU unit tests and qtests", qemu_key, check_qemu, QEMU_BUILD),
+    Check("vmstate", "migration to and from QEMU without the series", qemu_key,
+          vmstate.check, QEMU_BUILD),
     # without a key: it depends on the archive of packages, which nobody here knows
     Check("fresh", "make run on a bare Debian 12 and 13", None, check_fresh, ("debootstrap",)),
 ]

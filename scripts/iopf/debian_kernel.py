@@ -30,6 +30,8 @@ META = "linux-image-amd64"
 # A stable release with its additions has both kernels; then what is newer, down
 # to what changes every day
 SUITES = ("trixie trixie-backports", "forky", "sid")
+# Releases before it have one each. These are booted only: nothing is built for them
+OLD_SUITES = {"5.10": ("bullseye",), "6.1": ("bookworm",)}
 SERIES = "6.12"
 TOOLS = "sdk/usr/bin"
 LOADER = "ld-linux-x86-64.so.2"
@@ -140,15 +142,23 @@ def assemble(work, dest):
     shutil.move(kernels[0], dest / "vmlinuz")
     (dest / "lib/modules").mkdir(parents=True)
     shutil.move(trees[0], dest / "lib/modules" / trees[0].name)
+    configs = [*(dest / "image").glob("boot/config-*")]
+    if configs:
+        shutil.copy(configs[0], dest / "config")
     shutil.rmtree(dest / "image")
+    if (work / "headers").exists():
+        assemble_sdk(work, dest, trees[0].name)
 
+
+def assemble_sdk(work, dest, release):
+    """The headers, and what a module is built with."""
     sdk = dest / "sdk"
     unpack(work / "headers", sdk)
     unpack(work / "tools", sdk)
     for pattern in UNUSED_FILES:
         for path in dest.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    build = sdk / "usr/src" / f"linux-headers-{trees[0].name}"
+    build = sdk / "usr/src" / f"linux-headers-{release}"
     (dest / "build").symlink_to(build.relative_to(dest))
     shutil.copy(build / ".config", dest / "config")
     relocate(build)
@@ -161,11 +171,13 @@ def assemble(work, dest):
         wrap(path, sdk, loader)
 
 
-def download(apt, version, work):
+def download(apt, version, work, old):
     """Fetch all packages into folders of their own below `work`."""
     image = images(apt, version)
-    own, tools = headers(apt, image[0], version)
+    own, tools = ([], []) if old else headers(apt, image[0], version)
     for folder, names in (("image", image), ("headers", own)):
+        if not names:
+            return
         (work / folder).mkdir()
         run(["apt-get", *apt.options, "download", *[f"{n}={version}" for n in names]],
             cwd=work / folder)
@@ -183,7 +195,7 @@ def fetch(wanted):
         raise Unavailable("there is no Debian archive in this machine's apt sources")
     missing = []
     host.claim_cache()
-    for suites in SUITES:
+    for suites in OLD_SUITES.get(wanted, SUITES):
         with cache.workspace() as work:
             try:
                 apt = base.PrivateApt(work, suites)
@@ -191,7 +203,7 @@ def fetch(wanted):
                                 if is_wanted(v, wanted)), None)
                 final = host.cache() / "debian-kernel" / f"{wanted}-{version}"
                 if version and not cache.intact(final):
-                    download(apt, version, pathlib.Path(work))
+                    download(apt, version, pathlib.Path(work), wanted in OLD_SUITES)
             except Failure as failure:
                 if "No space left" in str(failure):
                     raise

@@ -54,7 +54,7 @@ def load(names):
     """The lanes of these names; a wrong one is told the right ones."""
     known = lanefile.names() + lanefile.selfcheck_names()
     for name in names:
-        if name not in known:
+        if name.partition("@")[0] not in known:
             raise Failure(f"there is no lane {name}; there are {' '.join(lanefile.names())}")
     return [lanefile.load(name) for name in names]
 
@@ -217,7 +217,8 @@ def lanes_of(command, names):
     if command == "selfcheck":
         return names or lanefile.selfcheck_names()
     if command == "run":
-        return names or lanefile.names()
+        load([name.partition("@")[0] for name in names])
+        return lanefile.expand(names) or lanefile.names()
     if len(names) != 1:
         raise Failure(f"{command} wants one lane; there are {' '.join(lanefile.names())}")
     if command == "demo":

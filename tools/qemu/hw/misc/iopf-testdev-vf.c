@@ -39,6 +39,8 @@ void iopf_vf_init(IOPFTestDev *s)
     /* Whatever -global has to say */
     s->inv_queue_depth = 0;
     s->aer = false;
+    s->pm = false;
+    s->no_soft_reset = false;
     s->sriov_vfs = 0;
 }
 

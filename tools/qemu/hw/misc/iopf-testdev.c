@@ -39,7 +39,8 @@
 
 static bool iopf_may_step(IOPFTestDev *s)
 {
-    return !s->dying && (!(s->ctrl & IOPF_TD_CTRL_STEP) || s->step);
+    return !s->dying && !iopf_asleep(s) &&
+           (!(s->ctrl & IOPF_TD_CTRL_STEP) || s->step);
 }
 
 static void iopf_run(IOPFTestDev *s)
@@ -63,7 +64,7 @@ static void iopf_run(IOPFTestDev *s)
 
 static void iopf_signal(IOPFTestDev *s)
 {
-    while (s->irq_pending && !s->dying) {
+    while (s->irq_pending && !s->dying && !iopf_asleep(s)) {
         unsigned vector = ctz32(s->irq_pending);
 
         s->irq_pending &= s->irq_pending - 1;
@@ -189,6 +190,9 @@ static void iopf_device_reset(DeviceState *dev)
     }
     iopf_pasids_forget(s, true);
     pcie_ats_pasid_pri_reset(PCI_DEVICE(s));
+    if (s->aer) {
+        pcie_cap_deverr_reset(PCI_DEVICE(s));
+    }
     iopf_clear_statistics(s);
     memset(s->ram_ptr + IOPF_TD_RAM_RING, 0,
            IOPF_TD_RAM_INVLOG - IOPF_TD_RAM_RING);
@@ -636,6 +640,9 @@ static void iopf_regs_write(void *opaque, hwaddr addr, uint64_t val,
     case IOPF_TD_REG_STORM_ADDR ... IOPF_TD_REG_STORM_RET:
         iopf_write_storm(s, addr, val);
         break;
+    case IOPF_TD_REG_ERROR:
+        iopf_report_error(s, val);
+        break;
     case IOPF_TD_REG_HOSTILE:
         s->hostile = val & IOPF_TD_HOSTILE_ALL;
         iopf_set_completions(s);
@@ -717,6 +724,7 @@ static void iopf_config_write(PCIDevice *pci_dev, uint32_t addr, uint32_t val,
     bool ats = pcie_ats_enabled(pci_dev);
     bool pri = pcie_pri_enabled(pci_dev);
     bool pasid = pcie_pasid_enabled(pci_dev);
+    bool asleep = iopf_asleep(s);
 
     pci_default_write_config(pci_dev, addr, val, len);
     if (s->aer) {
@@ -726,6 +734,7 @@ static void iopf_config_write(PCIDevice *pci_dev, uint32_t addr, uint32_t val,
     if (s->flr) {
         pcie_cap_flr_write_config(pci_dev, addr, val, len);
     }
+    iopf_power_changed(s, asleep);
 }
 
 static bool iopf_check_properties(IOPFTestDev *s, Error **errp)
@@ -755,6 +764,10 @@ static bool iopf_check_properties(IOPFTestDev *s, Error **errp)
         s->ram_size > IOPF_RAM_MAX) {
         error_setg(errp, "'ram-size' must be a power of two within 512 KiB "
                    "and 256 MiB");
+        return false;
+    }
+    if (s->no_soft_reset && !s->pm) {
+        error_setg(errp, "'no-soft-reset' requires 'pm'");
         return false;
     }
     if (s->sriov_vfs > IOPF_TD_VFS_MAX) {
@@ -794,12 +807,16 @@ static uint16_t iopf_add_capabilities(IOPFTestDev *s, Error **errp)
     if (s->flr) {
         pcie_cap_flr_init(pci_dev);
     }
+    if (s->pm && !iopf_pm_init(s, errp)) {
+        return 0;
+    }
     /* The first extended capability has to be at the beginning */
     if (s->aer) {
         if (pcie_aer_init(pci_dev, PCI_ERR_VER, offset, PCI_ERR_SIZEOF,
                           errp) < 0) {
             return 0;
         }
+        pcie_cap_deverr_init(pci_dev);
         offset += PCI_ERR_SIZEOF;
     }
     if (s->ats) {
@@ -929,6 +946,8 @@ static const Property iopf_properties[] = {
     DEFINE_PROP_SIZE("ram-size", IOPFTestDev, ram_size, 4 * MiB),
     DEFINE_PROP_BOOL("aer", IOPFTestDev, aer, false),
     DEFINE_PROP_BOOL("flr", IOPFTestDev, flr, true),
+    DEFINE_PROP_BOOL("pm", IOPFTestDev, pm, false),
+    DEFINE_PROP_BOOL("no-soft-reset", IOPFTestDev, no_soft_reset, false),
     DEFINE_PROP_UINT16("sriov-vfs", IOPFTestDev, sriov_vfs, 0),
 };
 

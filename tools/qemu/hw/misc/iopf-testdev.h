@@ -171,6 +171,8 @@ struct IOPFTestDev {
     uint64_t ram_size;
     bool aer;
     bool flr;
+    bool pm;
+    bool no_soft_reset;
     uint16_t sriov_vfs;
 
     MemoryRegion regs;
@@ -322,6 +324,16 @@ typedef struct IOPFForced {
 } IOPFForced;
 void iopf_force_enables(IOPFTestDev *s, IOPFForced *saved);
 void iopf_restore_enables(IOPFTestDev *s, const IOPFForced *saved);
+
+/* iopf-testdev-power.c */
+
+bool iopf_pm_init(IOPFTestDev *s, Error **errp);
+/* Whether the function is in D3hot, so that it must not send anything */
+bool iopf_asleep(IOPFTestDev *s);
+/* After a write to the configuration space */
+void iopf_power_changed(IOPFTestDev *s, bool was_asleep);
+/* Have that uncorrectable error, by its bit in the AER status register */
+void iopf_report_error(IOPFTestDev *s, uint32_t status);
 
 /* iopf-testdev-engine.c */
 

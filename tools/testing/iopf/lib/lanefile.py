@@ -13,6 +13,11 @@ from typing import Optional
 LANES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lanes")
 
 
+MODE = "${mode}"
+DEBIAN = ("5.10", "6.1", "6.12", "newest")
+BOOTED_ONLY = ("5.10", "6.1")   # nothing is fetched to build a module with
+
+
 class TestbedError(Exception):
     """The testbed is broken: nothing was learnt about the kernel."""
 
@@ -25,7 +30,7 @@ class Kernel:
     qemu: str
     cmdline: str
     configs: list[str]
-    # Debian's own kernel instead of a build: 6.12 or newest
+    # Debian's own kernel instead of a build: one of DEBIAN
     debian: str = ""
     modules: list[str] = field(default_factory=list)
     preload: list[str] = field(default_factory=list)
@@ -51,6 +56,7 @@ class Lane:
     plan: list[str]
     # modules that init loads first, those of the kernel's file included
     preload: list[str] = field(default_factory=list)
+    options: list[str] = field(default_factory=list)    # of QEMU, beside the devices
     compared: bool = True   # in the demonstration of all lanes
     scripts: dict[str, str] = field(default_factory=dict)
     skips: dict[str, str] = field(default_factory=dict)
@@ -133,23 +139,58 @@ def load_kernel(name: str) -> Kernel:
         raise TestbedError(f"kernel {name}: either configs to build it with, or debian")
     if kernel.debian and kernel.patches:
         raise TestbedError(f"kernel {name}: patches are for a kernel that is built")
-    if kernel.debian not in ("", "6.12", "newest"):
-        raise TestbedError(f"kernel {name}: debian is 6.12 or newest, not {kernel.debian}")
+    if kernel.debian and kernel.debian not in DEBIAN:
+        raise TestbedError(f"kernel {name}: debian is one of {' '.join(DEBIAN)}, "
+                           f"not {kernel.debian}")
+    if kernel.debian in BOOTED_ONLY and kernel.modules:
+        raise TestbedError(f"kernel {name}: no modules are built for Debian's {kernel.debian}")
     return kernel
 
 
-def load(name: str) -> Lane:
+def modes(name: str) -> list[str]:
+    """The modes of a lane, in each of which it can be booted; mostly none."""
     parser = _merge(name, "lane")
+    return list(parser["modes"]) if parser.has_section("modes") else []
+
+
+def expand(wanted: list[str]) -> list[str]:
+    """LANE@all becomes the lane in each of its modes."""
+    found = []
+    for name in wanted:
+        lane, _, mode = name.partition("@")
+        found += [f"{lane}@{one}" for one in modes(lane)] if mode == "all" else [name]
+    return found
+
+
+def _set_mode(devices: str, parser: configparser.ConfigParser, lane: str, wanted: str) -> str:
+    """What stands in the devices for a mode: that of the name, or that of the file."""
+    if not parser.has_section("modes"):
+        if wanted:
+            raise TestbedError(f"lane {lane} has no modes, so no {lane}@{wanted}")
+        return devices
+    mode = wanted or parser["lane"].get("mode", "")
+    if mode not in parser["modes"]:
+        raise TestbedError(f"lane {lane} has no mode {mode}; it has all "
+                           f"{' '.join(parser['modes'])}")
+    return devices.replace(MODE, parser["modes"][mode])
+
+
+def load(name: str) -> Lane:
+    """A lane, or with NAME@MODE a lane in another than its usual mode."""
+    file, _, mode = name.partition("@")
+    parser = _merge(file, "lane")
     try:
         lane = parser["lane"]
         made = Lane(
             name, lane["about"], load_kernel(lane["kernel"]), lane["machine"],
             lane.get("cpu", "max"), lane.get("smp", "2"), lane.get("memory", "2G"),
-            _lines(lane.get("devices", "")), lane.get("qemu", ""),
+            _lines(_set_mode(lane.get("devices", ""), parser, file, mode)),
+            lane.get("qemu", ""),
             " ".join(lane.get("cmdline", "").split()), lane.getint("timeout"),
             lane.getint("step-timeout"), lane.getboolean("port", True),
             _lines(lane["plan"]))
         made.compared = lane.getboolean("compared", True)
+        made.options = _lines(lane.get("options", ""))
         made.preload = made.kernel.preload + lane.get("preload", "").split()
     except (KeyError, ValueError, TypeError) as error:
         raise TestbedError(f"lane {name}: {error}") from error

@@ -74,6 +74,8 @@ class Machine:
             argv += ["-vga", "none"]
         for path in self.data:
             argv += ["-L", path]
+        for option in lane.options:
+            argv += option.split(maxsplit=1)
         for device in lane.devices:
             argv += ["-device", device]
         if interactive:

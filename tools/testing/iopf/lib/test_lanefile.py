@@ -38,7 +38,7 @@ class Files(unittest.TestCase):
 
     def test_kernel_of_debian(self) -> None:
         self.kernel()
-        for wanted in ("6.12", "newest"):
+        for wanted in lanefile.DEBIAN:
             self.write("d.kernel", f"[kernel]\nlike = k\nconfigs =\ndebian = {wanted}\n")
             self.assertEqual(lanefile.load_kernel("d").debian, wanted)
 
@@ -46,7 +46,8 @@ class Files(unittest.TestCase):
         self.kernel()
         for more, text in (("debian = 6.12", "either"), ("configs =", "either"),
                            ("configs =\ndebian = 6.12\npatches = a.diff", "patches"),
-                           ("configs =\ndebian = 7.3", "not 7.3")):
+                           ("configs =\ndebian = 7.3", "not 7.3"),
+                           ("configs =\ndebian = 6.1\nmodules = a", "no modules")):
             self.write("d.kernel", f"[kernel]\nlike = k\n{more}\n")
             with self.assertRaisesRegex(lanefile.TestbedError, f"kernel d: .*{text}"):
                 lanefile.load_kernel("d")
@@ -55,6 +56,29 @@ class Files(unittest.TestCase):
         self.write("k.kernel", "[kernel]\narch = x86\n")
         with self.assertRaisesRegex(lanefile.TestbedError, "missing"):
             lanefile.load_kernel("k")
+
+    def test_modes(self) -> None:
+        self.kernel()
+        lane = LANE.replace("plan =", "devices =\n\tiommu,${mode},x\n\tdisk\n"
+                            "options =\n\t-drive a b\nmode = two\nplan =")
+        self.write("a.lane", lane + "[modes]\none = 1=on\ntwo = 2=on,3=off\n")
+        self.write("b.lane", "[lane]\nlike = a\nmode = one\n")
+        self.assertEqual(lanefile.load("a").devices, ["iommu,2=on,3=off,x", "disk"])
+        self.assertEqual(lanefile.load("b").devices, ["iommu,1=on,x", "disk"])
+        other = lanefile.load("a@one")
+        self.assertEqual((other.name, other.devices[0], other.options),
+                         ("a@one", "iommu,1=on,x", ["-drive a b"]))
+        self.assertEqual(lanefile.expand(["b", "a@all", "b@one"]),
+                         ["b", "a@one", "a@two", "b@one"])
+        with self.assertRaisesRegex(lanefile.TestbedError, "no mode three; it has all one two"):
+            lanefile.load("a@three")
+
+    def test_lane_without_modes(self) -> None:
+        self.kernel()
+        self.write("a.lane", LANE)
+        self.assertEqual(lanefile.expand(["a", "a@all"]), ["a"])
+        with self.assertRaisesRegex(lanefile.TestbedError, "a has no modes, so no a@one"):
+            lanefile.load("a@one")
 
     def test_lane_like_another(self) -> None:
         self.kernel()

@@ -172,6 +172,30 @@ int next_group(struct endpoint *ep, struct iopf_group *g)
 	return check_group(g);
 }
 
+int open_groups(struct endpoint *ep, unsigned int *slot, __u32 *cookie)
+{
+	struct iopf_group g;
+	int ret;
+
+	testdev_set(&ep->td, IOPF_TD_REG_CONTEXTS, 8);
+	ret = start_op(ep, IOPF_TD_OP_FILL, 0, BASE, 4096, &slot[0]);
+	if (!ret)
+		ret = next_group(ep, &g);
+	if (ret)
+		return ret;
+	*cookie = g.cookie;
+	ret = start_op(ep, IOPF_TD_OP_FILL, 0, BASE + 0x10000, 4096, &slot[1]);
+	if (!ret)
+		ret = start_op(ep, IOPF_TD_OP_COMPARE, IOPF_TD_F_GROUP,
+			       BASE + 0x20000, 0x3000, &slot[2]);
+	if (!ret)
+		ret = wait_reg(ep, IOPF_TD_REG_CNT_PR_LAST, 3);
+	if (ret)
+		return ret;
+	ret = iopf_queue_wait(ep->queue, LONG_MS);
+	return ret == 1 ? 0 : iopf_err(-ETIMEDOUT, "no page request came");
+}
+
 int serve_group(struct endpoint *ep, struct iopf_group *g)
 {
 	struct iopf_served served;

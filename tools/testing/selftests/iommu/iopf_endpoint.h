@@ -96,6 +96,9 @@ int check_group(const struct iopf_group *g);
 /* Wait for a group and read it. */
 int next_group(struct endpoint *ep, struct iopf_group *g);
 
+/* Three open groups: one that was read, two that were not. */
+int open_groups(struct endpoint *ep, unsigned int *slot, __u32 *cookie);
+
 /* Answer a group, mapping its pages if there is a backing to serve from. */
 int serve_group(struct endpoint *ep, struct iopf_group *g);
 

@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Everything that resets an endpoint, or puts it to sleep, with page requests
+ * open: sleep in D3hot by its registers and by VFIO's low power mode, reset by
+ * way of D3hot, reset of the bus, and a fatal error whose recovery resets it.
+ *
+ * The endpoint forgets its requests by each of them. So the kernel has answered
+ * them before, an answer of this program comes too late, and none reaches the
+ * endpoint: it would set UPRGI in its status for it, or take it for the answer to
+ * a later request of the same group index.
+ *
+ * The endpoint has the capabilities for power management and AER; the first one
+ * that has is used.
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ */
+#include <endian.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <linux/pci_regs.h>
+
+#include "../kselftest_harness.h"
+
+#include "common.h"
+#include "iopf_console.h"
+#include "iopf_endpoint.h"
+#include "iopf_sysfs.h"
+
+#define TEST_SECONDS	900
+#define TEST_POWER(name) TEST_F_TIMEOUT(power, name, TEST_SECONDS)
+
+FIXTURE(power)
+{
+	struct iopf_ctx *ctx;
+	struct found found;
+	struct endpoint ep;
+	unsigned int pm;
+	unsigned int slot[3];
+	__u32 cookie;
+};
+
+static int read_word(struct endpoint *ep, unsigned int offset)
+{
+	__le16 val;
+	int ret;
+
+	ret = iopf_dev_config_read(ep->dev, offset, &val, sizeof(val));
+	return ret ? ret : le16toh(val);
+}
+
+/* A capability of the first 256 bytes: offset, 0, or a negative errno. */
+static int find_cap(struct endpoint *ep, unsigned int id)
+{
+	int header, at, left = 48;
+
+	for (at = read_word(ep, PCI_CAPABILITY_LIST); at > 0 && left; left--) {
+		at &= 0xfc;
+		header = at ? read_word(ep, at) : 0;
+		if (header < 0 || (at && (header & 0xff) == (int)id))
+			return header < 0 ? header : at;
+		at = header >> 8;
+	}
+	return at < 0 ? at : 0;
+}
+
+static int set_power(struct endpoint *ep, unsigned int pm, unsigned int state)
+{
+	__le16 val = htole16(state);
+	int ret;
+
+	ret = iopf_dev_config_write(ep->dev, pm + PCI_PM_CTRL, &val, sizeof(val));
+	if (ret)
+		return ret;
+	ret = read_word(ep, pm + PCI_PM_CTRL);
+	if (ret < 0)
+		return ret;
+	if ((ret & PCI_PM_CTRL_STATE_MASK) != (int)state)
+		return iopf_err(-EIO, "power state is %d instead of %u",
+				ret & PCI_PM_CTRL_STATE_MASK, state);
+	return 0;
+}
+
+FIXTURE_SETUP(power)
+{
+	unsigned int i;
+	int ret;
+
+	iopf_pci_scan(find_endpoint, &self->found);
+	ASSERT_LIB(iopf_ctx_open(&self->ctx));
+	for (i = 0; i < self->found.nr && !self->pm; i++) {
+		ret = endpoint_open(&self->ep, self->ctx, self->found.bdf[i],
+				    NULL);
+		if (ret == -EOPNOTSUPP)
+			SKIP(return, "no fault queues on paging domains in this kernel");
+		ASSERT_LIB(ret);
+		ret = find_cap(&self->ep, PCI_CAP_ID_PM);
+		ASSERT_LE(0, ret);
+		self->pm = ret;
+		if (!ret)
+			endpoint_close(&self->ep);
+	}
+	if (!self->pm)
+		SKIP(return, "no test endpoint with power management on vfio-pci");
+	memcpy(self->found.bdf[0], iopf_dev_bdf(self->ep.dev),
+	       sizeof(self->found.bdf[0]));
+	ASSERT_LIB(open_groups(&self->ep, self->slot, &self->cookie));
+}
+
+FIXTURE_TEARDOWN(power)
+{
+	endpoint_close(&self->ep);
+	iopf_ctx_close(self->ctx);
+}
+
+/* Whoever answers now is too late, and there is nothing left to read. */
+static int check_answered(struct endpoint *ep, __u32 cookie)
+{
+	struct iopf_group g;
+	int ret;
+
+	ret = iopf_queue_answer(ep->queue, cookie, IOMMUFD_PAGE_RESP_SUCCESS);
+	if (ret != -EINVAL)
+		return iopf_err(-EIO, "an old answer was taken: %d", ret);
+	ret = iopf_queue_read(ep->queue, &g);
+	if (ret)
+		return iopf_err(-EIO, "an old request can be read: %d", ret);
+	return 0;
+}
+
+/* The endpoint knows nothing of old requests, and works. */
+static int check_works(struct endpoint *ep)
+{
+	int pri = iopf_dev_ext_cap(ep->dev, PCI_EXT_CAP_ID_PRI);
+	int ret, status;
+
+	if (pri <= 0)
+		return iopf_err(-EIO, "the page request interface is gone");
+	ret = testdev_start(&ep->td);
+	if (ret)
+		return ret;
+	if (!testdev_allocation(&ep->td))
+		return iopf_err(-EIO, "page requests are off");
+	ret = transfer(ep, IOPF_TD_OP_FILL, BASE + 0x40000, 0x4000);
+	if (!ret)
+		ret = check_answers(ep, -1, 0);
+	if (ret)
+		return ret;
+	status = read_word(ep, pri + PCI_PRI_STATUS);
+	if (status < 0 || status & (PCI_PRI_STATUS_UPRGI | PCI_PRI_STATUS_RF))
+		return iopf_err(-EIO, "status of page requests: %#x", status);
+	return 0;
+}
+
+TEST_POWER(d3hot)
+{
+	struct endpoint *ep = &self->ep;
+
+	ASSERT_LIB(set_power(ep, self->pm, 3));
+	EXPECT_LIB(check_answered(ep, self->cookie));
+	ASSERT_LIB(set_power(ep, self->pm, 0));
+	EXPECT_LIB(check_answered(ep, self->cookie));
+	ASSERT_LIB(check_works(ep));
+	/* It may be said twice, and again. */
+	ASSERT_LIB(testdev_start(&ep->td));
+	ASSERT_LIB(iopf_backing_unmap(ep->backing, BASE + 0x40000, 0x4000));
+	ASSERT_LIB(open_groups(ep, self->slot, &self->cookie));
+	ASSERT_LIB(set_power(ep, self->pm, 3));
+	ASSERT_LIB(set_power(ep, self->pm, 3));
+	ASSERT_LIB(set_power(ep, self->pm, 0));
+	ASSERT_LIB(set_power(ep, self->pm, 0));
+	EXPECT_LIB(check_answered(ep, self->cookie));
+	ASSERT_LIB(check_works(ep));
+}
+
+/* What is done while it sleeps holds when it is awake. */
+TEST_POWER(d3hot_detach_attach)
+{
+	struct endpoint *ep = &self->ep;
+
+	ASSERT_LIB(set_power(ep, self->pm, 3));
+	ASSERT_LIB(iopf_dev_detach(ep->dev));
+	ASSERT_LIB(iopf_dev_attach(ep->dev, ep->hwpt_id));
+	ASSERT_LIB(set_power(ep, self->pm, 0));
+	EXPECT_LIB(check_answered(ep, self->cookie));
+	ASSERT_LIB(check_works(ep));
+}
+
+/* A reset wakes it up, which VFIO does itself before. */
+TEST_POWER(d3hot_reset)
+{
+	struct endpoint *ep = &self->ep;
+
+	ASSERT_LIB(set_power(ep, self->pm, 3));
+	ASSERT_LIB(iopf_dev_reset(ep->dev));
+	EXPECT_LIB(check_answered(ep, self->cookie));
+	ASSERT_LIB(check_works(ep));
+}
+
+/* Closed asleep, opened again: awake and without a trace. */
+TEST_POWER(d3hot_close)
+{
+	struct endpoint *ep = &self->ep;
+
+	ASSERT_LIB(set_power(ep, self->pm, 3));
+	endpoint_close(ep);
+	ASSERT_LIB(endpoint_open(ep, self->ctx, self->found.bdf[0], NULL));
+	ASSERT_LIB(check_works(ep));
+}
+
+static int set_reset_method(const char *bdf, const char *method)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/reset_method", bdf);
+	return write_file(path, method);
+}
+
+TEST_POWER(reset_by_d3hot)
+{
+	struct endpoint *ep = &self->ep;
+
+	ASSERT_EQ(0, set_reset_method(self->found.bdf[0], "pm"));
+	EXPECT_LIB(iopf_dev_reset(ep->dev));
+	EXPECT_EQ(0, set_reset_method(self->found.bdf[0], "default"));
+	EXPECT_LIB(check_answered(ep, self->cookie));
+	ASSERT_LIB(check_works(ep));
+}
+
+/* The administrator resets it while it sleeps; nobody told VFIO. */
+TEST_POWER(d3hot_reset_by_other)
+{
+	struct endpoint *ep = &self->ep;
+	char path[96];
+
+	ASSERT_LIB(set_power(ep, self->pm, 3));
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/reset",
+		 self->found.bdf[0]);
+	ASSERT_EQ(0, write_file(path, "1"));
+	ASSERT_LIB(set_power(ep, self->pm, 0));
+	EXPECT_LIB(check_answered(ep, self->cookie));
+	endpoint_close(ep);
+	ASSERT_LIB(endpoint_open(ep, self->ctx, self->found.bdf[0], NULL));
+	ASSERT_LIB(check_works(ep));
+}
+
+TEST_POWER(hot_reset)
+{
+	struct vfio_pci_hot_reset hot = { .argsz = sizeof(hot) };
+	struct endpoint *ep = &self->ep;
+
+	ASSERT_EQ(0, ioctl(iopf_dev_fd(ep->dev), VFIO_DEVICE_PCI_HOT_RESET,
+			   &hot));
+	EXPECT_LIB(check_answered(ep, self->cookie));
+	ASSERT_LIB(check_works(ep));
+}
+
+static int low_power(struct endpoint *ep, __u32 feature)
+{
+	struct vfio_device_feature f = {
+		.argsz = sizeof(f),
+		.flags = VFIO_DEVICE_FEATURE_SET | feature,
+	};
+
+	if (!ioctl(iopf_dev_fd(ep->dev), VFIO_DEVICE_FEATURE, &f))
+		return 0;
+	return iopf_err(-errno, "low power: %s", strerror(errno));
+}
+
+/* The same by the way that the kernel takes for devices nobody uses */
+TEST_POWER(low_power)
+{
+	struct endpoint *ep = &self->ep;
+	int ret;
+
+	ret = low_power(ep, VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY);
+	if (ret == -ENOTTY)
+		SKIP(return, "this kernel does not suspend devices");
+	ASSERT_LIB(ret);
+	ASSERT_LIB(low_power(ep, VFIO_DEVICE_FEATURE_LOW_POWER_EXIT));
+	EXPECT_LIB(check_answered(ep, self->cookie));
+	ASSERT_LIB(check_works(ep));
+}
+
+/* An eventfd that VFIO signals when the device is said to be broken */
+static int error_event(struct iopf_dev *dev)
+{
+	int fd = eventfd(0, EFD_CLOEXEC);
+	int ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = iopf_irq_eventfds(iopf_dev_fd(dev), VFIO_PCI_ERR_IRQ_INDEX, &fd, 1);
+	if (!ret)
+		return fd;
+	close(fd);
+	return ret;
+}
+
+/* Until the recovery has reset it: ATS is off then */
+static int wait_for_reset(struct endpoint *ep)
+{
+	int ats = iopf_dev_ext_cap(ep->dev, PCI_EXT_CAP_ID_ATS);
+	__u64 end = iopf_now() + LONG_MS * 1000000ULL;
+	int ctrl;
+
+	while (ats > 0) {
+		ctrl = read_word(ep, ats + PCI_ATS_CTRL);
+		if (ctrl < 0)
+			return ctrl;
+		if (!(ctrl & PCI_ATS_CTRL_ENABLE))
+			return 0;
+		if (iopf_now() > end)
+			return iopf_err(-ETIMEDOUT, "the kernel does not reset it");
+		nap();
+	}
+	return iopf_err(-EIO, "no ATS");
+}
+
+TEST_POWER(fatal_error)
+{
+	struct pollfd pfd = { .events = POLLIN };
+	struct endpoint *ep = &self->ep;
+
+	if (iopf_dev_ext_cap(ep->dev, PCI_EXT_CAP_ID_ERR) <= 0)
+		SKIP(return, "the endpoint has no AER");
+	pfd.fd = error_event(ep->dev);
+	ASSERT_LE(0, pfd.fd);
+	testdev_set(&ep->td, IOPF_TD_REG_ERROR, PCI_ERR_UNC_MALF_TLP);
+	ASSERT_EQ(1, poll(&pfd, 1, LONG_MS))
+		TH_LOG("the kernel says nothing of the error");
+	close(pfd.fd);
+	ASSERT_LIB(wait_for_reset(ep));
+	EXPECT_LIB(check_answered(ep, self->cookie));
+	/* VFIO leaves what the reset has cleared to its next user. */
+	endpoint_close(ep);
+	ASSERT_LIB(endpoint_open(ep, self->ctx, self->found.bdf[0], NULL));
+	ASSERT_LIB(check_works(ep));
+}
+
+TEST_HARNESS_MAIN
