@@ -590,6 +590,42 @@ static void test_device_tlb(void)
     test_end(t);
 }
 
+/*
+ * Without the capability a device does not say that it will not write, and
+ * there are no privileged requests, whatever its tables say
+ */
+static void test_no_features(void)
+{
+    Test *t = test_start_with(",svm=off");
+    Endpoint *ep = &t->ep[0];
+
+    write_context(ep, CONTEXT_FLAGS & ~VTD_SM_CONTEXT_ENTRY_PRE);
+    write_pasid_fl(t, PASID, DID_FL, FL_TABLES, VTD_SM_PASID_ENTRY_SRE);
+    inv_tables(t);
+    write_leaf(t, FL_TABLES, IOVA, PAGE_A | PTE_FL);
+    check_translation(ep, PASID, IOVA, WANT_R, PAGE_A, 0x1000, PERM_RW);
+    g_assert_cmphex(read_leaf(t, FL_TABLES, IOVA) & VTD_FL_D, ==, VTD_FL_D);
+    check_translation(ep, PASID, IOVA, WANT_RW | IOPF_TD_F_PRIV, 0, 0x1000, 0);
+    g_assert_cmphex(take_fault(t, NULL), ==, VTD_FR_PASID_ENTRY_SRE);
+    test_end(t);
+}
+
+/* A device without Global Invalidate looks at the PASID all the same */
+static void test_no_global_invalidate(void)
+{
+    Test *t = test_start_with(" -global iopf-testdev.global-inv=off");
+    Endpoint *ep = &t->ep[0];
+
+    write_pasid_fl(t, PASID + 1, DID_FL, FL_TABLES, 0);
+    write_leaf(t, FL_TABLES, IOVA, PAGE_A | PTE_FL);
+    fill_atc(ep, PASID, IOVA);
+    fill_atc(ep, PASID + 1, IOVA);
+    inv_dev_tlb_pasid(ep, PASID, true, INV_ALL, true);
+    g_assert(!in_atc(ep, PASID, IOVA));
+    g_assert(in_atc(ep, PASID + 1, IOVA));
+    test_end(t);
+}
+
 static void test_translated_access(void)
 {
     Test *t = test_start();
@@ -1227,6 +1263,58 @@ static void test_page_request_refused(void)
     test_end(t);
 }
 
+/* Lines of the log with @text in them */
+static unsigned int count_lines(const char *file, const char *text)
+{
+    g_autofree char *log = NULL;
+    unsigned int n = 0;
+    const char *at;
+
+    g_assert(g_file_get_contents(file, &log, NULL, NULL));
+    for (at = log; (at = strstr(at, text)); at++) {
+        n++;
+    }
+    return n;
+}
+
+/* The architecture trusts a device to count its requests, and to stop */
+static void test_guest_errors(void)
+{
+    const char *credits = "more page requests than software allows";
+    const char *halted = "page request after a Response Failure";
+    g_autofree char *file = NULL, *options = NULL;
+    int fd = g_file_open_tmp("iopf-guest-errors-XXXXXX", &file, NULL);
+    Endpoint *ep;
+    Test *t;
+    Desc d;
+
+    g_assert_cmpint(fd, >=, 0);
+    close(fd);
+    options = g_strdup_printf(" -d guest_errors -D %s", file);
+    t = test_start_with(options);
+    ep = &t->ep[0];
+
+    cfg_writew(ep, ep->pri + PCI_PRI_CTRL, 0);
+    cfg_writel(ep, ep->pri + PCI_PRI_ALLOC_REQ, 2);
+    cfg_writew(ep, ep->pri + PCI_PRI_CTRL, PCI_PRI_CTRL_ENABLE);
+    ep_writel(ep, IOPF_TD_REG_HOSTILE, IOPF_TD_HOSTILE_IGNORE_ALLOC |
+              IOPF_TD_HOSTILE_IGNORE_RF);
+    d = group_request(NOP, IOVA, 2, WANT_R, 1);
+    ep_check(ep, &d, IOPF_TD_ST_OK);
+    g_assert_cmpuint(count_lines(file, credits), ==, 0);
+    d = group_request(NOP, IOVA, 1, WANT_R, 2);
+    ep_check(ep, &d, IOPF_TD_ST_OK);
+    g_assert_cmpuint(count_lines(file, credits), ==, 1);
+
+    g_assert_cmpuint(count_lines(file, halted), ==, 0);
+    page_response(ep, NOP, 0xf, 1);
+    d = group_request(NOP, IOVA, 1, WANT_R, 3);
+    ep_run(ep, &d);
+    g_assert_cmpuint(count_lines(file, halted), ==, 1);
+    test_end(t);
+    unlink(file);
+}
+
 static void test_event(void)
 {
     Test *t = test_start();
@@ -1438,6 +1526,9 @@ int main(int argc, char **argv)
     qtest_add_func("/q35/intel-iommu/ats/caching", test_ats_caching);
     qtest_add_func("/q35/intel-iommu/ats/pasid-cache", test_pasid_cache);
     qtest_add_func("/q35/intel-iommu/ats/device-tlb", test_device_tlb);
+    qtest_add_func("/q35/intel-iommu/ats/no-features", test_no_features);
+    qtest_add_func("/q35/intel-iommu/ats/no-global-invalidate",
+                   test_no_global_invalidate);
     qtest_add_func("/q35/intel-iommu/ats/translated-access",
                    test_translated_access);
     qtest_add_func("/q35/intel-iommu/ats/translated-cached",
@@ -1464,6 +1555,7 @@ int main(int argc, char **argv)
     qtest_add_func("/q35/intel-iommu/prq/response-failure",
                    test_response_failure);
     qtest_add_func("/q35/intel-iommu/prq/refused", test_page_request_refused);
+    qtest_add_func("/q35/intel-iommu/prq/guest-errors", test_guest_errors);
     qtest_add_func("/q35/intel-iommu/prq/event", test_event);
     qtest_add_func("/q35/intel-iommu/prq/wait", test_wait_descriptor);
     qtest_add_func("/q35/intel-iommu/prq/overflow", test_overflow);
