@@ -3,7 +3,7 @@
 
 LANE ?= vtd
 
-.PHONY: help run check check-qemu selfcheck mutants lanes lanes-list boots shell deps tree kernel qemu guest \
+.PHONY: help run check check-qemu selfcheck mutants mutants-qemu lanes lanes-list boots shell deps tree kernel qemu guest \
 	mbox export series-check cache cache-prune clean deb deb-kernel
 
 help:
@@ -28,6 +28,8 @@ help:
 	@echo '  make series-check  both series apply, and export back unchanged'
 	@echo '  make kernel|qemu|guest   build one product and print where it is'
 	@echo '  make check-qemu    QEMU'"'"'s unit tests and qtests with those of the series, under sanitizers'
+	@echo '  make mutants-qemu  break the QEMU series rule by rule: each has to fail its test'
+	@echo '                     (MUTANTS=GLOB for some; tools/qemu/mutants)'
 	@echo '  make deb           the Debian packages iopf, libiopf1, libiopf-dev in out/deb'
 	@echo '  make deb-kernel    the distribution'"'"'s kernel with the series, as packages in out/deb'
 	@echo '                     (takes hours; KCONFIG_BASE=FILE: another configuration)'
@@ -70,6 +72,9 @@ check:
 
 check-qemu:
 	@scripts/check qemu
+
+mutants-qemu:
+	@MUTANTS='$(MUTANTS)' scripts/check mutants-qemu
 
 series-check:
 	@scripts/series check linux

@@ -225,9 +225,9 @@ def accelerators():
     return ["--enable-kvm"] if os.environ.get("KVM") == "1" else ["--disable-kvm"]
 
 
-def configure_qemu(work, log, options=()):
+def configure_qemu(work, log, options=(), source=None):
     """Configure QEMU in an empty folder; returns the environment to build with."""
-    source = series.built_tree("qemu")
+    source = source or series.built_tree("qemu")
     env = build_env()
     meson = base.meson_path()
     if meson:
@@ -255,6 +255,17 @@ def configure_qemu(work, log, options=()):
 
 def ninja(work, log, env, goals):
     logged(["ninja", "-j", host.jobs(), *goals], log, cwd=work, env=env, what="QEMU build")
+
+
+def link_firmware(work):
+    """For qtests: the source package has none, the distribution's serves as well."""
+    firmware = work / "qemu-bundle/usr/local/share/qemu"
+    firmware.mkdir(parents=True, exist_ok=True)
+    for folder in host.firmware():
+        for blob in [*pathlib.Path(folder).glob("*.bin"), *pathlib.Path(folder).glob("*.rom")]:
+            target = firmware / blob.name
+            target.unlink(missing_ok=True)
+            target.symlink_to(blob)
 
 
 def make_qemu(dest):

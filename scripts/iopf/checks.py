@@ -12,7 +12,8 @@ import sys
 from collections import namedtuple
 
 import check_readme
-from iopf import base, build, docs, fresh, host, packages, process, series, vmstate
+from iopf import (base, build, docs, fresh, host, model_mutants, packages, process, series,
+                  vmstate)
 from iopf.cache import digest, digest_files
 from iopf.errors import Failure
 from iopf.host import REPO
@@ -302,14 +303,7 @@ def test_qemu(work, log):
     tests = qemu_tests(meson, work, env)
     build.ninja(work, log, env, [*build.qemu_binaries(),
                                  *sorted({p.relative_to(work) for p in tests.values()})])
-    # the source package has no firmware; the distribution's serves as well
-    firmware = work / "qemu-bundle/usr/local/share/qemu"
-    firmware.mkdir(parents=True, exist_ok=True)
-    for folder in host.firmware():
-        for blob in [*pathlib.Path(folder).glob("*.bin"), *pathlib.Path(folder).glob("*.rom")]:
-            target = firmware / blob.name
-            target.unlink(missing_ok=True)
-            target.symlink_to(blob)
+    build.link_firmware(work)
     logged([meson, "test", "--no-rebuild", "--print-errorlogs", "--timeout-multiplier", "20",
             "--num-processes", host.jobs(), *tests], log, cwd=work, env=env,
            what="QEMU unit tests and qtests")
@@ -381,6 +375,11 @@ def qemu_key():
                   digest_files([*build.device_lists(), *tools()], REPO))
 
 
+def mutants_qemu_key():
+    return digest(qemu_key(), os.environ.get("MUTANTS", ""),
+                  digest_files(sources("tools/qemu/mutants/*.diff"), REPO))
+
+
 # group: what a person calls it by; key(): a digest of what it reads; packages: what
 # runs in it, besides Python, git and the compiler
 Check = namedtuple("Check", "group title key func packages", defaults=[()])
@@ -425,6 +424,8 @@ CHECKS = [
     Check("qemu", "QEMU unit tests and qtests", qemu_key, check_qemu, QEMU_BUILD),
     Check("vmstate", "migration to and from QEMU without the series", qemu_key,
           vmstate.check, QEMU_BUILD),
+    Check("mutants-qemu", "mutants of the QEMU series", mutants_qemu_key, model_mutants.check,
+          QEMU_BUILD),
     # without a key: it depends on the archive of packages, which nobody here knows
     Check("fresh", "make run on a bare Debian 12 and 13", None, check_fresh, ("debootstrap",)),
 ]

@@ -23,6 +23,7 @@
 #include "hw/pci/pci_bus.h"
 #include "intel_iommu_ats.h"
 #include "intel_iommu_prq.h"
+#include "intel_iommu_psc.h"
 #include "trace.h"
 
 /* Page request descriptor (7.4.1) */
@@ -139,8 +140,10 @@ static bool vtd_prq_check_request(const VTDRequester *who,
         vtd_report_request_fault(who, VTD_REQ_PAGE, want, addr, -ret, t.fpd);
         return false;
     }
-    /* The page may have been given more rights since it was cached */
-    vtd_drop_iotlb_page(s, vtd_requester_sid(who), t.pasid, addr);
+    /* The page may have been given more rights since it was cached (6.6) */
+    vtd_drop_iotlb_page(s, t.sid, t.pasid, addr);
+    vtd_psc_drop_addr(s, &(VTDPSCTag) { t.pasid, t.sid, t.did }, addr);
+    vtd_psc_drop_addr(s, &(VTDPSCTag) { PCI_NO_PASID, t.sid, t.did }, addr);
     return true;
 }
 

@@ -439,6 +439,7 @@ int vtd_lookup_tables(const VTDRequester *who, VTDRequestKind kind,
     int ret;
 
     memset(t, 0, sizeof(*t));
+    t->sid = vtd_requester_sid(who);
     ret = vtd_lookup_context(who->as, &t->ce);
     if (ret) {
         /* Not read at all if the fault came earlier: FPD is clear then */

@@ -37,6 +37,7 @@ typedef struct VTDTables {
     VTDContextEntry ce;
     VTDPASIDEntry pe;   /* scalable mode only */
     uint32_t pasid;     /* PASID or RID_PASID; PCI_NO_PASID in legacy mode */
+    uint16_t sid;
     uint16_t did;
     bool fpd;           /* fault processing disabled; valid on error, too */
 } VTDTables;

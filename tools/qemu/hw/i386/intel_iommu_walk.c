@@ -16,6 +16,8 @@
 #include "qemu/rcu.h"
 #include "exec/address-spaces.h"
 #include "system/dma.h"
+#include "hw/pci/pci_bus.h"
+#include "intel_iommu_psc.h"
 #include "intel_iommu_walk.h"
 
 static hwaddr vtd_pte_addr(hwaddr base, hwaddr addr, uint32_t level)
@@ -99,6 +101,7 @@ typedef struct VTDSecondStage {
     IntelIOMMUState *s;
     hwaddr base;
     uint32_t top;
+    VTDPSCTag tag;
     bool ad;            /* maintain accessed and dirty bits */
 } VTDSecondStage;
 
@@ -166,12 +169,36 @@ static int vtd_ss_entry(const VTDSecondStage *ss, hwaddr pte_addr,
     return 0;
 }
 
+/* Rights on the way to a second stage table, and rights a request needs */
+static uint8_t vtd_ss_psc_rights(IOMMUAccessFlags perm)
+{
+    return (perm & IOMMU_RO ? VTD_PSC_READ : 0) |
+           (perm & IOMMU_WO ? VTD_PSC_WRITE : 0);
+}
+
+/* Where a second stage walk starts: @walk->level says for what level it is */
+static hwaddr vtd_ss_start(const VTDSecondStage *ss, hwaddr addr,
+                           IOMMUAccessFlags want, VTDWalk *walk)
+{
+    VTDPSCTable table;
+
+    walk->level = ss->top;
+    if (!vtd_psc_lookup(ss->s, &ss->tag, addr, ss->top,
+                        vtd_ss_psc_rights(want), &table)) {
+        return ss->base;
+    }
+    walk->level = table.level - 1;
+    walk->perm = IOMMU_ACCESS_FLAG(table.rights & VTD_PSC_READ,
+                                   table.rights & VTD_PSC_WRITE);
+    return table.base;
+}
+
 /* Second stage page walk (3.7), with the faults of scalable mode */
 static int vtd_walk_ss(const VTDSecondStage *ss, hwaddr addr,
                        IOMMUAccessFlags want, bool partial, VTDWalk *walk)
 {
     uint8_t aw_bits = ss->s->aw_bits;
-    hwaddr base = ss->base;
+    hwaddr base;
     uint64_t pte;
     int ret;
 
@@ -180,7 +207,7 @@ static int vtd_walk_ss(const VTDSecondStage *ss, hwaddr addr,
     if (addr >> MIN(VTD_LEVEL_SHIFT(ss->top + 1), aw_bits)) {
         return -VTD_FR_SM_ADDR_BEYOND_MGAW;
     }
-    for (walk->level = ss->top; ; walk->level--) {
+    for (base = vtd_ss_start(ss, addr, want, walk); ; walk->level--) {
         ret = vtd_ss_entry(ss, vtd_pte_addr(base, addr, walk->level), want,
                            partial, walk, &pte);
         if (ret) {
@@ -190,6 +217,11 @@ static int vtd_walk_ss(const VTDSecondStage *ss, hwaddr addr,
         if (vtd_is_leaf(pte, walk->level)) {
             break;
         }
+        vtd_psc_update(ss->s, &ss->tag, addr, &(VTDPSCTable) {
+            .base = base,
+            .level = walk->level,
+            .rights = vtd_ss_psc_rights(walk->perm),
+        });
     }
     /* Without D, a later write has to come back here */
     if (ss->ad && !(pte & VTD_SL_D)) {
@@ -206,6 +238,7 @@ typedef struct VTDFirstStage {
     uint32_t top;
     bool nested;            /* addresses are for the second stage */
     VTDSecondStage ss;
+    VTDPSCTag tag;
     IOMMUAccessFlags want;
     bool partial;
     bool us, rw, xd;
@@ -400,10 +433,36 @@ static int vtd_fs_entry(VTDFirstStage *fs, hwaddr addr, hwaddr entry,
     return 0;
 }
 
+/* Rights on the way to a first stage table, as gathered so far */
+static uint8_t vtd_fs_psc_rights(const VTDFirstStage *fs)
+{
+    return VTD_PSC_READ | (fs->rw ? VTD_PSC_WRITE : 0) |
+           (fs->us ? VTD_PSC_USER : 0) | (fs->xd ? 0 : VTD_PSC_EXEC);
+}
+
+/* Where a first stage walk starts: in a table whose entries are of @level */
+static hwaddr vtd_fs_start(VTDFirstStage *fs, hwaddr addr, uint32_t *level)
+{
+    uint8_t rights = (fs->want & IOMMU_WO ? VTD_PSC_WRITE : 0) |
+                     (fs->want & IOMMU_PRIV ? 0 : VTD_PSC_USER) |
+                     (fs->want & IOMMU_EXEC ? VTD_PSC_EXEC : 0);
+    VTDPSCTable table;
+
+    *level = fs->top;
+    if (!vtd_psc_lookup(fs->s, &fs->tag, addr, fs->top, rights, &table)) {
+        return fs->pe->val[2] & VTD_SM_PASID_ENTRY_FLPTPTR;
+    }
+    *level = table.level - 1;
+    fs->rw = table.rights & VTD_PSC_WRITE;
+    fs->us = table.rights & VTD_PSC_USER;
+    fs->xd = !(table.rights & VTD_PSC_EXEC);
+    return table.base;
+}
+
 /* First stage page walk (3.6), nested or not */
 static int vtd_walk_fs(VTDFirstStage *fs, hwaddr addr, VTDWalk *walk)
 {
-    hwaddr base = fs->pe->val[2] & VTD_SM_PASID_ENTRY_FLPTPTR;
+    hwaddr base;
     uint32_t level;
     uint64_t pte;
     int ret;
@@ -412,7 +471,7 @@ static int vtd_walk_fs(VTDFirstStage *fs, hwaddr addr, VTDWalk *walk)
     if (sextract64(addr, 0, VTD_LEVEL_SHIFT(fs->top + 1)) != (int64_t)addr) {
         return -VTD_FR_FS_NON_CANONICAL;
     }
-    for (level = fs->top; ; level--) {
+    for (base = vtd_fs_start(fs, addr, &level); ; level--) {
         walk->level = level;
         ret = vtd_fs_entry(fs, addr, vtd_pte_addr(base, addr, level), level,
                            walk, &pte);
@@ -420,6 +479,11 @@ static int vtd_walk_fs(VTDFirstStage *fs, hwaddr addr, VTDWalk *walk)
             return ret;
         }
         base = pte & VTD_PT_BASE_ADDR_MASK(fs->s->aw_bits);
+        vtd_psc_update(fs->s, &fs->tag, addr, &(VTDPSCTable) {
+            .base = base,
+            .level = level,
+            .rights = vtd_fs_psc_rights(fs),
+        });
     }
 }
 
@@ -451,6 +515,7 @@ static int vtd_walk_legacy(IntelIOMMUState *s, const VTDTables *t, hwaddr addr,
         .s = s,
         .base = t->ce.lo & VTD_CONTEXT_ENTRY_SLPTPTR,
         .top = 2 + (t->ce.hi & VTD_CONTEXT_ENTRY_AW),
+        .tag = { PCI_NO_PASID, t->sid, t->did },
     };
 
     return vtd_legacy_fault(vtd_walk_ss(&ss, addr, want, partial, walk), want);
@@ -469,8 +534,10 @@ int vtd_walk(IntelIOMMUState *s, const VTDTables *t, hwaddr addr,
             .s = s,
             .base = pe->val[0] & VTD_SM_PASID_ENTRY_SLPTPTR,
             .top = VTD_PE_SS_LEVELS(pe),
+            .tag = { PCI_NO_PASID, t->sid, t->did },
             .ad = pe->val[0] & VTD_SM_PASID_ENTRY_SSADE,
         },
+        .tag = { t->pasid, t->sid, t->did },
         .want = want,
         .partial = partial,
         .us = true,

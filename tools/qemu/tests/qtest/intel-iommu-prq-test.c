@@ -590,6 +590,42 @@ static void test_device_tlb(void)
     test_end(t);
 }
 
+/*
+ * Without the capability a device does not say that it will not write, and
+ * there are no privileged requests, whatever its tables say
+ */
+static void test_no_features(void)
+{
+    Test *t = test_start_with(",svm=off");
+    Endpoint *ep = &t->ep[0];
+
+    write_context(ep, CONTEXT_FLAGS & ~VTD_SM_CONTEXT_ENTRY_PRE);
+    write_pasid_fl(t, PASID, DID_FL, FL_TABLES, VTD_SM_PASID_ENTRY_SRE);
+    inv_tables(t);
+    write_leaf(t, FL_TABLES, IOVA, PAGE_A | PTE_FL);
+    check_translation(ep, PASID, IOVA, WANT_R, PAGE_A, 0x1000, PERM_RW);
+    g_assert_cmphex(read_leaf(t, FL_TABLES, IOVA) & VTD_FL_D, ==, VTD_FL_D);
+    check_translation(ep, PASID, IOVA, WANT_RW | IOPF_TD_F_PRIV, 0, 0x1000, 0);
+    g_assert_cmphex(take_fault(t, NULL), ==, VTD_FR_PASID_ENTRY_SRE);
+    test_end(t);
+}
+
+/* A device without Global Invalidate looks at the PASID all the same */
+static void test_no_global_invalidate(void)
+{
+    Test *t = test_start_with(" -global iopf-testdev.global-inv=off");
+    Endpoint *ep = &t->ep[0];
+
+    write_pasid_fl(t, PASID + 1, DID_FL, FL_TABLES, 0);
+    write_leaf(t, FL_TABLES, IOVA, PAGE_A | PTE_FL);
+    fill_atc(ep, PASID, IOVA);
+    fill_atc(ep, PASID + 1, IOVA);
+    inv_dev_tlb_pasid(ep, PASID, true, INV_ALL, true);
+    g_assert(!in_atc(ep, PASID, IOVA));
+    g_assert(in_atc(ep, PASID + 1, IOVA));
+    test_end(t);
+}
+
 static void test_translated_access(void)
 {
     Test *t = test_start();
@@ -1227,6 +1263,58 @@ static void test_page_request_refused(void)
     test_end(t);
 }
 
+/* Lines of the log with @text in them */
+static unsigned int count_lines(const char *file, const char *text)
+{
+    g_autofree char *log = NULL;
+    unsigned int n = 0;
+    const char *at;
+
+    g_assert(g_file_get_contents(file, &log, NULL, NULL));
+    for (at = log; (at = strstr(at, text)); at++) {
+        n++;
+    }
+    return n;
+}
+
+/* The architecture trusts a device to count its requests, and to stop */
+static void test_guest_errors(void)
+{
+    const char *credits = "more page requests than software allows";
+    const char *halted = "page request after a Response Failure";
+    g_autofree char *file = NULL, *options = NULL;
+    int fd = g_file_open_tmp("iopf-guest-errors-XXXXXX", &file, NULL);
+    Endpoint *ep;
+    Test *t;
+    Desc d;
+
+    g_assert_cmpint(fd, >=, 0);
+    close(fd);
+    options = g_strdup_printf(" -d guest_errors -D %s", file);
+    t = test_start_with(options);
+    ep = &t->ep[0];
+
+    cfg_writew(ep, ep->pri + PCI_PRI_CTRL, 0);
+    cfg_writel(ep, ep->pri + PCI_PRI_ALLOC_REQ, 2);
+    cfg_writew(ep, ep->pri + PCI_PRI_CTRL, PCI_PRI_CTRL_ENABLE);
+    ep_writel(ep, IOPF_TD_REG_HOSTILE, IOPF_TD_HOSTILE_IGNORE_ALLOC |
+              IOPF_TD_HOSTILE_IGNORE_RF);
+    d = group_request(NOP, IOVA, 2, WANT_R, 1);
+    ep_check(ep, &d, IOPF_TD_ST_OK);
+    g_assert_cmpuint(count_lines(file, credits), ==, 0);
+    d = group_request(NOP, IOVA, 1, WANT_R, 2);
+    ep_check(ep, &d, IOPF_TD_ST_OK);
+    g_assert_cmpuint(count_lines(file, credits), ==, 1);
+
+    g_assert_cmpuint(count_lines(file, halted), ==, 0);
+    page_response(ep, NOP, 0xf, 1);
+    d = group_request(NOP, IOVA, 1, WANT_R, 3);
+    ep_run(ep, &d);
+    g_assert_cmpuint(count_lines(file, halted), ==, 1);
+    test_end(t);
+    unlink(file);
+}
+
 static void test_event(void)
 {
     Test *t = test_start();
@@ -1424,6 +1512,335 @@ static void test_reset(void)
     test_end(t);
 }
 
+/*
+ * Test cases: paging-structure cache.  A table is replaced by another one, and
+ * the page that is found shows whether the walk knew.
+ */
+
+#define PSC ",x-paging-structure-cache=on"
+#define LEAF_ONLY (1 << 6)
+
+/* Of the first page of IOVA, by the old and the new table of the last level */
+#define OLD_PAGE PAGE_A
+#define NEW_PAGE PAGE_B
+
+static uint64_t new_table(uint64_t tables)
+{
+    return tables + 8 * PAGE;
+}
+
+/* Entry that leads to the table of the last level */
+static void write_pde(Test *t, uint64_t tables, uint64_t pde)
+{
+    write_leaf_2m(t, tables, IOVA, pde);
+}
+
+static void write_both_tables(Test *t, uint64_t tables, uint64_t flags)
+{
+    write_leaf(t, tables, IOVA, OLD_PAGE | flags);
+    qtest_writeq(t->qts, new_table(tables) + extract64(IOVA, 12, 9) * 8,
+                 NEW_PAGE | flags);
+    write_pde(t, tables, (tables + 3 * PAGE) | flags);
+}
+
+/* Have the old table in the cache, if there is one, and replace it */
+static void replace_table(Endpoint *ep, uint32_t pasid, uint64_t tables,
+                          uint64_t flags)
+{
+    write_pde(ep->t, tables, (tables + 3 * PAGE) | flags);
+    inv_iotlb(ep->t);
+    check_translation(ep, pasid, IOVA, WANT_RW, OLD_PAGE, PAGE, PERM_RW);
+    write_pde(ep->t, tables, new_table(tables) | flags);
+}
+
+static void inv_pages(Test *t, uint16_t did, uint64_t addr)
+{
+    iq_submit(t, VTD_INV_DESC_IOTLB | VTD_INV_DESC_IOTLB_PAGE | did << 16,
+              addr);
+}
+
+static void inv_pasid_pages(Test *t, uint16_t did, uint32_t pasid,
+                            uint64_t addr)
+{
+    iq_submit(t, VTD_INV_DESC_PIOTLB | VTD_INV_DESC_PIOTLB_PSI_IN_PASID |
+              did << 16 | (uint64_t)pasid << 32, addr);
+}
+
+static void check_page(Endpoint *ep, uint32_t pasid, uint64_t page)
+{
+    check_translation(ep, pasid, IOVA, WANT_RW, page, PAGE, PERM_RW);
+}
+
+static void test_psc_second_stage(void)
+{
+    Test *t = test_start_with(PSC);
+    Endpoint *ep = &t->ep[0];
+
+    write_both_tables(t, SL_TABLES, PTE_RW);
+
+    /* A hint that was wrong; then what is about something else */
+    replace_table(ep, NOP, SL_TABLES, PTE_RW);
+    inv_pages(t, DID_SL, IOVA | LEAF_ONLY);
+    check_page(ep, NOP, OLD_PAGE);
+    inv_pages(t, DID_SL + 1, IOVA);
+    inv_pages(t, DID_SL, IOVA + 0x200000);
+    inv_iotlb_domain(t, DID_SL + 1);
+    inv_pasid_pages(t, DID_SL, 0, IOVA);
+    inv_pages(t, DID_SL, IOVA | LEAF_ONLY);
+    check_page(ep, NOP, OLD_PAGE);
+    /* Another page of the same table */
+    inv_pages(t, DID_SL, IOVA + 0x1ff000);
+    inv_pages(t, DID_SL, IOVA | LEAF_ONLY);
+    check_page(ep, NOP, NEW_PAGE);
+
+    replace_table(ep, NOP, SL_TABLES, PTE_RW);
+    inv_pages(t, DID_SL, (IOVA + 0x200000) | 10);
+    check_page(ep, NOP, NEW_PAGE);
+    replace_table(ep, NOP, SL_TABLES, PTE_RW);
+    inv_iotlb_domain(t, DID_SL);
+    check_page(ep, NOP, NEW_PAGE);
+    replace_table(ep, NOP, SL_TABLES, PTE_RW);
+    inv_iotlb(t);
+    check_page(ep, NOP, NEW_PAGE);
+    test_end(t);
+}
+
+/* Each table on the way is one that the walk may know */
+static void test_psc_levels(void)
+{
+    Test *t = test_start_with(PSC);
+    Endpoint *ep = &t->ep[0];
+    uint64_t top = SL_TABLES + extract64(IOVA, 39, 9) * 8;
+
+    write_both_tables(t, SL_TABLES, PTE_RW);
+    check_page(ep, NOP, OLD_PAGE);
+    /* Nothing leads there any more, but for the cache */
+    qtest_writeq(t->qts, top, 0);
+    write_pde(t, SL_TABLES, 0);
+    inv_pages(t, DID_SL, IOVA | LEAF_ONLY);
+    check_page(ep, NOP, OLD_PAGE);
+    /* The same for a page whose table of the last level is not known */
+    write_leaf_2m(t, SL_TABLES, IOVA_2M, new_table(SL_TABLES) | PTE_RW);
+    check_translation(ep, NOP, IOVA_2M, WANT_RW, NEW_PAGE, PAGE, PERM_RW);
+    inv_pages(t, DID_SL, IOVA);
+    /* The top entry is not present: a hole, clear of the interrupt range */
+    check_translation(ep, NOP, IOVA, WANT_RW, 0, 0x80000000, 0);
+    test_end(t);
+}
+
+static void test_psc_first_stage(void)
+{
+    Test *t = test_start_with(PSC);
+    Endpoint *ep = &t->ep[0];
+    Desc d = group_request(PASID, IOVA, 1, WANT_RW, 1);
+
+    write_both_tables(t, FL_TABLES, PTE_FL);
+
+    replace_table(ep, PASID, FL_TABLES, PTE_FL);
+    inv_pasid_pages(t, DID_FL, PASID, IOVA | LEAF_ONLY);
+    check_page(ep, PASID, OLD_PAGE);
+    /* The hint counts whatever the mask */
+    inv_pasid_pages(t, DID_FL, PASID, LEAF_ONLY | 52);
+    check_page(ep, PASID, OLD_PAGE);
+    inv_pasid_pages(t, DID_FL, PASID + 1, IOVA);
+    inv_pasid_pages(t, DID_FL + 1, PASID, IOVA);
+    inv_pasid_pages(t, DID_FL, PASID, IOVA + 0x200000);
+    inv_pasid_pages(t, DID_FL, PASID, IOVA | LEAF_ONLY);
+    check_page(ep, PASID, OLD_PAGE);
+    inv_pasid_pages(t, DID_FL, PASID, IOVA);
+    check_page(ep, PASID, NEW_PAGE);
+
+    replace_table(ep, PASID, FL_TABLES, PTE_FL);
+    inv_pasid_pages(t, DID_FL, PASID, 52);
+    check_page(ep, PASID, NEW_PAGE);
+    replace_table(ep, PASID, FL_TABLES, PTE_FL);
+    iq_submit(t, VTD_INV_DESC_PIOTLB | VTD_INV_DESC_PIOTLB_ALL_IN_PASID |
+              DID_FL << 16 | (uint64_t)PASID << 32, 0);
+    check_page(ep, PASID, NEW_PAGE);
+
+    /* Without PASID it may be about any address of the first stage */
+    replace_table(ep, PASID, FL_TABLES, PTE_FL);
+    inv_pages(t, DID_FL, LEAF_ONLY);
+    check_page(ep, PASID, NEW_PAGE);
+
+    /* A page request */
+    replace_table(ep, PASID, FL_TABLES, PTE_FL);
+    ep_check(ep, &d, IOPF_TD_ST_OK);
+    check_page(ep, PASID, NEW_PAGE);
+    g_assert_cmphex(take_fault(t, NULL), ==, 0);
+    test_end(t);
+}
+
+static uint64_t gpa_table(int n)
+{
+    return FL_TABLES + (8 + n) * PAGE;
+}
+
+/* Addresses of the first stage are known as the second stage has them */
+static void test_psc_nested(void)
+{
+    Test *t = test_start_with(",x-nest=on" PSC);
+    Endpoint *ep = &t->ep[0];
+
+    /* The tables and pages of the first stage are where the second has them */
+    qtest_writeq(t->qts, SL_TABLES + PAGE, PTE_RW | PTE_PS);
+    write_pasid_entry(t, PASID, SL_TABLES | VTD_SM_PASID_ENTRY_NESTED |
+                      AW_4_LEVELS | VTD_PASID_ENTRY_P, DID_FL, FL_TABLES);
+    inv_tables(t);
+    write_both_tables(t, FL_TABLES, PTE_FL);
+    replace_table(ep, PASID, FL_TABLES, PTE_FL);
+    inv_pasid_pages(t, DID_FL, PASID, IOVA | LEAF_ONLY);
+    check_page(ep, PASID, OLD_PAGE);
+    inv_pasid_pages(t, DID_FL, PASID, IOVA);
+    check_page(ep, PASID, NEW_PAGE);
+
+    /* The page of the first stage has a table of the second one now */
+    write_both_tables(t, SL_TABLES, PTE_RW);
+    qtest_writeq(t->qts, gpa_table(0) + extract64(IOVA, 12, 9) * 8,
+                 IOVA | PTE_FL);
+    replace_table(ep, PASID, SL_TABLES, PTE_RW);
+    inv_pasid_pages(t, DID_FL, PASID, IOVA);
+    check_page(ep, PASID, OLD_PAGE);
+    inv_pages(t, DID_FL, IOVA | LEAF_ONLY);
+    check_page(ep, PASID, OLD_PAGE);
+    inv_pages(t, DID_FL, IOVA);
+    check_page(ep, PASID, NEW_PAGE);
+    g_assert_cmphex(take_fault(t, NULL), ==, 0);
+    test_end(t);
+}
+
+/* Entries that grant less than what is wanted are read again */
+static void test_psc_rights(void)
+{
+    Test *t = test_start_with(PSC);
+    Endpoint *ep = &t->ep[0];
+    uint64_t sl_pde = SL_TABLES + 3 * PAGE, fl_pde = FL_TABLES + 3 * PAGE;
+
+    write_both_tables(t, SL_TABLES, PTE_RW);
+    write_pde(t, SL_TABLES, sl_pde | PTE_R);
+    check_translation(ep, NOP, IOVA, WANT_RW, OLD_PAGE, PAGE, PERM_R);
+    check_translation(ep, NOP, IOVA, WANT_R, OLD_PAGE, PAGE, PERM_R);
+    write_pde(t, SL_TABLES, sl_pde | PTE_RW);
+    check_page(ep, NOP, OLD_PAGE);
+
+    write_both_tables(t, FL_TABLES, PTE_FL);
+    write_pde(t, FL_TABLES, fl_pde | (PTE_FL & ~VTD_FL_RW));
+    check_translation(ep, PASID, IOVA, WANT_RW, OLD_PAGE, PAGE, PERM_R);
+    write_pde(t, FL_TABLES, fl_pde | PTE_FL);
+    check_page(ep, PASID, OLD_PAGE);
+
+    /* And what they do not grant stays so */
+    write_pasid_fl(t, PASID, DID_FL, FL_TABLES,
+                   VTD_SM_PASID_ENTRY_SRE | VTD_SM_PASID_ENTRY_ERE);
+    write_pde(t, FL_TABLES, fl_pde | VTD_FL_XD | (PTE_FL & ~VTD_FL_US));
+    inv_tables(t);
+    check_translation(ep, PASID, IOVA, WANT_RW | IOPF_TD_F_PRIV, OLD_PAGE,
+                      PAGE, PERM_RW | PERM_P);
+    inv_pasid_pages(t, DID_FL, PASID, IOVA | LEAF_ONLY);
+    check_translation(ep, PASID, IOVA, WANT_R | IOPF_TD_F_EXEC |
+                      IOPF_TD_F_PRIV, OLD_PAGE, PAGE, PERM_R | PERM_P);
+    check_translation(ep, PASID, IOVA, WANT_R, 0, PAGE, 0);
+    write_pde(t, FL_TABLES, fl_pde | PTE_FL);
+    check_translation(ep, PASID, IOVA, WANT_R | IOPF_TD_F_EXEC, OLD_PAGE, PAGE,
+                      PERM_R | PERM_X);
+    g_assert_cmphex(take_fault(t, NULL), ==, 0);
+    test_end(t);
+}
+
+/* Each function and domain has its own; what is not present nobody has */
+static void test_psc_tags(void)
+{
+    Test *t = test_start_with(PSC);
+    Endpoint *ep = &t->ep[0];
+
+    write_pde(t, SL_TABLES, 0);
+    check_translation(ep, NOP, IOVA, WANT_RW, 0, 0x200000, 0);
+    write_both_tables(t, SL_TABLES, PTE_RW);
+    check_page(ep, NOP, OLD_PAGE);
+    write_pde(t, SL_TABLES, new_table(SL_TABLES) | PTE_RW);
+    check_page(&t->ep[1], NOP, NEW_PAGE);
+    check_page(ep, NOP, OLD_PAGE);
+    write_pasid_sl(t, 0, DID_SL + 1, SL_TABLES);
+    inv_pasid_cache(t);
+    check_page(ep, NOP, NEW_PAGE);
+
+    /* With remapping switched off and on again there is nothing left */
+    replace_table(ep, NOP, SL_TABLES, PTE_RW);
+    vtd_writel(t, DMAR_GCMD_REG, VTD_GCMD_QIE);
+    vtd_writel(t, DMAR_GCMD_REG, VTD_GCMD_QIE | VTD_GCMD_TE);
+    check_page(ep, NOP, NEW_PAGE);
+    test_end(t);
+}
+
+/* Invalidation by registers, of legacy mode */
+static void test_psc_registers(void)
+{
+    const uint64_t did = (uint64_t)DID_SL << 32;
+    Test *t = test_start_with(PSC);
+    Endpoint *ep = &t->ep[0];
+
+    vtd_writeq(t, DMAR_RTADDR_REG, ROOT);
+    vtd_writel(t, DMAR_GCMD_REG, VTD_GCMD_QIE | VTD_GCMD_TE | VTD_GCMD_SRTP);
+    qtest_memset(t->qts, CONTEXT, 0, 0x1000);
+    write_legacy_context(ep, VTD_CONTEXT_TT_DEV_IOTLB);
+    write_both_tables(t, SL_TABLES, PTE_RW);
+    replace_table(ep, NOP, SL_TABLES, PTE_RW);
+    iq_submit(t, VTD_INV_DESC_WAIT | VTD_INV_DESC_WAIT_FN, 0);
+    vtd_writel(t, DMAR_GCMD_REG, VTD_GCMD_TE);
+    g_assert(!(vtd_readl(t, DMAR_GSTS_REG) & VTD_GSTS_QIES));
+
+    vtd_writeq(t, DMAR_IVA_REG, IOVA | LEAF_ONLY);
+    vtd_writeq(t, DMAR_IOTLB_REG, VTD_TLB_IVT | VTD_TLB_PSI_FLUSH | did);
+    check_page(ep, NOP, OLD_PAGE);
+    vtd_writeq(t, DMAR_IVA_REG, IOVA);
+    vtd_writeq(t, DMAR_IOTLB_REG, VTD_TLB_IVT | VTD_TLB_PSI_FLUSH | did);
+    check_page(ep, NOP, NEW_PAGE);
+    test_end(t);
+}
+
+/* The memory is the host's: a guest gets no more of it for more tables */
+static void test_psc_limit(void)
+{
+    Test *t = test_start_with(PSC);
+    Endpoint *ep = &t->ep[0];
+    const uint64_t pdes = SL_TABLES + 2 * PAGE;
+    int i;
+
+    write_both_tables(t, SL_TABLES, PTE_RW);
+    replace_table(ep, NOP, SL_TABLES, PTE_RW);
+    /* The next GiBs have one table of PDEs, and all those the old table */
+    for (i = 0; i < 512; i++) {
+        qtest_writeq(t->qts, pdes + PAGE * 7 + i * 8,
+                     (SL_TABLES + 3 * PAGE) | PTE_RW);
+    }
+    for (i = 2; i < 5; i++) {
+        qtest_writeq(t->qts, SL_TABLES + PAGE + i * 8,
+                     (pdes + PAGE * 7) | PTE_RW);
+    }
+    for (i = 0; i < 1024; i++) {
+        /* Clear of the interrupt range */
+        uint64_t iova = (i < 512 ? 2ULL : 4ULL) << 30 | (i % 512) << 21;
+
+        check_translation(ep, NOP, iova, WANT_RW, OLD_PAGE, PAGE, PERM_RW);
+    }
+    inv_pages(t, DID_SL, IOVA | LEAF_ONLY);
+    check_page(ep, NOP, NEW_PAGE);
+    test_end(t);
+}
+
+/* Off by default */
+static void test_psc_off(void)
+{
+    Test *t = test_start();
+    Endpoint *ep = &t->ep[0];
+
+    write_both_tables(t, SL_TABLES, PTE_RW);
+    replace_table(ep, NOP, SL_TABLES, PTE_RW);
+    inv_pages(t, DID_SL, IOVA | LEAF_ONLY);
+    check_page(ep, NOP, NEW_PAGE);
+    test_end(t);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -1438,6 +1855,9 @@ int main(int argc, char **argv)
     qtest_add_func("/q35/intel-iommu/ats/caching", test_ats_caching);
     qtest_add_func("/q35/intel-iommu/ats/pasid-cache", test_pasid_cache);
     qtest_add_func("/q35/intel-iommu/ats/device-tlb", test_device_tlb);
+    qtest_add_func("/q35/intel-iommu/ats/no-features", test_no_features);
+    qtest_add_func("/q35/intel-iommu/ats/no-global-invalidate",
+                   test_no_global_invalidate);
     qtest_add_func("/q35/intel-iommu/ats/translated-access",
                    test_translated_access);
     qtest_add_func("/q35/intel-iommu/ats/translated-cached",
@@ -1464,6 +1884,7 @@ int main(int argc, char **argv)
     qtest_add_func("/q35/intel-iommu/prq/response-failure",
                    test_response_failure);
     qtest_add_func("/q35/intel-iommu/prq/refused", test_page_request_refused);
+    qtest_add_func("/q35/intel-iommu/prq/guest-errors", test_guest_errors);
     qtest_add_func("/q35/intel-iommu/prq/event", test_event);
     qtest_add_func("/q35/intel-iommu/prq/wait", test_wait_descriptor);
     qtest_add_func("/q35/intel-iommu/prq/overflow", test_overflow);
@@ -1471,6 +1892,15 @@ int main(int argc, char **argv)
                    test_implicit_invalidation);
     qtest_add_func("/q35/intel-iommu/prq/demand-paging", test_demand_paging);
     qtest_add_func("/q35/intel-iommu/prq/reset", test_reset);
+    qtest_add_func("/q35/intel-iommu/psc/second-stage", test_psc_second_stage);
+    qtest_add_func("/q35/intel-iommu/psc/levels", test_psc_levels);
+    qtest_add_func("/q35/intel-iommu/psc/first-stage", test_psc_first_stage);
+    qtest_add_func("/q35/intel-iommu/psc/nested", test_psc_nested);
+    qtest_add_func("/q35/intel-iommu/psc/rights", test_psc_rights);
+    qtest_add_func("/q35/intel-iommu/psc/tags", test_psc_tags);
+    qtest_add_func("/q35/intel-iommu/psc/registers", test_psc_registers);
+    qtest_add_func("/q35/intel-iommu/psc/limit", test_psc_limit);
+    qtest_add_func("/q35/intel-iommu/psc/off", test_psc_off);
 
     return g_test_run();
 }
