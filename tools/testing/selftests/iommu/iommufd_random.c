@@ -897,9 +897,9 @@ struct action {
 };
 
 static const struct action actions[] = {
-	{ do_queue_file, { 40, 40 } },
+	{ do_queue_file, { 120, 40 } },
 	{ do_mock_ask, { 0, 40 } },
-	{ do_transfer, { 20, 0 } },
+	{ do_transfer, { 40, 0 } },
 	{ do_storm, { 1, 0 } },
 	{ do_ioas_alloc, { 3, 3 } },
 	{ do_map, { 8, 8 } },
@@ -913,7 +913,7 @@ static const struct action actions[] = {
 	{ do_mock_create, { 0, 2 } },
 	{ do_mock_replace, { 0, 8 } },
 	{ do_mock_destroy, { 0, 2 } },
-	{ do_vfio_attach, { 8, 0 } },
+	{ do_vfio_attach, { 4, 0 } },
 	{ do_vfio_detach, { 1, 0 } },
 	{ do_vfio_bind, { 1, 0 } },
 	{ do_reset, { 1, 0 } },
@@ -1054,6 +1054,11 @@ static bool endpoint_settled(void)
 		.argsz = sizeof(detach),
 	};
 
+	ksft_print_msg("since the last reset: %u requests, %u groups, %u transfers done, %u failed\n",
+		       testdev_reg(td, IOPF_TD_REG_CNT_PR),
+		       testdev_reg(td, IOPF_TD_REG_CNT_PR_LAST),
+		       testdev_reg(td, IOPF_TD_REG_CNT_DESC_OK),
+		       testdev_reg(td, IOPF_TD_REG_CNT_DESC_ERROR));
 	if (ioctl(iopf_dev_fd(endpoint.dev), VFIO_DEVICE_DETACH_IOMMUFD_PT,
 		  &detach)) {
 		ksft_print_msg("detach: %s\n", strerror(errno));
