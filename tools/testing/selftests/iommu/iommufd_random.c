@@ -989,18 +989,17 @@ static void run_threads(unsigned long steps, __u64 seed)
 	}
 }
 
-/* A run in which faults were neither read nor answered has tested nothing. */
+/* A run in which no fault was answered has tested nothing. */
 static bool tell_tallies(void)
 {
-	bool read = false, answered = false;
+	bool answered = false;
 	const struct tally *c;
 
 	for (c = tallies; c < tallies + ARRAY_SIZE(tallies) && c->name; c++) {
 		ksft_print_msg("%6u of %6u  %s\n", c->well, c->made, c->name);
-		read |= c->well && !strcmp(c->name, "read of faults");
 		answered |= c->well && !strcmp(c->name, "answer in time");
 	}
-	return read && answered;
+	return answered;
 }
 
 static void close_queues(void)
