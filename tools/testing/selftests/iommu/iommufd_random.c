@@ -60,13 +60,13 @@ enum kind { IOAS, HWPT, QUEUE, DEV, STDEV, NR_KINDS };
 struct queue {
 	pthread_rwlock_t lock;	/* writers open and close the file */
 	int fd;
-	_Atomic __u32 cookie[NR_COOKIES];
+	atomic_uint cookie[NR_COOKIES];
 };
 
 struct stable {
 	__u32 stdev_id;
 	__u32 dev_id;
-	_Atomic unsigned int asked;
+	atomic_uint asked;
 };
 
 struct thread {
@@ -74,10 +74,13 @@ struct thread {
 	__u64 state;		/* of the random numbers */
 	unsigned long steps;
 	bool careless;
-	_Atomic(const char *) at;
-	_Atomic unsigned long done;
+	const char *at;		/* in this call, for who waits in vain */
+	atomic_ulong done;
 	bool ended;
-	__u8 cmd[MAX_CMD] __attribute__((aligned(8)));
+	union {
+		__u8 cmd[MAX_CMD];
+		__u64 aligned;
+	};
 	__u64 data[8];		/* that the call points to */
 };
 
@@ -86,18 +89,19 @@ static int iommufd;
 static __u64 iova_base;
 static __u8 *pages;		/* NR_PAGES to map */
 static __u8 *buffer;		/* NR_PAGES to read and write, nothing behind it */
-static _Atomic __u32 ids[NR_KINDS][NR_IDS];
-static _Atomic __u32 max_id;
+static atomic_uint ids[NR_KINDS][NR_IDS];
+static atomic_uint max_id;
 static struct queue queues[NR_QUEUES];
 static struct stable stable[NR_STABLE];
 static struct thread threads[NR_THREADS];
-static _Atomic bool failed;
+static atomic_bool failed;
 
 /* How often each call was made, and how often it did something */
 static struct tally {
-	_Atomic(const char *) name;
-	_Atomic unsigned int made, well;
+	const char *name;
+	unsigned int made, well;
 } tallies[32];
+static pthread_mutex_t tally_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* The endpoint; one thread at a time drives it. */
 static struct endpoint endpoint;
@@ -199,19 +203,15 @@ static __u64 draw_length(struct thread *t)
 
 static void count_call(const char *name, bool well)
 {
-	const char *none;
-	struct tally *c;
+	struct tally *c = tallies;
 
-	for (c = tallies; c < tallies + ARRAY_SIZE(tallies); c++) {
-		none = NULL;
-		if (!c->name)
-			atomic_compare_exchange_strong(&c->name, &none, name);
-		if (strcmp(c->name, name))
-			continue;
-		c->made++;
-		c->well += well;
-		return;
-	}
+	pthread_mutex_lock(&tally_lock);
+	while (c->name && strcmp(c->name, name))
+		c++;
+	c->name = name;
+	c->made++;
+	c->well += well;
+	pthread_mutex_unlock(&tally_lock);
 }
 
 /*
@@ -285,7 +285,7 @@ static int destroy(__u32 id)
 /* Keep a new object in the place of another. Not both: there may be no end. */
 static void keep_id_at(enum kind kind, unsigned int i, __u32 id)
 {
-	_Atomic __u32 *place = &ids[kind][i];
+	atomic_uint *place = &ids[kind][i];
 	__u32 old, max = max_id;
 
 	if (!id) {
@@ -303,9 +303,9 @@ static void keep_id_at(enum kind kind, unsigned int i, __u32 id)
 	}
 }
 
-static void keep_id(struct thread *t, enum kind kind, __u32 id)
+static void keep_id(struct thread *t, enum kind what, __u32 id)
 {
-	keep_id_at(kind, below(t, NR_IDS), id);
+	keep_id_at(what, below(t, NR_IDS), id);
 }
 
 static void do_ioas_alloc(struct thread *t)
@@ -702,7 +702,7 @@ static void check_messages(struct queue *q, struct thread *t,
 		}
 		if ((msg[i].flags & ~flags) || msg[i].__reserved ||
 		    msg[i].length || !msg[i].dev_id || !msg[i].cookie)
-			fail("message %zu: flags %#x, reserved %#x, length %#x, device %u, cookie %u",
+			fail("message %zu: %#x, %#x, %#x, device %u, cookie %u",
 			     i, msg[i].flags, msg[i].__reserved, msg[i].length,
 			     msg[i].dev_id, msg[i].cookie);
 		if (!(msg[i].flags & IOMMU_PGFAULT_FLAGS_LAST_PAGE) &&
@@ -1078,7 +1078,7 @@ static bool endpoint_settled(void)
 		.argsz = sizeof(detach),
 	};
 
-	ksft_print_msg("since the last reset: %u requests, %u groups, %u transfers done, %u failed\n",
+	ksft_print_msg("last: %u requests, %u groups, %u done, %u failed\n",
 		       testdev_reg(td, IOPF_TD_REG_CNT_PR),
 		       testdev_reg(td, IOPF_TD_REG_CNT_PR_LAST),
 		       testdev_reg(td, IOPF_TD_REG_CNT_DESC_OK),
@@ -1202,8 +1202,8 @@ static void *map_pages(unsigned int nr)
 	return p;
 }
 
-static unsigned long number(int argc, char **argv, int i, const char *name,
-			    unsigned long otherwise)
+static unsigned long argument(int argc, char **argv, int i, const char *name,
+			      unsigned long otherwise)
 {
 	const char *text = argc > i ? argv[i] : getenv(name);
 	unsigned long value;
@@ -1226,9 +1226,9 @@ int main(int argc, char **argv)
 	on_mock = argc < 2 || !strcmp(argv[1], "mock");
 	if (!on_mock && strcmp(argv[1], "vfio"))
 		ksft_exit_fail_msg("usage: iommufd_random mock|vfio [STEPS [SEED]]\n");
-	steps = number(argc, argv, 2, "IOMMUFD_RANDOM_STEPS", 20000);
-	seed = number(argc, argv, 3, "IOMMUFD_RANDOM_SEED",
-		      (unsigned long)iopf_now() & 0xffffffff);
+	steps = argument(argc, argv, 2, "IOMMUFD_RANDOM_STEPS", 20000);
+	seed = argument(argc, argv, 3, "IOMMUFD_RANDOM_SEED",
+			(unsigned long)iopf_now() & 0xffffffff);
 	ksft_print_msg("seed %lu, %lu steps\n", seed, steps);
 
 	pages = map_pages(NR_PAGES);
