@@ -368,8 +368,9 @@ static int fault_take(struct iommufd_fault *fault, struct fault_reader *reader,
 	rc = fault_reader_reserve(reader, group->fault_count);
 	if (rc)
 		goto out_unlock;
-	rc = xa_alloc(&fault->response, &group->cookie, group, xa_limit_32b,
-		      GFP_KERNEL);
+	/* Not 0, which an answer with that cookie would make free for use. */
+	rc = xa_alloc(&fault->response, &group->cookie, group,
+		      XA_LIMIT(1, U32_MAX), GFP_KERNEL);
 	if (rc)
 		goto out_unlock;
 

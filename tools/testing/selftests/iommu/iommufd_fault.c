@@ -276,6 +276,26 @@ TEST_FAULT(single)
 	expect_answer(1, 8, PCI_INVALID);
 }
 
+/* No group has the cookie 0, also after somebody has tried to answer that. */
+TEST_FAULT(cookie_zero)
+{
+	struct iommu_hwpt_pgfault msg[2];
+
+	test_send(1);
+	test_read(self->fault_fd, &msg[0], 1);
+	EXPECT_ERRNO(EINVAL, fault_respond(self->fault_fd, 0,
+					   IOMMUFD_PAGE_RESP_SUCCESS));
+	test_send(2);
+	test_read(self->fault_fd, &msg[1], 1);
+	EXPECT_NE(0, msg[0].cookie);
+	EXPECT_NE(0, msg[1].cookie);
+	ASSERT_EQ(0, fault_respond(self->fault_fd, msg[0].cookie,
+				   IOMMUFD_PAGE_RESP_SUCCESS));
+	ASSERT_EQ(0, fault_respond(self->fault_fd, msg[1].cookie,
+				   IOMMUFD_PAGE_RESP_SUCCESS));
+	expect_answers(2);
+}
+
 /* PASID 0 is the RID. Flags for the kernel's own use must not be seen. */
 TEST_FAULT(flags)
 {
