@@ -186,6 +186,21 @@ static void check_works(Endpoint *ep)
     check_pattern(ep->qts, DATA + 9 * PAGE, 99, PAGE);
 }
 
+/* What make_busy() wants to find */
+static void set_up_again(Endpoint *ep)
+{
+    int i;
+
+    for (i = 0; i < TRANSFERS; i++) {
+        write_leaf(ep->t, SL_TABLES, IOVA + i * PAGE, 0);
+    }
+    inv_iotlb(ep->t);
+    cfg_writew(ep, ep->pri + PCI_PRI_CTRL, 0);
+    cfg_writel(ep, ep->pri + PCI_PRI_ALLOC_REQ, 32);
+    cfg_writew(ep, ep->pri + PCI_PRI_CTRL, PCI_PRI_CTRL_ENABLE);
+    ep_writel(ep, IOPF_TD_REG_CONTEXTS, 8);
+}
+
 /* After a reset that the IOMMU had no part in */
 static void check_after(Endpoint *ep)
 {
@@ -304,7 +319,8 @@ static void test_d3hot(void)
     set_power(ep, 0);
     check_after(ep);
 
-    /* Again, with a Reset in between */
+    /* Again, with a function level reset in between */
+    set_up_again(ep);
     make_busy(ep);
     hold_invalidation(ep);
     set_power(ep, 3);
