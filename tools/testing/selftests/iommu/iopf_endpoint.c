@@ -196,6 +196,24 @@ int open_groups(struct endpoint *ep, unsigned int *slot, __u32 *cookie)
 	return ret == 1 ? 0 : iopf_err(-ETIMEDOUT, "no page request came");
 }
 
+/*
+ * Answers to what the device has forgotten: the kernel may have answered for
+ * us, or waits for us and tells nobody. Whichever, there is nothing left to read.
+ */
+int answer_late(struct endpoint *ep, __u32 cookie, __u32 code)
+{
+	struct iopf_group g = { .cookie = cookie };
+	int ret;
+
+	do {
+		ret = iopf_queue_answer(ep->queue, g.cookie, code);
+		if (ret && ret != -EINVAL)
+			return ret;
+		ret = iopf_queue_read(ep->queue, &g);
+	} while (ret > 0);
+	return ret;
+}
+
 int serve_group(struct endpoint *ep, struct iopf_group *g)
 {
 	struct iopf_served served;

@@ -98,9 +98,11 @@ int next_group(struct endpoint *ep, struct iopf_group *g);
 
 /* Three open groups: one that was read, two that were not. */
 int open_groups(struct endpoint *ep, unsigned int *slot, __u32 *cookie);
+int answer_late(struct endpoint *ep, __u32 cookie, __u32 code);
 
 /* Answer a group, mapping its pages if there is a backing to serve from. */
 int serve_group(struct endpoint *ep, struct iopf_group *g);
+int answer_late(struct endpoint *ep, __u32 cookie, __u32 code);
 
 /*
  * The endpoint's log: one response for each group it asked for, none for

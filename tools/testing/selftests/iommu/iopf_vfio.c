@@ -1271,28 +1271,12 @@ TEST_IOPF(reset)
 {
 	struct endpoint *ep = &self->ep;
 	unsigned int slot[3], i;
-	struct iopf_group g;
 	__u32 cookie;
-	int ret;
 
 	for (i = 0; i < 3; i++) {
 		ASSERT_LIB(open_groups(ep, slot, &cookie));
 		ASSERT_LIB(iopf_dev_reset(ep->dev));
-		/*
-		 * The device has forgotten its requests. The kernel may have
-		 * answered for us or may wait for us; both have to be harmless.
-		 */
-		ret = iopf_queue_answer(ep->queue, cookie,
-					IOMMUFD_PAGE_RESP_INVALID);
-		if (ret)
-			EXPECT_EQ(-EINVAL, ret);
-		while ((ret = iopf_queue_read(ep->queue, &g)) > 0) {
-			ret = iopf_queue_answer(ep->queue, g.cookie,
-						IOMMUFD_PAGE_RESP_INVALID);
-			if (ret)
-				EXPECT_EQ(-EINVAL, ret);
-		}
-		ASSERT_EQ(0, ret);
+		ASSERT_LIB(answer_late(ep, cookie, IOMMUFD_PAGE_RESP_INVALID));
 		ASSERT_LIB(testdev_start(&ep->td));
 		ASSERT_NE(0, testdev_allocation(&ep->td))
 			TH_LOG("page requests are off after the reset");
