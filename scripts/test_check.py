@@ -3,6 +3,7 @@
 """Kept results are of this machine; the sum tells them from fresh ones; results as files."""
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -12,6 +13,7 @@ import xml.etree.ElementTree as xml
 from testing import SCRIPTS, Sandboxed
 import check_readme
 from iopf import check, checks, errors, fresh, lanes, packages, results
+from iopf.errors import Failure
 from iopf.results import Result
 from iopf.testbed import Count
 
@@ -173,11 +175,27 @@ class Files(Sandboxed):
         for env in ({"STATUS": "2"}, {"STATUS": "0", "SUM": "nothing"}):
             result = self.boot(**env)
             self.assertEqual(str(result.count), "0 passed, 1 failed")
+            self.assertEqual(check.exit_status([result]), 2)
             tree, _ = self.write([result])
             self.assertIn("testbed is broken", tree.find(".//failure").get("message"))
 
     def test_status_without_a_failure_counted(self):
-        self.assertEqual(self.boot(STATUS="1").count.failed, 1)
+        result = self.boot(STATUS="1")
+        self.assertEqual(result.count.failed, 1)
+        self.assertEqual(check.exit_status([result]), 1)
+
+    def test_exit_status(self):
+        def run(error):
+            def func(_log):
+                raise error
+            with contextlib.redirect_stdout(io.StringIO()):
+                return check.run_check("x", checks.Check("a", "t", None, func, ()))
+        passed = Result("a", "one", Count(1))
+        self.assertEqual(check.exit_status([passed]), 0)
+        for error, status in ((Failure("bad", 1), 1), (Failure("make failed"), 1),
+                              (Failure(f"make failed: {os.strerror(errno.ENOSPC)}"), 2),
+                              (PermissionError(errno.EACCES, "no", "out"), 2)):
+            self.assertEqual(check.exit_status([passed, run(error), passed]), status, error)
 
 
 class Boot(Sandboxed):

@@ -11,7 +11,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from iopf import docs  # noqa: E402
+from iopf import docs, process  # noqa: E402
 from iopf.errors import Failure  # noqa: E402
 from iopf.host import REPO  # noqa: E402
 
@@ -170,7 +170,7 @@ class Maintainers(unittest.TestCase):
 
     def setUp(self):
         self.patterns = re.findall(r"^F:\t(\S+)$", (REPO / "MAINTAINERS").read_text(), re.M)
-        self.files = docs.tracked()
+        self.files = process.git_files(REPO)
 
     def test_every_file(self):
         self.assertEqual([f for f in self.files

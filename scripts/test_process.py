@@ -28,6 +28,21 @@ sys.exit(errors.guard(lambda: process.logged(
 """
 
 
+class GitFiles(Sandboxed):
+    def test_every_name(self):
+        process.run(["git", "init", "-q", self.top])
+        names = ["a", 'qu"ote', "smørrebrød", "two\nlines", "below/b"]
+        for name in [*names, "left.o"]:
+            (self.top / name).parent.mkdir(exist_ok=True)
+            (self.top / name).write_text("")
+        (self.top / ".gitignore").write_text("*.o\n")
+        process.run(["git", "-C", self.top, "add", "a", "below"])
+        self.assertEqual(process.git_files(self.top), sorted([*names, ".gitignore"]))
+        self.assertEqual(process.git_files(self.top, "below"), ["below/b"])
+        (self.top / "a").unlink()
+        self.assertNotIn("a", process.git_files(self.top))
+
+
 class Ending(Sandboxed):
     def start(self):
         (self.top / "Makefile").write_text(MAKEFILE)

@@ -7,9 +7,11 @@
 
 The result of a check is kept under a key of everything it reads and of the
 version of all that runs in it, so what did not change is not checked again
-(FORCE=1 does). Lanes always run.
+(FORCE=1 does). Lanes always run. The exit status is 1 if a test failed, and 2 if
+the testbed did.
 """
 
+import errno
 import os
 import re
 import subprocess
@@ -74,7 +76,11 @@ def failed(label, check, failure, seconds, log):
     text = explain(failure)
     say(f"{label}: {colour('FAILED', 'red')}: {text}" + (f"\n    log: {log}" if log else ""),
         always=True)
-    return Result(check.group, check.title, Count(0, 1), seconds, text=text, log=log)
+    result = Result(check.group, check.title, Count(0, 1), seconds, text=text, log=log)
+    # a command that failed within a check is what the check is about, but on a full disk
+    result.broken = (not isinstance(failure, (Failure, SyntaxError)) or
+                     os.strerror(errno.ENOSPC) in text)
+    return result
 
 
 def explain(failure):
@@ -101,6 +107,7 @@ def boot(command, wanted):
         result.text = result.text or f"the testbed is broken (exit {status})"
         say(f"{command}: {result.text}", always=True)
         result.count = Count(0, 1)
+        result.broken = True
         result.cases = []       # one failed case says it, and not those that passed
     else:
         result.count = found
@@ -200,4 +207,10 @@ def main():
     total = table(done)
     write_files(opts, done)
     print(total, flush=True)
-    return 1 if total.failed else 0
+    return exit_status(done)
+
+
+def exit_status(done):
+    if any(result.broken for result in done):
+        return 2
+    return 1 if any(result.count.failed for result in done) else 0

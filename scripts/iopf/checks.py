@@ -23,8 +23,7 @@ from iopf.testbed import TESTBED, Count, lanefile
 
 def sources(*patterns):
     """Files that git knows or would take, by glob patterns."""
-    listed = run(["git", "-C", REPO, "ls-files", "-co", "--exclude-standard", "--", *patterns])
-    return [REPO / f for f in sorted(set(listed.splitlines())) if (REPO / f).is_file()]
+    return [REPO / name for name in process.git_files(REPO, *patterns)]
 
 
 def kernel_key():

@@ -14,7 +14,7 @@ import shutil
 from iopf import host, lock, packages, process
 from iopf.errors import Failure, Parser
 from iopf.host import REPO
-from iopf.process import logged, run
+from iopf.process import git_files, logged
 
 PACKAGES = "debhelper dpkg-dev g++ gcc libc6-dev lintian make pkgconf".split()
 
@@ -34,14 +34,10 @@ def version():
 def copy_source(dest):
     shutil.rmtree(dest.parent, ignore_errors=True)
     for top, target in (("tools/iommu", dest), ("packaging/debian", dest / "debian")):
-        listed = run(["git", "-C", REPO / top, "ls-files", "-co", "--exclude-standard"])
-        for name in listed.splitlines():
-            source = REPO / top / name
-            if not source.is_file():
-                continue
+        for name in git_files(REPO / top):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             # a link to another folder becomes the file
-            shutil.copy(source, target / name)
+            shutil.copy(REPO / top / name, target / name)
 
 
 # The names of licences: in our files, and in Debian's

@@ -15,7 +15,7 @@ import xml.etree.ElementTree as ElementTree
 
 from iopf.errors import Failure
 from iopf.host import REPO
-from iopf.process import logged, run
+from iopf.process import git_files, logged
 
 # of the distribution; another Python's would not have the distribution's modules
 SPHINX = "/usr/bin/sphinx-build"
@@ -102,11 +102,6 @@ def check_pages(tree, name, touched, work, log):
 
 # ---- our own pages -----------------------------------------------------------
 
-def tracked(*patterns):
-    listed = run(["git", "-C", REPO, "ls-files", "-co", "--exclude-standard", "--", *patterns])
-    return sorted(f for f in set(listed.splitlines()) if (REPO / f).is_file())
-
-
 def anchors(text):
     """The names by which a page's headings are linked to."""
     text = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
@@ -147,7 +142,7 @@ def missing_files(page, text, root):
 def check_links(log):
     """Files, folders and headings that our pages name are there."""
     found = []
-    for page in tracked("*.md"):
+    for page in git_files(REPO, "*.md"):
         text = (REPO / page).read_text()
         found += broken_links(page, text, REPO)
         found += missing_files(page, text, REPO)
@@ -177,7 +172,7 @@ def accessible(picture):
 def check_pictures(trees, log):
     """Each function in a picture is in the file that the picture's source names."""
     found, count = [], 0
-    for picture in tracked("*.svg"):
+    for picture in git_files(REPO, "*.svg"):
         if not accessible(REPO / picture):
             found.append(f"{picture}: wants role=\"img\", a title and a desc")
         for name, file in functions_shown(REPO / picture):

@@ -176,6 +176,14 @@ def run(args, env=None, text=True, **kw):
     return out
 
 
+def git_files(top, *patterns):
+    """Files of a checkout that git knows or would take, as names below @top."""
+    # -z: else git writes a name that is not plain ASCII with quotes and escapes
+    listed = run(["git", "-C", top, "ls-files", "-coz", "--exclude-standard", "--", *patterns])
+    return sorted(name for name in set(listed.split("\0"))
+                  if name and os.path.isfile(os.path.join(top, name)))
+
+
 def succeeds(args, **kw):
     """Whether a command that says nothing of interest succeeds."""
     kw.setdefault("stdout", subprocess.DEVNULL)

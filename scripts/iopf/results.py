@@ -15,6 +15,7 @@ class Result:
     def __init__(self, group, title, count, seconds=0.0, kept=False, text="", log=None):
         self.group, self.title, self.count, self.seconds = group, title, count, seconds
         self.kept, self.text, self.log = kept, text, log
+        self.broken = False     # it failed by the testbed, and says nothing of what it tests
         self.cases = []     # of a run of lanes: <testsuite> elements
 
     def word(self):

@@ -49,6 +49,12 @@ int iopf_irq_eventfds(int vfio, unsigned int index, const int *fds,
 		      unsigned int nr);
 
 /*
+ * How many eventfds an interrupt index takes: 0 without such interrupts, or a
+ * negative errno.
+ */
+int iopf_irq_count(int vfio, unsigned int index);
+
+/*
  * Files of /sys and /proc. The format and what comes after it is the path,
  * which is looked up below iopf_root().
  */

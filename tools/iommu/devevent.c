@@ -8,7 +8,6 @@
 #include <linux/vfio.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "common.h"
@@ -29,12 +28,10 @@ static int deliver(struct iopf_dev *dev, unsigned int index, int fd)
 /* @fd is set to the event file, -1 without such an event. */
 static int open_event(struct iopf_dev *dev, unsigned int index, int *fd)
 {
-	struct vfio_irq_info info = { .argsz = sizeof(info), .index = index };
 	int ret;
 
 	*fd = -1;
-	if (ioctl(iopf_dev_fd(dev), VFIO_DEVICE_GET_IRQ_INFO, &info) ||
-	    !info.count || !(info.flags & VFIO_IRQ_INFO_EVENTFD))
+	if (iopf_irq_count(iopf_dev_fd(dev), index) <= 0)
 		return 0;
 	*fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (*fd < 0) {

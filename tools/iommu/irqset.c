@@ -5,6 +5,7 @@
  * Copyright (C) 2026 The linux-iopf authors
  */
 #include <errno.h>
+#include <limits.h>
 #include <linux/vfio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,4 +34,15 @@ int iopf_irq_eventfds(int vfio, unsigned int index, const int *fds,
 		ret = -errno;
 	free(set);
 	return ret;
+}
+
+int iopf_irq_count(int vfio, unsigned int index)
+{
+	struct vfio_irq_info info = { .argsz = sizeof(info), .index = index };
+
+	if (ioctl(vfio, VFIO_DEVICE_GET_IRQ_INFO, &info))
+		return -errno;
+	if (!(info.flags & VFIO_IRQ_INFO_EVENTFD))
+		return 0;
+	return info.count < INT_MAX ? info.count : INT_MAX;
 }

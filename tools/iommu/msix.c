@@ -27,9 +27,15 @@ static int set_irqs(struct iopf_dev *dev, const int *fds, unsigned int nr)
 
 int iopf_dev_msix(struct iopf_dev *dev, int *fds, unsigned int nr)
 {
+	int ret, have = iopf_irq_count(dev->fd, VFIO_PCI_MSIX_IRQ_INDEX);
 	unsigned int i;
-	int ret;
 
+	if (have < 0)
+		return iopf_err(have, "%s: cannot ask for MSI-X vectors: %s",
+				dev->bdf, strerror(-have));
+	if (nr > (unsigned int)have)
+		return iopf_err(-EINVAL, "%s has %d MSI-X vectors, not %u",
+				dev->bdf, have, nr);
 	for (i = 0; i < nr; i++) {
 		fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		if (fds[i] < 0) {

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/pci_regs.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -28,20 +29,63 @@ static int poke(const char *path, const char *text)
 	return ret;
 }
 
-static int override(const struct iopf_pci *pci, const char *driver)
-{
-	char path[96];
+/* A device that vfio-pci has for the time of the trial. */
+struct loan {
+	char override[128];	/* what its driver_override was */
+	sigset_t signals;	/* that were blocked before */
+	bool made;
+};
 
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver_override",
+static void override_path(const struct iopf_pci *pci, char *path, size_t size)
+{
+	snprintf(path, size, "/sys/bus/pci/devices/%s/driver_override",
 		 pci->bdf);
-	return poke(path, driver);
 }
 
-static int borrow(struct iopf_pci *pci)
+static int read_override(const char *path, char *text, size_t size)
 {
+	ssize_t len;
+	int fd;
+
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	len = fd < 0 ? -1 : read(fd, text, size - 1);
+	if (fd >= 0)
+		close(fd);
+	if (len <= 0)
+		return iopf_err(-ENODEV, "%s cannot be read", path);
+	text[len] = 0;
+	/* What the kernel prints for none; an empty line sets none. */
+	if (!strcmp(text, "(null)\n"))
+		strcpy(text, "\n");
+	return 0;
+}
+
+/* Nobody may end the program while a device is not as it was. */
+static void block_signals(sigset_t *before)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGQUIT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGPIPE);
+	sigprocmask(SIG_BLOCK, &set, before);
+}
+
+static int borrow(struct iopf_pci *pci, struct loan *loan)
+{
+	char path[96];
 	int ret;
 
-	ret = override(pci, "vfio-pci");
+	override_path(pci, path, sizeof(path));
+	ret = read_override(path, loan->override, sizeof(loan->override));
+	if (ret)
+		return ret;
+	block_signals(&loan->signals);
+	loan->made = true;
+	ret = poke(path, "vfio-pci");
 	if (!ret)
 		ret = poke("/sys/bus/pci/drivers_probe", pci->bdf);
 	if (!ret)
@@ -53,14 +97,18 @@ static int borrow(struct iopf_pci *pci)
 	return ret;
 }
 
-static void give_back(const struct iopf_pci *pci)
+static void give_back(const struct iopf_pci *pci, struct loan *loan)
 {
 	char path[96];
 
+	if (!loan->made)
+		return;
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver/unbind",
 		 pci->bdf);
 	poke(path, pci->bdf);
-	override(pci, "\n");
+	override_path(pci, path, sizeof(path));
+	poke(path, loan->override);
+	sigprocmask(SIG_SETMASK, &loan->signals, NULL);
 }
 
 /* Are page requests on: 1 yes, 0 no, -1 not visible. */
@@ -178,18 +226,15 @@ static bool may_try(struct probe *p)
 void probe_trial(struct probe *p)
 {
 	struct iopf_hw_info info;
-	bool borrowed = false;
+	struct loan loan = { .made = false };
 	int on = -1, ret = 0;
 
 	if (!may_try(p))
 		return;
-	if (!p->pci.cdev[0]) {
-		ret = borrow(&p->pci);
-		borrowed = true;
-	}
+	if (!p->pci.cdev[0])
+		ret = borrow(&p->pci, &loan);
 	if (!ret)
 		ret = try_device(p->pci.bdf, &info, &on);
 	add_result(p, ret, &info, on);
-	if (borrowed)
-		give_back(&p->pci);
+	give_back(&p->pci, &loan);
 }

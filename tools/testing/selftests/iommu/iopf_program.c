@@ -611,6 +611,69 @@ static bool bound_again(pid_t unbind)
 	       OK(!iopf_pci_read(bdf, &pci) && pci.cdev[0]);
 }
 
+/* For the time of the trial only: nothing of the device stays changed. */
+static bool left_as_it_was(void)
+{
+	char path[96], text[16] = "";
+	struct iopf_pci pci;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver_override",
+		 bdf);
+	fd = open(path, O_RDONLY);
+	if (fd >= 0) {
+		if (read(fd, text, sizeof(text) - 1) < 0)
+			text[0] = 0;
+		close(fd);
+	}
+	return OK(!iopf_pci_read(bdf, &pci) && !pci.driver[0]) &&
+	       OK(!strcmp(text, "vfio-pci\n"));
+}
+
+static bool has_ended(pid_t pid)
+{
+	siginfo_t info = { .si_pid = 0 };
+
+	return waitid(P_PID, pid, &info, WEXITED | WNOHANG | WNOWAIT) ||
+	       info.si_pid == pid;
+}
+
+/* --try binds the device, and somebody ends the program just then. */
+static bool try_and_kill(void)
+{
+	__u64 end = iopf_now() + PATIENCE_MS * 1000000ULL;
+	struct iopf_pci pci;
+	int status;
+
+	if (!OK(start_program(WORDS("probe", "--try", bdf), NULL, NULL)))
+		return false;
+	do {
+		if (iopf_pci_read(bdf, &pci))
+			return OK(false);
+	} while (!pci.driver[0] && !has_ended(prog.pid) && iopf_now() < end);
+	kill(prog.pid, SIGTERM);
+	status = end_program();
+	return OK(status == 0 || status == 1000 + SIGTERM) &&
+	       left_as_it_was();
+}
+
+static bool probe_try(void)
+{
+	pid_t unbind = start_unbind();
+	bool good;
+	int i;
+
+	good = OK(unbind > 0 && waitpid(unbind, NULL, 0) == unbind) &&
+	       OK(run_program(WORDS("probe", bdf), NULL, NULL) == 1) &&
+	       OK(run_program(WORDS("probe", "--try", bdf), NULL, NULL) == 0) &&
+	       left_as_it_was();
+	for (i = 0; good && i < 5; i++)
+		good = try_and_kill();
+	/* The tests that follow want it. */
+	write_file("/sys/bus/pci/drivers_probe", bdf);
+	return good;
+}
+
 /* VFIO asks for the device back; an unbind waits for that, and nothing else. */
 static bool serve_unbind(void)
 {
@@ -732,6 +795,7 @@ static const struct {
 	{ "probe_not_tried", probe_not_tried },
 	{ "probe_without_pri", probe_without_pri },
 	{ "probe_busy", probe_busy },
+	{ "probe_try", probe_try },
 	{ "serve_data", serve_data },
 	{ "serve_status", serve_status },
 	{ "serve_refused", serve_refused },

@@ -1630,7 +1630,11 @@ TEST_IOPF(interrupt)
 	struct testdev_result r;
 	unsigned int slot;
 	__u64 count = 0;
+	int fd = -1;
 
+	/* More vectors than there are: said at once, and nothing is changed. */
+	EXPECT_EQ(-EINVAL, iopf_dev_msix(ep->dev, &fd, 1U << 31));
+	EXPECT_EQ(-1, fd);
 	ASSERT_LIB(iopf_backing_map(ep->backing, BASE, 4096, IOPF_RW));
 	ASSERT_LIB(start_op(ep, IOPF_TD_OP_FILL, IOPF_TD_F_IRQ, BASE, 4096, &slot));
 	ASSERT_EQ(1, poll(&pfd, 1, LONG_MS));
