@@ -56,7 +56,7 @@ static int read_override(const char *path, char *text, size_t size)
 	text[len] = 0;
 	/* What the kernel prints for none; an empty line sets none. */
 	if (!strcmp(text, "(null)\n"))
-		strcpy(text, "\n");
+		snprintf(text, size, "\n");
 	return 0;
 }
 
