@@ -769,61 +769,43 @@ static bool check_child(pid_t pid, int gate[2])
 	return good;
 }
 
-/*
- * After a fork both have the page until one writes: @write_all does, and the child
- * still sees what was there before.
- */
-static bool write_after_fork(int fd, char *mem, size_t length, __u32 seed,
-			     int (*write_all)(int fd, void *mem, size_t length,
-					      __u32 seed))
-{
-	int gate[2];
-	pid_t pid;
-	bool good;
-
-	if (fill(fd, mem, length, seed) != IOPF_SVA_OK)
-		return false;
-	pid = fork_checker(gate, mem, length, seed);
-	if (pid < 0)
-		return false;
-	good = write_all(fd, mem, length, ~seed) == IOPF_SVA_OK &&
-	       testdev_pattern_check(mem, length, ~seed, 0) == length;
-	return check_child(pid, gate) && good;
-}
-
+/* After a fork both have the page until one writes: here the endpoint does. */
 TEST_SVA(fork_then_device_writes)
 {
 	size_t length = 8 * PAGE;
 	char *mem = map(length);
-	int i;
+	int gate[2], i;
+	pid_t pid;
 
-	for (i = 0; i < 20; i++)
-		ASSERT_TRUE(write_after_fork(self->fd, mem, length, SEED + i,
-					     fill));
+	for (i = 0; i < 20; i++) {
+		ASSERT_OK(fill(self->fd, mem, length, SEED + i));
+		pid = fork_checker(gate, mem, length, SEED + i);
+		ASSERT_LT(0, pid);
+		ASSERT_OK(fill(self->fd, mem, length, ~SEED - i));
+		ASSERT_PATTERN(mem, length, ~SEED - i);
+		ASSERT_TRUE(check_child(pid, gate));
+	}
 }
 
-/* The program gets a new page: the endpoint has to follow, for both ways. */
-static int write_and_follow(int fd, void *mem, size_t length, __u32 seed)
-{
-	int ret;
-
-	ret = compare(fd, mem, length, ~seed);
-	if (ret != IOPF_SVA_OK)
-		return ret;
-	testdev_pattern(mem, length, ~seed - 1, 0);
-	ret = compare(fd, mem, length, ~seed - 1);
-	return ret == IOPF_SVA_OK ? fill(fd, mem, length, seed) : ret;
-}
-
+/* The program writes and so gets a new page: the endpoint has to follow. */
 TEST_SVA(fork_then_program_writes)
 {
 	size_t length = 8 * PAGE;
 	char *mem = map(length);
-	int i;
+	int gate[2], i;
+	pid_t pid;
 
-	for (i = 0; i < 20; i++)
-		ASSERT_TRUE(write_after_fork(self->fd, mem, length, SEED + i,
-					     write_and_follow));
+	for (i = 0; i < 20; i++) {
+		ASSERT_OK(fill(self->fd, mem, length, SEED + i));
+		pid = fork_checker(gate, mem, length, SEED + i);
+		ASSERT_LT(0, pid);
+		ASSERT_OK(compare(self->fd, mem, length, SEED + i));
+		testdev_pattern(mem, length, SEED - i - 1, 0);
+		ASSERT_OK(compare(self->fd, mem, length, SEED - i - 1));
+		ASSERT_OK(fill(self->fd, mem, length, ~SEED));
+		ASSERT_PATTERN(mem, length, ~SEED);
+		ASSERT_TRUE(check_child(pid, gate));
+	}
 }
 
 /* The child's writes must not reach what the endpoint sees. */
