@@ -23,7 +23,6 @@ from iopf.process import logged, run
 from iopf.testbed import TESTBED, Archive
 
 
-
 def compiler(arch):
     """The prefix of the tools that build for an architecture, "" for our own."""
     cross = {"arm64": "aarch64-linux-gnu-", "x86": "x86_64-linux-gnu-"}
