@@ -34,6 +34,9 @@ struct iopf_test {
 	struct iommu_ops ops;
 	struct iommu_domain domain;
 	struct iommu_attach_handle handle;
+	/* What a look-up finds, and how often there was one */
+	struct iommu_attach_handle *found;
+	unsigned int nr_lookups;
 	struct iopf_queue *queue;
 
 	/* What the IOMMU driver was told to answer */
@@ -148,6 +151,15 @@ static struct iommu_fault_param *test_param(struct iopf_test *t)
 	return rcu_dereference_protected(t->dev_iommu.fault_param, true);
 }
 
+static struct iommu_attach_handle *test_find(struct device *dev,
+					     struct iopf_fault *evt)
+{
+	struct iopf_test *t = dev_to_test(dev);
+
+	t->nr_lookups++;
+	return t->found;
+}
+
 /* Report as iommu_report_device_fault() does, but for the look-up. */
 static int __report(struct iopf_test *t, u32 grpid, u32 pasid, u32 flags,
 		    u64 addr, struct iommu_attach_handle *handle)
@@ -170,7 +182,8 @@ static int __report(struct iopf_test *t, u32 grpid, u32 pasid, u32 flags,
 	if (!param)
 		return iopf_report_orphan(&t->dev, &evt);
 	mutex_lock(&param->report_lock);
-	ret = iopf_report(param, &evt, handle);
+	t->found = handle;
+	ret = iopf_report(param, &evt, test_find);
 	mutex_unlock(&param->report_lock);
 	iopf_put_dev_fault_param(param);
 	return ret;
@@ -692,13 +705,15 @@ static void test_report_after_remove(struct kunit *test)
 
 	/* One that had its reference before, and one that comes later */
 	mutex_lock(&param->report_lock);
-	KUNIT_EXPECT_EQ(test, iopf_report(param, &evt, &t->handle), -ENODEV);
+	KUNIT_EXPECT_EQ(test, iopf_report(param, &evt, test_find), -ENODEV);
 	mutex_unlock(&param->report_lock);
 	iopf_put_dev_fault_param(param);
 	KUNIT_EXPECT_EQ(test, report(t, 7, 0, LAST, 0x1000), -ENODEV);
 	KUNIT_EXPECT_EQ(test, report(t, 8, 0, 0, 0x1000), -ENODEV);
 	report_malformed(t, 9, 0, LAST);
 
+	/* The handle that was found before may be freed. */
+	KUNIT_EXPECT_EQ(test, t->nr_lookups, 0);
 	KUNIT_EXPECT_EQ(test, t->nr_groups, 0);
 	KUNIT_EXPECT_EQ(test, t->nr_answers, 3);
 	expect_answer(test, 0, 6, IOMMU_PAGE_RESP_INVALID);

@@ -647,9 +647,12 @@ out_free:
  * iopf_report() - Take in one page request of a device
  * @param: fault data of the device, the caller holds a reference
  * @evt: the request; copied
- * @handle: attachment the request belongs to, NULL if nobody handles it
+ * @find: looks up the attachment that the request belongs to
  *
- * The caller holds the report lock and must have looked up @handle under it.
+ * The caller holds the report lock. The attachment is looked up under it, and
+ * not at all once the device has left its queue: iopf_dev_sync() cannot wait for
+ * the lock then, and the attachment may be freed any time.
+ *
  * When this fails, and the request is the last of its group, the request has
  * been answered; with -ENOMEM it will be, and with -ESHUTDOWN the device has
  * forgotten it.
@@ -660,8 +663,9 @@ out_free:
  * group, or too many groups for their handler.
  */
 int iopf_report(struct iommu_fault_param *param, struct iopf_fault *evt,
-		struct iommu_attach_handle *handle)
+		iopf_find_handle_t find)
 {
+	struct iommu_attach_handle *handle;
 	int ret;
 
 	lockdep_assert_held(&param->report_lock);
@@ -674,6 +678,7 @@ int iopf_report(struct iommu_fault_param *param, struct iopf_fault *evt,
 		trace_iopf_discard(param->dev, evt->fault.prm.pasid, 1);
 		return -ESHUTDOWN;
 	}
+	handle = find(param->dev, evt);
 	if (iopf_is_last(&evt->fault.prm))
 		return iopf_report_last(param, evt, handle);
 	if (!handle)

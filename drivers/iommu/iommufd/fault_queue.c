@@ -97,23 +97,18 @@ static bool fault_picked(const struct iommufd_fault *fault,
 	       (!pick->expired || fault_expired(fault, group));
 }
 
-/* Answer groups in the place of user space. */
-static void fault_flush(struct iommufd_fault *fault,
-			const struct fault_pick *pick,
-			enum iommu_page_response_code code)
+/* Take groups that nobody has read out of the queue. */
+static void fault_pick_unread(struct iommufd_fault *fault,
+			      const struct fault_pick *pick,
+			      struct list_head *unread)
 {
-	struct iopf_batch batch = {};
 	struct iopf_group *group, *next;
-	unsigned long index;
-	LIST_HEAD(unread);
-
-	lockdep_assert_held(&fault->mutex);
 
 	spin_lock(&fault->lock);
 	list_for_each_entry_safe(group, next, &fault->deliver, node) {
 		if (!fault_picked(fault, group, pick))
 			continue;
-		list_move_tail(&group->node, &unread);
+		list_move_tail(&group->node, unread);
 		fault->nr_unread--;
 		if (pick->expired) {
 			fault->lost++;
@@ -121,8 +116,23 @@ static void fault_flush(struct iommufd_fault *fault,
 		}
 	}
 	spin_unlock(&fault->lock);
+}
 
-	list_for_each_entry_safe(group, next, &unread, node) {
+/* Answer groups in the place of user space. */
+static void fault_flush(struct iommufd_fault *fault,
+			const struct fault_pick *pick,
+			enum iommu_page_response_code code)
+{
+	struct iopf_batch batch = {};
+	struct iopf_group *group;
+	unsigned long index;
+	LIST_HEAD(unread);
+
+	lockdep_assert_held(&fault->mutex);
+
+	fault_pick_unread(fault, pick, &unread);
+	while (!list_empty(&unread)) {
+		group = list_first_entry(&unread, struct iopf_group, node);
 		list_del(&group->node);
 		iopf_batch_add(&batch, group, code);
 	}
