@@ -117,6 +117,15 @@ class Table(Sandboxed):
         self.assertRegex(said, r"three +0m05s  FAILED\n")
         self.assertIn("2 of 3 ran now", said)
         self.assertEqual(str(total), "4 passed, 1 failed, 1 skipped")
+        self.assertTrue(said.endswith("kept\nfailed: three: why\n"), said)
+
+    def test_not_all_complaints(self):
+        done = [Result("a", f"check {n}", Count(0, 1), text="bad\n" + "x" * 999)
+                for n in range(check.COMPLAINTS + 2)]
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            check.table(done)
+        self.assertTrue(out.getvalue().endswith(": bad\nfailed: 2 more\n"), out.getvalue())
 
 
 LANE = r"""#!/usr/bin/env python3
@@ -127,7 +136,7 @@ if "--junit" in sys.argv:
     open(sys.argv[sys.argv.index("--junit") + 1], "w").write('''<testsuites><testsuite name="vtd">
 <testcase classname="vtd" name="a" time="1.5"/><testcase classname="vtd" name="b" time="2"/>
 <testcase classname="vtd" name="c" time="0"><skipped message="no"/></testcase>
-</testsuite></testsuites>''')
+''' + os.environ.get("MORE", "") + '''</testsuite></testsuites>''')
 sys.exit(int(os.environ.get("STATUS", "0")))
 """
 
@@ -146,7 +155,7 @@ class Files(Sandboxed):
     def boot(self, **env):
         os.environ.update(env)
         with contextlib.redirect_stdout(io.StringIO()):
-            return check.boot("run", True)
+            return check.boot("run")
 
     def write(self, done):
         for path, write in ((self.top / "r.xml", results.write_junit),
@@ -179,8 +188,15 @@ class Files(Sandboxed):
             tree, _ = self.write([result])
             self.assertIn("testbed is broken", tree.find(".//failure").get("message"))
 
+    def test_failed_case_is_named(self):
+        result = self.boot(STATUS="1", SUM="2 passed, 1 failed", MORE=(
+            "<testcase name='splat'><failure message='BUG: KASAN&#10;of /x'/></testcase>"))
+        self.assertEqual(results.failures(result), ["vtd: splat: BUG: KASAN"])
+        self.assertEqual(results.failures(self.boot(STATUS="0", SUM="2 passed, 0 failed")), [])
+
     def test_status_without_a_failure_counted(self):
         result = self.boot(STATUS="1")
+        self.assertEqual(results.failures(result), [f"run: {result.count}"])
         self.assertEqual(result.count.failed, 1)
         self.assertEqual(check.exit_status([result]), 1)
 

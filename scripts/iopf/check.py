@@ -30,6 +30,8 @@ BOOTS = ["lanes", "selfcheck"]
 # Only when they are named: one fetches two releases' packages again and builds in
 # them, the other builds QEMU once for every mutant
 WHEN_NAMED = {"fresh", "mutants-qemu"}
+# Failures that are named at the end
+COMPLAINTS = 20
 
 
 def groups():
@@ -88,21 +90,20 @@ def explain(failure):
     return errors.explain(failure) if isinstance(failure, OSError) else str(failure)
 
 
-def boot(command, wanted):
+def boot(command):
     """Run lanes; their results are counted from what lib/lane prints."""
     start = time.monotonic()
     result = Result(command, command, Count(), log=(
         host.out() / "log" / ("selfcheck" if command == "selfcheck" else "lanes") / "latest"))
     with tempfile.TemporaryDirectory() as work:
-        opts = lane_options(f"{work}/junit.xml" if wanted else None)
+        opts = lane_options(f"{work}/junit.xml")
         try:
             call = lanes.lane_command(command, [], opts)
             found, status = count_lines(command, call)
         except (Failure, OSError, lanefile.TestbedError) as failure:
             say(f"{command}: {colour('FAILED', 'red')}: {explain(failure)}", always=True)
             result.text, found, status = explain(failure), None, 2
-        if wanted:
-            result.cases = results.read_suites(f"{work}/junit.xml")
+        result.cases = results.read_suites(f"{work}/junit.xml")
     result.seconds = time.monotonic() - start
     if not found or status > 1:
         result.text = result.text or f"the testbed is broken (exit {status})"
@@ -151,10 +152,20 @@ def table(done):
     fresh = [r for r in done if not r.kept]
     say(f"{len(fresh)} of {len(done)} ran now, in {clock(sum(r.seconds for r in done))}; "
         f"the others are results of this machine that were kept", always=True)
+    complaints(done)
     total = Count()
     for result in done:
         total += result.count
     return total
+
+
+def complaints(done):
+    """What failed, a line each, at the end: of a long log that is what is kept and read."""
+    lines = [line for result in done for line in results.failures(result)]
+    for line in lines[:COMPLAINTS]:
+        say(f"failed: {line}", always=True)
+    if len(lines) > COMPLAINTS:
+        say(f"failed: {len(lines) - COMPLAINTS} more", always=True)
 
 
 def parse_args():
@@ -182,7 +193,7 @@ def run_all(opts, done):
         done.append(run_check(f"[{number}/{total}] {check.title}", check))
     for number, name in enumerate(boots, len(wanted) + 1):
         say(f"[{number}/{total}] {name} ...")
-        done.append(boot("run" if name == "lanes" else name, opts.json or opts.junit))
+        done.append(boot("run" if name == "lanes" else name))
 
 
 def write_files(opts, done):

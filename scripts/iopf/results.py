@@ -110,6 +110,20 @@ def case_of(suite, case):
             "message": said.get("message") if said is not None else None}
 
 
+def failures(result):
+    """What failed of a check, a line each that says where."""
+    if not result.count.failed:
+        return []
+    cases = [case_of(suite, case) for suite in result.cases for case in suite.iter("testcase")]
+    found = [f"{case['suite']}: {case['name']}: {first_line(case['message'])}"
+             for case in cases if case["result"] == "failed"]
+    return found or [f"{result.title}: {first_line(result.text or str(result.count))}"]
+
+
+def first_line(text):
+    return ((text or "").strip().splitlines() or ["?"])[0][:200]
+
+
 def write_json(path, results):
     total = Count()
     for result in results:
