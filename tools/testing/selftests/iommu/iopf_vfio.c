@@ -2137,4 +2137,40 @@ TEST_IOPF(drains)
 	ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, BASE, 0x4000));
 }
 
+/* How often the VT-d driver says @what of its cache tags while @func runs */
+static int tags_of(const char *what, int (*func)(struct endpoint *ep),
+		   struct endpoint *ep)
+{
+	char event[64];
+
+	snprintf(event, sizeof(event), "intel_iommu/%s", what);
+	if (trace_begin(event) || func(ep))
+		return -1;
+	return trace_end(event, what, NULL, NULL);
+}
+
+/*
+ * A page table without a queue, and so ATS goes with it: all tags that came with
+ * the device go as well, that of the device TLB among them. One that is left
+ * names a device that may be gone, to be flushed with the page table.
+ */
+TEST_IOPF(detach_takes_tags)
+{
+	struct endpoint *ep = &self->ep;
+	__u32 old = ep->hwpt_id;
+	int tags;
+
+	if (access(IOPF_TRACING "/events/intel_iommu/cache_tag_assign", F_OK))
+		SKIP(return, "takes the tracepoint intel_iommu/cache_tag_assign");
+	ASSERT_LIB(iopf_dev_detach(ep->dev));
+	ASSERT_LIB(iopf_ioas_alloc(self->ctx, &ep->hwpt_id));
+	tags = tags_of("cache_tag_assign", call_attach, ep);
+	EXPECT_LE(2, tags);
+	EXPECT_EQ(tags, tags_of("cache_tag_unassign", call_detach, ep));
+	EXPECT_LIB(iopf_destroy(self->ctx, ep->hwpt_id));
+	ep->hwpt_id = old;
+	ASSERT_LIB(iopf_dev_attach(ep->dev, old));
+	ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, BASE, 0x4000));
+}
+
 TEST_HARNESS_MAIN
