@@ -260,7 +260,8 @@ def link_firmware(work):
     """For qtests: the source package has none, the distribution's serves as well."""
     firmware = work / "qemu-bundle/usr/local/share/qemu"
     firmware.mkdir(parents=True, exist_ok=True)
-    for folder in host.firmware():
+    # network cards of QEMU's own tests have their boot program loaded
+    for folder in [*host.firmware(), "/usr/lib/ipxe/qemu"]:
         for blob in [*pathlib.Path(folder).glob("*.bin"), *pathlib.Path(folder).glob("*.rom")]:
             target = firmware / blob.name
             target.unlink(missing_ok=True)

@@ -387,7 +387,8 @@ Check = namedtuple("Check", "group title key func packages", defaults=[()])
 COMPILER = ("gcc", "libc6-dev", "make")
 KERNEL_BUILD = (*COMPILER, "bc", "bison", "flex", "libelf-dev", "libssl-dev", "perl", "rsync")
 QEMU_BUILD = (*COMPILER, "ninja-build", "pkgconf", "libfdt-dev", "libglib2.0-dev",
-              "libpixman-1-dev", "zlib1g-dev", "python3-venv", "seabios", "qemu-system-data")
+              "libpixman-1-dev", "zlib1g-dev", "python3-venv", "seabios", "qemu-system-data",
+              "ipxe-qemu")
 
 SPHINX = ("perl", "python3-sphinx", "python3-sphinx-rtd-theme")
 
