@@ -647,7 +647,8 @@ out_free:
  * iopf_report() - Take in one page request of a device
  * @param: fault data of the device, the caller holds a reference
  * @evt: the request; copied
- * @find: looks up the attachment that the request belongs to
+ * @find: looks up the attachment that the request belongs to, NULL if nobody
+ *        handles it
  *
  * The caller holds the report lock. The attachment is looked up under it, and
  * not at all once the device has left its queue: iopf_dev_sync() cannot wait for
@@ -663,7 +664,8 @@ out_free:
  * group, or too many groups for their handler.
  */
 int iopf_report(struct iommu_fault_param *param, struct iopf_fault *evt,
-		iopf_find_handle_t find)
+		struct iommu_attach_handle *(*find)(struct device *dev,
+						    struct iopf_fault *evt))
 {
 	struct iommu_attach_handle *handle;
 	int ret;

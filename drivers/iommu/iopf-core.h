@@ -55,16 +55,13 @@ static inline u8 iopf_resp_to_pcie(u32 code)
 /* For iopf_dev_sync() and iopf_partial_discard(): requests of every PASID */
 #define IOPF_ANY_PASID		IOMMU_PASID_INVALID
 
-/* The attachment that a page request belongs to, NULL if nobody handles it */
-typedef struct iommu_attach_handle *
-(*iopf_find_handle_t)(struct device *dev, struct iopf_fault *evt);
-
 struct iommu_fault_param *iopf_get_dev_fault_param(struct device *dev);
 void iopf_put_dev_fault_param(struct iommu_fault_param *fault_param);
 
 void iopf_param_init(struct iommu_fault_param *param, struct device *dev);
 int iopf_report(struct iommu_fault_param *param, struct iopf_fault *evt,
-		iopf_find_handle_t find);
+		struct iommu_attach_handle *(*find)(struct device *dev,
+						    struct iopf_fault *evt));
 int iopf_report_orphan(struct device *dev, struct iopf_fault *evt);
 void iopf_report_malformed(struct device *dev, struct iopf_fault *evt);
 void iopf_respond(struct iopf_group *group,
