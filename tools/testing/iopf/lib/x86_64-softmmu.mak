@@ -1,8 +1,9 @@
 # The devices of the x86 lanes (QEMU's --with-devices-x86_64). I440FX, VIRTIO_IOMMU
-# and PCIE_PCI_BRIDGE are for QEMU's own qtests: many of them, that of virtio-iommu
-# included, want that machine, and some the bridge.
+# and the bridges are for QEMU's own qtests: many of them, that of virtio-iommu
+# included, want that machine, and some a bridge.
 CONFIG_Q35=y
 CONFIG_PCIE_PORT=y
+CONFIG_PCI_BRIDGE=y
 CONFIG_PCIE_PCI_BRIDGE=y
 CONFIG_VTD=y
 CONFIG_AMD_IOMMU=y
