@@ -65,7 +65,8 @@ void report(const char *fmt, ...)
 /*
  * A line among the kernel's own, so that the console log shows which test a
  * kernel message belongs to. The host knows by "iopf: " that it is not the
- * kernel that speaks.
+ * kernel that speaks. Without the newline the record stays open for more, and
+ * nobody sees it before the kernel has something else to say.
  */
 void log_line(const char *fmt, ...)
 {
@@ -74,10 +75,12 @@ void log_line(const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	vsnprintf(line + at, sizeof(line) - at, fmt, args);
+	vsnprintf(line + at, sizeof(line) - at - 1, fmt, args);
 	va_end(args);
+	at = strlen(line);
+	line[at++] = '\n';
 	if (kmsg >= 0)
-		write_all(kmsg, line, strlen(line));
+		write_all(kmsg, line, at);
 }
 
 bool starts(const char *line, const char *prefix)

@@ -26,7 +26,7 @@ static inline void write_console_mark(const char *mark, const char *pattern)
 	if (fd < 0)
 		return;
 	/* not dprintf(), which wants to know where in the file it is */
-	len = snprintf(line, sizeof(line), "<6>iopf: %s%s", mark, pattern);
+	len = snprintf(line, sizeof(line), "<6>iopf: %s%s\n", mark, pattern);
 	if (write(fd, line, len) != len)
 		perror("# /dev/kmsg");
 	close(fd);
