@@ -2102,14 +2102,23 @@ static void count_drain(const char *line, void *arg)
 		++*drains;
 }
 
-static unsigned int drains_of(int (*func)(struct endpoint *ep),
+/* As trace_end(), of what is recorded while @call runs */
+static int trace_call(const char *event, const char *word,
+		      int (*call)(struct endpoint *ep), struct endpoint *ep,
+		      void (*func)(const char *line, void *arg), void *arg)
+{
+	if (trace_begin(event) || call(ep))
+		return -1;
+	return trace_end(event, word, func, arg);
+}
+
+static unsigned int drains_of(int (*call)(struct endpoint *ep),
 			      struct endpoint *ep)
 {
-	static const char event[] = "intel_iommu/qi_submit";
 	unsigned int drains = 0;
 
-	if (trace_begin(event) || func(ep) ||
-	    trace_end(event, "inv_wait", count_drain, &drains) < 0)
+	if (trace_call("intel_iommu/qi_submit", "inv_wait", call, ep,
+		       count_drain, &drains) < 0)
 		return 0;
 	return drains;
 }
@@ -2137,18 +2146,6 @@ TEST_IOPF(drains)
 	ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, BASE, 0x4000));
 }
 
-/* How often the VT-d driver says @what of its cache tags while @func runs */
-static int tags_of(const char *what, int (*func)(struct endpoint *ep),
-		   struct endpoint *ep)
-{
-	char event[64];
-
-	snprintf(event, sizeof(event), "intel_iommu/%s", what);
-	if (trace_begin(event) || func(ep))
-		return -1;
-	return trace_end(event, what, NULL, NULL);
-}
-
 /*
  * A page table without a queue, and so ATS goes with it: all tags that came with
  * the device go as well, that of the device TLB among them. One that is left
@@ -2156,17 +2153,21 @@ static int tags_of(const char *what, int (*func)(struct endpoint *ep),
  */
 TEST_IOPF(detach_takes_tags)
 {
+	static const char assign[] = "intel_iommu/cache_tag_assign";
+	static const char unassign[] = "intel_iommu/cache_tag_unassign";
 	struct endpoint *ep = &self->ep;
 	__u32 old = ep->hwpt_id;
 	int tags;
 
 	if (access(IOPF_TRACING "/events/intel_iommu/cache_tag_assign", F_OK))
-		SKIP(return, "takes the tracepoint intel_iommu/cache_tag_assign");
+		SKIP(return, "takes the tracepoint %s", assign);
 	ASSERT_LIB(iopf_dev_detach(ep->dev));
 	ASSERT_LIB(iopf_ioas_alloc(self->ctx, &ep->hwpt_id));
-	tags = tags_of("cache_tag_assign", call_attach, ep);
+	tags = trace_call(assign, "cache_tag_assign", call_attach, ep, NULL,
+			  NULL);
 	EXPECT_LE(2, tags);
-	EXPECT_EQ(tags, tags_of("cache_tag_unassign", call_detach, ep));
+	EXPECT_EQ(tags, trace_call(unassign, "cache_tag_unassign", call_detach,
+				   ep, NULL, NULL));
 	EXPECT_LIB(iopf_destroy(self->ctx, ep->hwpt_id));
 	ep->hwpt_id = old;
 	ASSERT_LIB(iopf_dev_attach(ep->dev, old));
