@@ -71,7 +71,10 @@ enum outcome run_kexec(struct step *step, char *why)
 	if (end)
 		*end = '\0';
 	snprintf(next, sizeof(next), "%s" BEFORE "%u", line, step->nr);
-	outcome = load_kernel(next, why);
+	/* Nobody asks this kernel at the end. */
+	outcome = run_taint(step, why);
+	if (outcome == PASS)
+		outcome = load_kernel(next, why);
 	if (outcome == PASS)
 		outcome = run_test(step, why);
 	return outcome == PASS ? fail(why, "the program has not booted the kernel") : outcome;
