@@ -221,7 +221,7 @@ void iopf_dev_release(void)
 }
 
 /**
- * iommu_iopf_reset_prepare() - A device is about to be reset
+ * iommu_iopf_reset_prepare() - A device is about to be reset, or to lose its power
  * @dev: the device
  *
  * All open page requests are answered as invalid, while the device still knows

@@ -31,6 +31,7 @@ struct step {
 	int argc;
 	char **program;		/* in argv, or NULL if the step runs none */
 	unsigned int limit;	/* seconds */
+	unsigned int nr;	/* of its result, from 1 on */
 	char name[128];		/* of the result */
 	enum outcome (*run)(struct step *step, char *why);
 };
@@ -51,6 +52,10 @@ void watch_children(void);
 enum outcome run_test(struct step *step, char *why);
 enum outcome run_demo(struct step *step, char *why);
 enum outcome run_kunit(struct step *step, char *why);
+
+/* kexec.c */
+unsigned int step_before(void);
+enum outcome run_kexec(struct step *step, char *why);
 
 /* steps.c */
 bool preload(char *why);

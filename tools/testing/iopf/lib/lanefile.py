@@ -57,6 +57,7 @@ class Lane:
     # modules that init loads first, those of the kernel's file included
     preload: list[str] = field(default_factory=list)
     options: list[str] = field(default_factory=list)    # of QEMU, beside the devices
+    sleep: bool = False     # the machine can wake up from suspend to RAM
     compared: bool = True   # in the demonstration of all lanes
     scripts: dict[str, str] = field(default_factory=dict)
     skips: dict[str, str] = field(default_factory=dict)
@@ -190,6 +191,7 @@ def load(name: str) -> Lane:
             lane.getint("step-timeout"), lane.getboolean("port", True),
             _lines(lane["plan"]))
         made.compared = lane.getboolean("compared", True)
+        made.sleep = lane.getboolean("sleep", False)
         made.options = _lines(lane.get("options", ""))
         made.preload = made.kernel.preload + lane.get("preload", "").split()
     except (KeyError, ValueError, TypeError) as error:

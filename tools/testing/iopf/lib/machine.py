@@ -13,6 +13,7 @@ import termios
 import time
 from typing import Callable, Optional
 
+import wake
 from cpio import Archive
 from kmodules import add_preload
 from lanefile import Lane, TestbedError
@@ -20,6 +21,10 @@ from load import die_with
 
 PORT = "org.linux-iopf.ktap"
 PLAN = "etc/iopf/plan"
+# What a step "kexec" boots: the machine's own kernel, and the initramfs as the kernel
+# has got it, which it keeps if it is told to.
+KEXEC_KERNEL = "boot/kernel"
+KEXEC_CMDLINE = "retain_initrd"
 # The kernel sees real seconds, and an emulated CPU gets few of them on a busy
 # machine: its watchdogs must be slower than the slowest host. An oops ends the run.
 CMDLINE = ("panic=-1 oops=panic printk.devkmsg=on watchdog_thresh=60 "
@@ -37,6 +42,7 @@ class Machine:
         self.qemu = qemu
         self.data = data
         self.kvm = kvm
+        self.kexec = any(step.split()[0] == "kexec" for step in lane.plan)
         self.status: Optional[int] = None
         self.timed_out = False
         os.makedirs(out)
@@ -55,6 +61,12 @@ class Machine:
         for path, content in files.items():
             archive.file(path, content, 0o755)
         try:
+            if self.kexec:
+                with open(self.kernel, "rb") as image:
+                    archive.file(KEXEC_KERNEL, image.read())
+            if self.lane.sleep:
+                with open(self.log("wake.aml"), "wb") as out:
+                    out.write(wake.table())
             with open(self.log("initrd"), "wb") as out:
                 for part in parts:
                     with open(part, "rb") as source:
@@ -74,6 +86,8 @@ class Machine:
             argv += ["-vga", "none"]
         for path in self.data:
             argv += ["-L", path]
+        if lane.sleep:
+            argv += ["-acpitable", "sig=SSDT,rev=2,data=" + self.log("wake.aml")]
         for option in lane.options:
             argv += option.split(maxsplit=1)
         for device in lane.devices:
@@ -91,6 +105,7 @@ class Machine:
                      "-device", f"virtserialport,chardev=ktap,name={PORT}"]
         return argv + ["-kernel", self.kernel, "-initrd", self.log("initrd"),
                        "-append", f"{lane.kernel.cmdline} {CMDLINE} {lane.cmdline}"
+                       + (f" {KEXEC_CMDLINE}" if self.kexec else "")
                        + (" quiet" if interactive else "")]
 
     def _start(self, interactive: bool, **kwargs) -> subprocess.Popen:

@@ -4,10 +4,13 @@
  *
  * Copyright (C) 2026 The linux-iopf authors
  */
+#include <endian.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+
+#include <linux/pci_regs.h>
 
 #include "iopf_endpoint.h"
 
@@ -68,6 +71,15 @@ void endpoint_close(struct endpoint *ep)
 	if (ep->ioas_id)
 		iopf_destroy(ep->ctx, ep->ioas_id);
 	memset(ep, 0, sizeof(*ep));
+}
+
+int config_word(struct endpoint *ep, unsigned int offset)
+{
+	__le16 val;
+	int ret;
+
+	ret = iopf_dev_config_read(ep->dev, offset, &val, sizeof(val));
+	return ret ? ret : le16toh(val);
 }
 
 int start_op(struct endpoint *ep, unsigned int opcode, unsigned int flags, __u64 iova,
@@ -276,6 +288,19 @@ int transfer(struct endpoint *ep, unsigned int opcode, __u64 iova, __u32 length)
 	return 0;
 }
 
+void storm(struct endpoint *ep, unsigned int count, unsigned int group)
+{
+	struct testdev *td = &ep->td;
+
+	testdev_set64(td, IOPF_TD_REG_STORM_ADDR, BASE);
+	testdev_set(td, IOPF_TD_REG_STORM_STRIDE, 4096);
+	testdev_set(td, IOPF_TD_REG_STORM_COUNT, count);
+	testdev_set(td, IOPF_TD_REG_STORM_GROUP, group);
+	testdev_set(td, IOPF_TD_REG_STORM_FLAGS,
+		    IOPF_TD_STORM_F_READ | IOPF_TD_STORM_F_WRITE);
+	testdev_set(td, IOPF_TD_REG_STORM_GO, 1);
+}
+
 int check_answers(struct endpoint *ep, int success, int invalid)
 {
 	struct testdev *td = &ep->td;
@@ -313,5 +338,28 @@ int check_answers(struct endpoint *ep, int success, int invalid)
 			return iopf_err(-EIO, "response %u has flags %#x", i,
 					r.flags);
 	}
+	return 0;
+}
+
+int endpoint_works(struct endpoint *ep)
+{
+	int pri = iopf_dev_ext_cap(ep->dev, PCI_EXT_CAP_ID_PRI);
+	int ret, status;
+
+	if (pri <= 0)
+		return iopf_err(-EIO, "the page request interface is gone");
+	ret = testdev_start(&ep->td);
+	if (ret)
+		return ret;
+	if (!testdev_allocation(&ep->td))
+		return iopf_err(-EIO, "page requests are off");
+	ret = transfer(ep, IOPF_TD_OP_FILL, BASE + 0x40000, 0x4000);
+	if (!ret)
+		ret = check_answers(ep, -1, 0);
+	if (ret)
+		return ret;
+	status = config_word(ep, pri + PCI_PRI_STATUS);
+	if (status < 0 || status & (PCI_PRI_STATUS_UPRGI | PCI_PRI_STATUS_RF))
+		return iopf_err(-EIO, "status of page requests: %#x", status);
 	return 0;
 }

@@ -71,6 +71,9 @@ int endpoint_open(struct endpoint *ep, struct iopf_ctx *ctx, const char *bdf,
 		  struct iopf_queue *queue);
 void endpoint_close(struct endpoint *ep);
 
+/* A word of its configuration space, or a negative errno */
+int config_word(struct endpoint *ep, unsigned int offset);
+
 /* Start a transfer or whatever the opcode is. */
 int start_op(struct endpoint *ep, unsigned int opcode, unsigned int flags,
 	     __u64 iova, __u32 length, unsigned int *slot);
@@ -102,12 +105,20 @@ int answer_late(struct endpoint *ep, __u32 cookie, __u32 code);
 
 /* Answer a group, mapping its pages if there is a backing to serve from. */
 int serve_group(struct endpoint *ep, struct iopf_group *g);
-int answer_late(struct endpoint *ep, __u32 cookie, __u32 code);
+
+/* @count page requests from BASE on, in groups of @group, one after the other. */
+void storm(struct endpoint *ep, unsigned int count, unsigned int group);
 
 /*
  * The endpoint's log: one response for each group it asked for, none for
  * anything else, and nothing open. @success and @invalid: how many, or -1.
  */
 int check_answers(struct endpoint *ep, int success, int invalid);
+
+/*
+ * The endpoint, which was reset, knows nothing of old requests: no answer to one
+ * has reached it. Start it again and see that it works.
+ */
+int endpoint_works(struct endpoint *ep);
 
 #endif /* IOPF_ENDPOINT_H */

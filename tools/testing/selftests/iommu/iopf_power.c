@@ -42,23 +42,14 @@ FIXTURE(power)
 	__u32 cookie;
 };
 
-static int read_word(struct endpoint *ep, unsigned int offset)
-{
-	__le16 val;
-	int ret;
-
-	ret = iopf_dev_config_read(ep->dev, offset, &val, sizeof(val));
-	return ret ? ret : le16toh(val);
-}
-
 /* A capability of the first 256 bytes: offset, 0, or a negative errno. */
 static int find_cap(struct endpoint *ep, unsigned int id)
 {
 	int header, at, left = 48;
 
-	for (at = read_word(ep, PCI_CAPABILITY_LIST); at > 0 && left; left--) {
+	for (at = config_word(ep, PCI_CAPABILITY_LIST); at > 0 && left; left--) {
 		at &= 0xfc;
-		header = at ? read_word(ep, at) : 0;
+		header = at ? config_word(ep, at) : 0;
 		if (header < 0 || (at && (header & 0xff) == (int)id))
 			return header < 0 ? header : at;
 		at = header >> 8;
@@ -74,7 +65,7 @@ static int set_power(struct endpoint *ep, unsigned int pm, unsigned int state)
 	ret = iopf_dev_config_write(ep->dev, pm + PCI_PM_CTRL, &val, sizeof(val));
 	if (ret)
 		return ret;
-	ret = read_word(ep, pm + PCI_PM_CTRL);
+	ret = config_word(ep, pm + PCI_PM_CTRL);
 	if (ret < 0)
 		return ret;
 	if ((ret & PCI_PM_CTRL_STATE_MASK) != (int)state)
@@ -115,30 +106,6 @@ FIXTURE_TEARDOWN(power)
 	iopf_ctx_close(self->ctx);
 }
 
-/* The endpoint knows nothing of old requests, and works. */
-static int check_works(struct endpoint *ep)
-{
-	int pri = iopf_dev_ext_cap(ep->dev, PCI_EXT_CAP_ID_PRI);
-	int ret, status;
-
-	if (pri <= 0)
-		return iopf_err(-EIO, "the page request interface is gone");
-	ret = testdev_start(&ep->td);
-	if (ret)
-		return ret;
-	if (!testdev_allocation(&ep->td))
-		return iopf_err(-EIO, "page requests are off");
-	ret = transfer(ep, IOPF_TD_OP_FILL, BASE + 0x40000, 0x4000);
-	if (!ret)
-		ret = check_answers(ep, -1, 0);
-	if (ret)
-		return ret;
-	status = read_word(ep, pri + PCI_PRI_STATUS);
-	if (status < 0 || status & (PCI_PRI_STATUS_UPRGI | PCI_PRI_STATUS_RF))
-		return iopf_err(-EIO, "status of page requests: %#x", status);
-	return 0;
-}
-
 TEST_POWER(d3hot)
 {
 	struct endpoint *ep = &self->ep;
@@ -147,7 +114,7 @@ TEST_POWER(d3hot)
 	ASSERT_LIB(answer_late(ep, self->cookie, IOMMUFD_PAGE_RESP_SUCCESS));
 	ASSERT_LIB(set_power(ep, self->pm, 0));
 	ASSERT_LIB(answer_late(ep, self->cookie, IOMMUFD_PAGE_RESP_SUCCESS));
-	ASSERT_LIB(check_works(ep));
+	ASSERT_LIB(endpoint_works(ep));
 	/* It may be said twice, and again. */
 	ASSERT_LIB(testdev_start(&ep->td));
 	ASSERT_LIB(iopf_backing_unmap(ep->backing, BASE + 0x40000, 0x4000));
@@ -157,7 +124,7 @@ TEST_POWER(d3hot)
 	ASSERT_LIB(set_power(ep, self->pm, 0));
 	ASSERT_LIB(set_power(ep, self->pm, 0));
 	ASSERT_LIB(answer_late(ep, self->cookie, IOMMUFD_PAGE_RESP_SUCCESS));
-	ASSERT_LIB(check_works(ep));
+	ASSERT_LIB(endpoint_works(ep));
 }
 
 /* What is done while it sleeps holds when it is awake. */
@@ -170,7 +137,7 @@ TEST_POWER(d3hot_detach_attach)
 	ASSERT_LIB(iopf_dev_attach(ep->dev, ep->hwpt_id));
 	ASSERT_LIB(set_power(ep, self->pm, 0));
 	ASSERT_LIB(answer_late(ep, self->cookie, IOMMUFD_PAGE_RESP_SUCCESS));
-	ASSERT_LIB(check_works(ep));
+	ASSERT_LIB(endpoint_works(ep));
 }
 
 /* A reset wakes it up, which VFIO does itself before. */
@@ -181,7 +148,7 @@ TEST_POWER(d3hot_reset)
 	ASSERT_LIB(set_power(ep, self->pm, 3));
 	ASSERT_LIB(iopf_dev_reset(ep->dev));
 	ASSERT_LIB(answer_late(ep, self->cookie, IOMMUFD_PAGE_RESP_SUCCESS));
-	ASSERT_LIB(check_works(ep));
+	ASSERT_LIB(endpoint_works(ep));
 }
 
 /* Closed asleep, opened again: awake and without a trace. */
@@ -192,7 +159,7 @@ TEST_POWER(d3hot_close)
 	ASSERT_LIB(set_power(ep, self->pm, 3));
 	endpoint_close(ep);
 	ASSERT_LIB(endpoint_open(ep, self->ctx, self->found.bdf[0], NULL));
-	ASSERT_LIB(check_works(ep));
+	ASSERT_LIB(endpoint_works(ep));
 }
 
 static int set_reset_method(const char *bdf, const char *method)
@@ -211,7 +178,7 @@ TEST_POWER(reset_by_d3hot)
 	EXPECT_LIB(iopf_dev_reset(ep->dev));
 	EXPECT_EQ(0, set_reset_method(self->found.bdf[0], "default"));
 	ASSERT_LIB(answer_late(ep, self->cookie, IOMMUFD_PAGE_RESP_SUCCESS));
-	ASSERT_LIB(check_works(ep));
+	ASSERT_LIB(endpoint_works(ep));
 }
 
 /* The administrator resets it while it sleeps; nobody told VFIO. */
@@ -228,7 +195,7 @@ TEST_POWER(d3hot_reset_by_other)
 	ASSERT_LIB(answer_late(ep, self->cookie, IOMMUFD_PAGE_RESP_SUCCESS));
 	endpoint_close(ep);
 	ASSERT_LIB(endpoint_open(ep, self->ctx, self->found.bdf[0], NULL));
-	ASSERT_LIB(check_works(ep));
+	ASSERT_LIB(endpoint_works(ep));
 }
 
 TEST_POWER(hot_reset)
@@ -240,7 +207,7 @@ TEST_POWER(hot_reset)
 			   &hot))
 		TH_LOG("%s", strerror(errno));
 	ASSERT_LIB(answer_late(ep, self->cookie, IOMMUFD_PAGE_RESP_SUCCESS));
-	ASSERT_LIB(check_works(ep));
+	ASSERT_LIB(endpoint_works(ep));
 }
 
 static int low_power(struct endpoint *ep, __u32 feature)
@@ -267,7 +234,7 @@ TEST_POWER(low_power)
 	ASSERT_LIB(ret);
 	ASSERT_LIB(low_power(ep, VFIO_DEVICE_FEATURE_LOW_POWER_EXIT));
 	ASSERT_LIB(answer_late(ep, self->cookie, IOMMUFD_PAGE_RESP_SUCCESS));
-	ASSERT_LIB(check_works(ep));
+	ASSERT_LIB(endpoint_works(ep));
 }
 
 /* An eventfd that VFIO signals when the device is said to be broken */
@@ -293,7 +260,7 @@ static int wait_for_reset(struct endpoint *ep)
 	int ctrl;
 
 	while (ats > 0) {
-		ctrl = read_word(ep, ats + PCI_ATS_CTRL);
+		ctrl = config_word(ep, ats + PCI_ATS_CTRL);
 		if (ctrl < 0)
 			return ctrl;
 		if (!(ctrl & PCI_ATS_CTRL_ENABLE))
@@ -323,7 +290,7 @@ TEST_POWER(fatal_error)
 	/* VFIO leaves what the reset has cleared to its next user. */
 	endpoint_close(ep);
 	ASSERT_LIB(endpoint_open(ep, self->ctx, self->found.bdf[0], NULL));
-	ASSERT_LIB(check_works(ep));
+	ASSERT_LIB(endpoint_works(ep));
 }
 
 TEST_HARNESS_MAIN

@@ -25,4 +25,21 @@ static inline int write_file(const char *path, const char *text)
 	return ret;
 }
 
+/* The text of a file that fits. Returns 0 or a negative errno. */
+static inline int read_text(const char *path, char *text, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t len;
+
+	if (fd < 0)
+		return -errno;
+	len = read(fd, text, size - 1);
+	if (len >= 0)
+		text[len] = 0;
+	else
+		len = -errno;
+	close(fd);
+	return len < 0 ? len : 0;
+}
+
 #endif /* IOPF_SYSFS_H */

@@ -1097,19 +1097,6 @@ static int calm_storm(struct endpoint *ep, unsigned int *groups)
 	}
 }
 
-static void storm(struct endpoint *ep, unsigned int count, unsigned int group)
-{
-	struct testdev *td = &ep->td;
-
-	testdev_set64(td, IOPF_TD_REG_STORM_ADDR, BASE);
-	testdev_set(td, IOPF_TD_REG_STORM_STRIDE, 4096);
-	testdev_set(td, IOPF_TD_REG_STORM_COUNT, count);
-	testdev_set(td, IOPF_TD_REG_STORM_GROUP, group);
-	testdev_set(td, IOPF_TD_REG_STORM_FLAGS,
-		    IOPF_TD_STORM_F_READ | IOPF_TD_STORM_F_WRITE);
-	testdev_set(td, IOPF_TD_REG_STORM_GO, 1);
-}
-
 /* Within what the kernel allowed the device. */
 TEST_IOPF(storm)
 {
