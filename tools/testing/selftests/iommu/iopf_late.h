@@ -46,38 +46,55 @@ static inline void late_cpus(cpu_set_t *set, bool late)
 			CPU_SET(cpu, set);
 }
 
-/* Is it the interrupt thread of an IOMMU's page request queue? */
-static inline bool late_is_queue(const char *pid)
+/* The name of an interrupt's thread, or false if @pid is something else */
+static inline bool late_irq_name(const char *pid, char *name, int size)
 {
-	char path[300], name[32] = "";
-	int irq, iommu;
+	char path[300];
 	FILE *f;
 
 	snprintf(path, sizeof(path), "/proc/%s/comm", pid);
 	f = fopen(path, "re");
 	if (!f)
 		return false;
-	if (!fgets(name, sizeof(name), f))
+	if (!fgets(name, size, f))
 		name[0] = 0;
 	fclose(f);
+	return !strncmp(name, "irq/", 4);
+}
+
+/* Is it that of an IOMMU's page request queue? */
+static inline bool late_is_queue(const char *name)
+{
+	int irq, iommu;
+
 	return sscanf(name, "irq/%d-dmar%d", &irq, &iommu) == 2 &&
 	       strstr(name, "-pr");
 }
 
-static inline int late_move_queues(void)
+/*
+ * The queues' threads come to the busy CPU, those of other interrupts leave it: a
+ * driver that goes waits for its thread's end.
+ */
+static inline int late_move_threads(void)
 {
 	struct dirent *entry;
+	char name[32];
 	cpu_set_t set;
 	int nr = 0;
+	bool queue;
 	DIR *dir;
 
-	late_cpus(&set, true);
 	dir = opendir("/proc");
 	if (!dir)
 		return -errno;
 	while ((entry = readdir(dir))) {
-		if (isdigit(entry->d_name[0]) && late_is_queue(entry->d_name) &&
-		    !sched_setaffinity(atoi(entry->d_name), sizeof(set), &set))
+		if (!isdigit(entry->d_name[0]) ||
+		    !late_irq_name(entry->d_name, name, sizeof(name)))
+			continue;
+		queue = late_is_queue(name);
+		late_cpus(&set, queue);
+		if (!sched_setaffinity(atoi(entry->d_name), sizeof(set), &set) &&
+		    queue)
 			nr++;
 	}
 	closedir(dir);
@@ -124,7 +141,7 @@ static inline int late_begin(struct late *late)
 	if (sysconf(_SC_NPROCESSORS_ONLN) < 2 ||
 	    access("/proc/self/stack", R_OK))
 		return iopf_err(-ENOENT, "takes two CPUs and /proc/PID/stack");
-	ret = late_move_queues();
+	ret = late_move_threads();
 	if (ret)
 		return iopf_err(ret, "no queue's thread can be moved");
 	if (sched_getaffinity(0, sizeof(late->before), &late->before) ||
