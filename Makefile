@@ -19,7 +19,7 @@ help:
 	@echo '  make boots         Debian'"'"'s kernels behind the IOMMU in all of its modes (half an hour)'
 	@echo '  make selfcheck     lanes that must fail do fail, for the right reason'
 	@echo '  make mutants       for each fault in a kernel full of them, the test that has to find it'
-	@echo '                     does (ONLY=GLOB mutants of that name)'
+	@echo '                     does (ONLY="GLOB GLOB" those of these names)'
 	@echo '  make shell         a shell in the lane (LANE=$(LANE); FILE=PROGRAM to have it there)'
 	@echo
 	@echo '  make tree          the kernel and QEMU series as git trees in out/linux and out/qemu'

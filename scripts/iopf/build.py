@@ -92,8 +92,14 @@ def keep_module_build(make, kernel, dest, log):
            log, env=build_env(), what="files for external modules")
 
 
+def work_folder(kernel):
+    """Where a kernel is built, as far from its tree as every other one."""
+    top = on_top.place("linux", kernel.name).parent if kernel.patches else host.out()
+    return top / "build" / f"linux-{kernel.name}"
+
+
 def make_kernel(kernel, dest):
-    work = host.out() / "build" / f"linux-{kernel.name}"
+    work = work_folder(kernel)
     with build_folder(work):
         build_kernel(kernel, work, dest, host.log(f"kernel-{kernel.name}.log"))
 

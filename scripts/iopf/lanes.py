@@ -11,7 +11,7 @@ boots them.
     build path kernel|qemu|guest [KERNEL|ARCH] build one and print where it is
     build mutants              build the kernel of mutants, and boot it for each of them
                                with the test that must fail (lib/mutants)
-    build refresh-mutants      write its diffs anew from out/linux-x86-mutants
+    build refresh-mutants      write its diffs anew from out/on-top/x86-mutants/linux
     build deb-kernel           the distribution's kernel with the series, as packages
     build try                  a part of each build, to see what this machine lacks
 """

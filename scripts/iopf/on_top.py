@@ -17,7 +17,12 @@ MARK = "\ndiff --git "
 
 
 def place(name, label):
-    return host.out() / f"{name}-{label}"
+    """Where such a tree is.
+
+    A build beside it (build.work_folder) sees it by the same relative path as the one
+    beside the tree of the series alone: what does not differ is in the compiler cache.
+    """
+    return host.out() / "on-top" / label / name
 
 
 def tree(name, label, diffs):

@@ -84,11 +84,14 @@ def load() -> list[Mutant]:
     return list(mutants.values())
 
 
-def chosen(pattern: str) -> list[Mutant]:
-    """Those of a name; TestbedError if there is none."""
+def chosen(patterns: str) -> list[Mutant]:
+    """Those of some names; TestbedError if there is none of one of them."""
     known = load()
-    found = [each for each in known if fnmatch.fnmatchcase(each.name, pattern or "*")]
-    if not found:
-        raise TestbedError(f"no mutant is called {pattern}; there are "
-                           f"{' '.join(each.name for each in known)}")
-    return found
+    found = set()
+    for pattern in patterns.split() or ["*"]:
+        names = fnmatch.filter([each.name for each in known], pattern)
+        if not names:
+            raise TestbedError(f"no mutant is called {pattern}; there are "
+                               f"{' '.join(each.name for each in known)}")
+        found.update(names)
+    return [each for each in known if each.name in found]

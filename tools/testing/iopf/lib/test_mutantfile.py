@@ -74,9 +74,9 @@ class Mutants(unittest.TestCase):
     def test_chosen(self) -> None:
         self.write(HEAD + DIFF)
         self.assertEqual([each.name for each in mutantfile.chosen("")], ["one"])
-        self.assertEqual([each.name for each in mutantfile.chosen("o*")], ["one"])
+        self.assertEqual([each.name for each in mutantfile.chosen("o* one")], ["one"])
         with self.assertRaisesRegex(TestbedError, "no mutant is called x; there are one"):
-            mutantfile.chosen("x")
+            mutantfile.chosen("one x")
 
 
 class Ours(unittest.TestCase):

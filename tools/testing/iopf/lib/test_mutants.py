@@ -25,10 +25,11 @@ case "$*" in *iopf_mutant=*)
 	result=@mutated@
 	printf '@said@' >>"$console"
 esac
-printf 'KTAP version 1\n1..1\n# iopf: start 1 iopf-core\n    1..2\n'
-printf "    $result 1 $name\n    @other@ 2 test_other\n"
-case "$result @other@" in *not*) printf 'not ' ;; esac
-printf 'ok 1 iopf-core\n# iopf: end\n'
+printf 'KTAP version 1\n1..1\n# iopf: start 1 kunit iopf-core\n    1..1\n        1..2\n'
+printf "        $result 1 $name\n        @other@ 2 test_other\n"
+failed=
+case "$result @other@" in *not*) failed='not ' ;; esac
+printf '    %sok 1 iopf-core\n%sok 1 kunit iopf-core\n# iopf: end\n' "$failed" "$failed"
 """
 REACHED = f"[    1.0] iopf: mutant {NAME} is reached\\n"
 
