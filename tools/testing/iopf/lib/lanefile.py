@@ -57,6 +57,7 @@ class Lane:
     # modules that init loads first, those of the kernel's file included
     preload: list[str] = field(default_factory=list)
     options: list[str] = field(default_factory=list)    # of QEMU, beside the devices
+    accel: str = "tcg,thread=multi"     # without KVM
     compared: bool = True   # in the demonstration of all lanes
     scripts: dict[str, str] = field(default_factory=dict)
     skips: dict[str, str] = field(default_factory=dict)
@@ -191,6 +192,7 @@ def load(name: str) -> Lane:
             _lines(lane["plan"]))
         made.compared = lane.getboolean("compared", True)
         made.options = _lines(lane.get("options", ""))
+        made.accel = lane.get("accel", made.accel)
         made.preload = made.kernel.preload + lane.get("preload", "").split()
     except (KeyError, ValueError, TypeError) as error:
         raise TestbedError(f"lane {name}: {error}") from error
