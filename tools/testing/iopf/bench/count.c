@@ -14,7 +14,7 @@
  *
  * Copyright (C) 2026 The linux-iopf authors
  */
-#include <inttypes.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -31,8 +31,8 @@ static void on_mark(unsigned int vcpu, void *id)
 	char line[64];
 
 	(void)vcpu;
-	snprintf(line, sizeof(line), "bench mark %u %" PRIu64 "\n", (unsigned int)(uintptr_t)id,
-		 qemu_plugin_u64_sum(executed));
+	snprintf(line, sizeof(line), "bench mark %u %llu\n", (unsigned int)(uintptr_t)id,
+		 (unsigned long long)qemu_plugin_u64_sum(executed));
 	qemu_plugin_outs(line);
 }
 
@@ -42,7 +42,8 @@ static void on_halt(unsigned int vcpu, void *unused)
 
 	(void)vcpu;
 	(void)unused;
-	snprintf(line, sizeof(line), "bench halt %" PRIu64 "\n", qemu_plugin_u64_sum(executed));
+	snprintf(line, sizeof(line), "bench halt %llu\n",
+		 (unsigned long long)qemu_plugin_u64_sum(executed));
 	qemu_plugin_outs(line);
 }
 

@@ -25,7 +25,11 @@ enum mark_kind {
 
 /* @row and @kind have to be constants. */
 #define MARK(row, kind) \
-	asm volatile(".byte 0x0f, 0x1f, 0x80\n\t.long %c0" \
-		     : : "i" (MARK_MAGIC | (row) << MARK_KIND_BITS | (kind)) : "memory")
+	mark(MARK_MAGIC | (row) << MARK_KIND_BITS | (kind))
+
+static __always_inline void mark(const unsigned int disp)
+{
+	asm volatile(".byte 0x0f, 0x1f, 0x80\n\t.long %c0" : : "i" (disp) : "memory");
+}
 
 #endif /* IOPF_BENCH_MARK_H */
