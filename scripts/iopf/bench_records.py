@@ -57,9 +57,9 @@ TABLE = [
     Line("detach", "detach", "all"),
     Line("detach: commands", "detach", "commands"),
     Line("detach: waits", "detach", "waits"),
-    Line("start with 256 MiB: pinned, 4 KiB pages", "pinned", "all"),
-    Line("start with 256 MiB: pinned, huge pages", "pinned-huge", "all"),
-    Line("start with 256 MiB: on demand, 5 % touched", "on-demand", "all"),
+    Line("start with 128 MiB: pinned, 4 KiB pages", "pinned", "all"),
+    Line("start with 128 MiB: pinned, huge pages", "pinned-huge", "all"),
+    Line("start with 128 MiB: on demand, 5 % touched", "on-demand", "all"),
 ]
 
 

@@ -34,7 +34,7 @@
 #define ANSWERS		32
 #define ROUNDS		21
 /* The memory of a program that starts, and what it touches first: 5 % in all */
-#define START_BYTES	(256ULL << 20)
+#define START_BYTES	(128ULL << 20)
 #define START_GROUP	16	/* pages */
 #define START_STRIDE	(20 * START_GROUP * PAGE)
 #define START_ROUNDS	3
