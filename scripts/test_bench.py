@@ -7,6 +7,7 @@ import os
 import re
 import types
 import unittest
+from unittest import mock
 
 from testing import FakeApt, Sandboxed
 from iopf import bench, bench_records as records, build, host, stock_kernel
@@ -62,6 +63,18 @@ class Reading(unittest.TestCase):
             self.assertEqual(records.summary(lines, {1: "x", 2: "y"}), {"x": [], "y": []})
         # a row that was given up and begun again
         self.assertEqual(len(records.summary([*GOOD[:5], *GOOD], {1: "x"})["x"]), 1)
+
+    def test_wrong(self):
+        good = records.Round(0, 2002, 3, 2, 1)
+        self.assertIsNone(records.wrong({"known-2002": [good], "answers": [good]}))
+        self.assertIsNone(records.wrong({}))
+        for samples, text in (
+                ({"group": []}, "no round of the row group"),
+                ({"known-2002": [good._replace(all=2001)]}, "2001 of 2002 instructions"),
+                ({"answers": [good, good._replace(commands=0)]}, "traces nothing"),
+                ({"answers": [good._replace(registers=0)]}, "traces nothing"),
+                ({"answers": [good._replace(waits=0)]}, "traces nothing")):
+            self.assertIn(text, records.wrong(samples))
 
     def test_numbers_are_those_of_the_marks(self):
         text = MARK.read_text()
@@ -131,6 +144,11 @@ class Guest(unittest.TestCase):
                 "group", 2, skipped=True, note="cannot"), result("answers", 3, ok=False)])])
         self.assertEqual(bench.names_of(report),
                          ({1: "one-page"}, {"group": "cannot", "answers": ""}))
+
+    def test_kvm(self):
+        with mock.patch.dict(os.environ, {"KVM": "1"}), \
+                self.assertRaisesRegex(Failure, "leave KVM=1 out"):
+            bench.measure(None)
 
     def test_lane(self):
         lane = bench.machine_lane("/tools", "/log")

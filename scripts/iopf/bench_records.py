@@ -125,6 +125,24 @@ def summary(lines, names):
             for number, name in names.items()}
 
 
+def wrong(samples):
+    """What shows that the rounds are not what they should be; None if nothing does.
+
+    No cost is judged: the row known-N has N instructions whatever the kernel, and no
+    answer reaches the device without a command.
+    """
+    for name, made in samples.items():
+        if not made:
+            return f"no round of the row {name} went as it has to"
+        known = re.fullmatch(r"known-(\d+)", name)
+        if known and median(made, "all") != int(known[1]):
+            return f"{median(made, 'all')} of {known[1]} instructions were counted"
+    if "answers" in samples and not all(made.commands and made.registers and made.waits
+                                        for made in samples["answers"]):
+        return "there are answers without a command, a wait and a register: QEMU traces nothing"
+    return None
+
+
 def median(samples, what):
     """The median of a field; None if there is no round. A tick of the clock that falls
     into some of the rounds, or a first round with cold caches, does not show in it."""

@@ -175,7 +175,7 @@ def count_option(name, text):
 
 RUN, SELFCHECK = {"run": "'make lanes'"}, {"selfcheck": "'make selfcheck'"}
 # what lib/lane would refuse, after all has been built
-OPTIONS_OF = {"only": RUN, "load": RUN, "repeat": RUN, "json": {**RUN, **SELFCHECK},
+OPTIONS_OF = {"only": RUN, "load": RUN, "repeat": RUN, "json": {**RUN, **SELFCHECK, "bench": "'make bench'"},
               "junit": {**RUN, **SELFCHECK}, "file": {"shell": "'make shell'"}}
 
 
@@ -384,7 +384,8 @@ def dispatch(opts):
         kernel = lanefile.load_kernel(MUTANTS)
         on_top.refresh("linux", kernel.name, build.patches(kernel))
     elif opts.command == "bench":
-        return bench.measure()
+        passed_on("bench", opts)
+        return bench.measure(opts.json)
     elif opts.command == "deb-kernel":
         deb_kernel()
     elif opts.command == "try":

@@ -38,6 +38,11 @@
 #define START_GROUP	16	/* pages */
 #define START_STRIDE	(20 * START_GROUP * PAGE)
 #define START_ROUNDS	3
+/* Instructions from one mark to the next in the row that shows whether all are counted */
+#define KNOWN_TURNS	1000
+#define KNOWN		2002
+#define STR(x)		#x
+#define XSTR(x)		STR(x)
 /* Descriptors that the endpoint's ring takes at once */
 #define IN_RING		(TESTDEV_RING_SIZE - 1)
 
@@ -51,7 +56,8 @@ enum row {
 	ROW_PINNED,
 	ROW_PINNED_HUGE,
 	ROW_ON_DEMAND,
-	ROW_LAST = ROW_ON_DEMAND,
+	ROW_KNOWN,
+	ROW_LAST = ROW_KNOWN,
 };
 
 struct bench {
@@ -306,6 +312,19 @@ static int on_demand(void)
 	return ret;
 }
 
+/* One to set the counter, two each turn, and a mark. */
+static int known(void)
+{
+	static_assert(KNOWN == 1 + 2 * KNOWN_TURNS + 1, "number of instructions");
+	MARK(ROW_KNOWN, MARK_BEGIN);
+	asm volatile("movl %0, %%ecx\n"
+		     "1:	decl %%ecx\n"
+		     "	jnz 1b"
+		     : : "i" (KNOWN_TURNS) : "ecx", "cc");
+	MARK(ROW_KNOWN, MARK_END);
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	unsigned int rounds;
@@ -320,6 +339,8 @@ static const struct {
 	[ROW_PINNED] = { "pinned", START_ROUNDS, pinned },
 	[ROW_PINNED_HUGE] = { "pinned-huge", START_ROUNDS, pinned_huge },
 	[ROW_ON_DEMAND] = { "on-demand", START_ROUNDS, on_demand },
+	/* the host takes the number from the name */
+	[ROW_KNOWN] = { "known-" XSTR(KNOWN), ROUNDS, known },
 };
 
 static int setup(void)
