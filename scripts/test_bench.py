@@ -116,6 +116,13 @@ class Table(unittest.TestCase):
                             (795_000_000, "795 M")):
             self.assertEqual(records.number(value), text)
 
+    def test_share(self):
+        rounds = {"pinned": [records.Round(0, 3000, 0, 0, 0)],
+                  "on-demand": [records.Round(0, 200, 0, 0, 0)]}
+        self.assertEqual(records.start_share(rounds), "1/15.0")
+        for row in rounds:
+            self.assertEqual(records.start_share({**rounds, row: []}), "-")
+
     def test_text(self):
         text = records.table(records.figures(*self.sides))
         self.assertEqual(text[0].split(), ["ours", "theirs", "ratio"])

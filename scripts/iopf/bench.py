@@ -166,7 +166,10 @@ def measure(result):
         samples, left_out[side] = boot(made, side, logs.path(side))
         sides[side] = (release, samples)
     figures = records.figures(sides["ours"][1], sides["theirs"][1])
-    print("\n".join(["", *records.table(figures), "", *footnotes(made, left_out)]))
+    shares = [f"{side} {records.start_share(found)}" for side, (_, found) in sides.items()]
+    print("\n".join(["", *records.table(figures), "",
+                     f"on demand / pinned, 4 KiB pages: {', '.join(shares)}",
+                     *footnotes(made, left_out)]))
     result = pathlib.Path(result or host.out() / "bench.json")
     result.write_text(records.as_json(figures, sides), encoding="utf-8")
     print(f"all rounds: {result}; logs: {logs.folder}")

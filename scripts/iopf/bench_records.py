@@ -159,6 +159,12 @@ def figures(ours, theirs):
     return made
 
 
+def start_share(samples):
+    """How much less a start on demand takes than one with pinned small pages, as text."""
+    pinned, on_demand = (median(samples.get(row, []), "all") for row in ("pinned", "on-demand"))
+    return f"1/{pinned / on_demand:.1f}" if pinned and on_demand else "-"
+
+
 def number(value):
     """With three or four digits that tell something."""
     if value is None:
