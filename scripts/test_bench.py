@@ -93,9 +93,9 @@ class Reading(unittest.TestCase):
 
 class Table(unittest.TestCase):
     def setUp(self):
-        one = [records.Round(n, n, 3, 2, 1) for n in (900, 14000, 15000)]
+        one = [records.Round(n, n, 3, 2, 1) for n in (15000, 14000, 17000)]
         self.sides = ({"one-page": one, "group": []},
-                      {"one-page": one[:1], "answers": [records.Round(0, 5, 0, 0, 0)]})
+                      {"one-page": [records.Round(900, 900, 3, 2, 1)], "answers": [records.Round(0, 5, 0, 0, 0)]})
 
     def line(self, text):
         return next(f for f in records.figures(*self.sides) if f[0].text == text)
@@ -136,7 +136,7 @@ class Table(unittest.TestCase):
         self.assertEqual(made["kernels"], {"ours": "6.12", "theirs": "9.9"})
         self.assertEqual(len(made["table"]), len(records.TABLE))
         self.assertEqual([r["all"] for r in made["rounds"]["ours"]["one-page"]],
-                         [900, 14000, 15000])
+                         [15000, 14000, 17000])
         self.assertIsNone(made["table"][-1]["ours"])
 
 
