@@ -22,7 +22,7 @@ from iopf.process import logged, run
 from iopf.testbed import TESTBED, Machine, Report, Run, judge, lanefile
 
 LANE = "bench/machine"
-KERNEL = "x86-bench"    # whose options both have
+KERNEL = "x86"          # whose options both have
 FOLDER = TESTBED / "bench"
 PROGRAM = "usr/libexec/iopf/bench"
 STEP = "bench"
