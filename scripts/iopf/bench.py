@@ -39,7 +39,7 @@ def make_tools(qemu, dest):
         flags = run(["pkg-config", "--cflags", "glib-2.0"]).split()
         logged(["gcc", "-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-isystem", qemu, *flags,
                 "-o", dest / "count.so", FOLDER / "count.c"], log, env=env, what="plugin")
-        headers = f"-isystem {build.install_headers('x86', work, log)}"
+        headers = f"-isystem {build.install_headers(source, 'x86', work, log)}"
         iommu = source / "tools/iommu"
         cross = build.compiler("x86")
         logged(["make", "-C", iommu, f"-j{host.jobs()}", f"O={work}/iommu", f"CC={cross}gcc",

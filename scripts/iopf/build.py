@@ -380,12 +380,11 @@ def make_guest(arch, dest):
         build_guest(arch, work, dest, host.log(f"guest-{arch}.log"))
 
 
-def install_headers(arch, work, log):
-    """The uAPI headers of the series, in a folder of their own."""
+def install_headers(source, arch, work, log):
+    """The uAPI headers of a kernel tree, in a folder of their own."""
     headers = work / "usr"
-    logged(["make", "-C", series.built_tree("linux"), f"O={work}/headers", f"ARCH={arch}",
-            "headers_install", f"INSTALL_HDR_PATH={headers}"], log, env=build_env(),
-           what="kernel headers")
+    logged(["make", "-C", source, f"O={work}/headers", f"ARCH={arch}", "headers_install",
+            f"INSTALL_HDR_PATH={headers}"], log, env=build_env(), what="kernel headers")
     return headers / "include"
 
 
@@ -393,7 +392,7 @@ def build_guest(arch, work, dest, log):
     cross = compiler(arch)
     source = series.built_tree("linux")
     env = build_env()
-    headers = install_headers(arch, work, log)
+    headers = install_headers(source, arch, work, log)
     common = [f"CC={cross}gcc", "LDFLAGS=-static", f"KHDR_INCLUDES=-isystem {headers}"]
     logged(["make", "-C", source / "tools/iommu", f"-j{host.jobs()}", f"O={work}/iommu",
             *common], log, env=env, what="tools/iommu")
