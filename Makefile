@@ -3,7 +3,7 @@
 
 LANE ?= vtd
 
-.PHONY: help run check check-qemu selfcheck mutants mutants-qemu lanes lanes-list boots shell deps tree kernel qemu guest \
+.PHONY: help run bench check check-qemu selfcheck mutants mutants-qemu lanes lanes-list boots shell deps tree kernel qemu guest \
 	mbox export series-check cache cache-prune clean deb deb-kernel
 
 help:
@@ -20,6 +20,8 @@ help:
 	@echo '  make selfcheck     lanes that must fail do fail, for the right reason'
 	@echo '  make mutants       for each fault in a kernel full of them, the test that has to find it'
 	@echo '                     does (ONLY="GLOB GLOB" those of these names)'
+	@echo '  make bench         instructions of the guest for the steps of a fault, beside the newest'
+	@echo '                     stock kernel with the same options'
 	@echo '  make shell         a shell in the lane (LANE=$(LANE); FILE=PROGRAM to have it there)'
 	@echo
 	@echo '  make tree          the kernel and QEMU series as git trees in out/linux and out/qemu'
@@ -63,6 +65,9 @@ selfcheck:
 
 mutants:
 	@scripts/build mutants $(if $(ONLY),--only '$(ONLY)')
+
+bench:
+	@scripts/build bench
 
 shell:
 	@scripts/build shell $(LANE) $(if $(FILE),--file '$(FILE)')

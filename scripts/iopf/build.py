@@ -22,6 +22,11 @@ from iopf.patches import SERIES
 from iopf.process import logged, run
 from iopf.testbed import TESTBED, Archive
 
+# A QEMU that takes plugins is slower and is not the one that the tests are about: it is a
+# product of its own, with the header that a plugin is built with
+PLUGIN_QEMU = "qemu-plugins"
+QEMU_KINDS = {"qemu": [], PLUGIN_QEMU: ["--enable-plugins"]}
+
 
 def compiler(arch):
     """The prefix of the tools that build for an architecture, "" for our own."""
@@ -113,26 +118,37 @@ def refuse_lost(wanted, work):
                       f"configuration's fragments ({work}/.config is what came out)")
 
 
-def configure_kernel(kernel, work, log):
-    """Configure a kernel in a folder; returns the command to build it with."""
+def configure_with(kernel, source, text, work, log):
+    """Configure a source tree in a folder with the text of fragments; returns the command
+    to build it with."""
     cross = compiler(kernel.arch)
-    source = source_tree(kernel)
     merged = work / "iopf.fragment"
-    merged.write_text("".join(f.read_text() for f in fragments(kernel)))
+    merged.write_text(text)
     make = ["make", "-C", source, f"O={work}", f"ARCH={kernel.arch}",
             f"CROSS_COMPILE={cross}", f"CC={cc(cross)}", f"HOSTCC={cc()}"]
     logged([*make, "allnoconfig"], log, what="kernel configuration",
            env={**build_env(), "KCONFIG_ALLCONFIG": str(merged)})
-    refuse_lost(re.findall(r"^(CONFIG_\w+=.*)$", merged.read_text(), re.M), work)
+    refuse_lost(re.findall(r"^(CONFIG_\w+=.*)$", text, re.M), work)
     return make
+
+
+def configure_kernel(kernel, work, log):
+    """Configure a kernel in a folder; returns the command to build it with."""
+    return configure_with(kernel, source_tree(kernel),
+                          "".join(f.read_text() for f in fragments(kernel)), work, log)
+
+
+def keep_kernel(kernel, work, dest):
+    """Of a build, what is booted and what tells about it."""
+    shutil.copy(work / kernel.image, dest / pathlib.Path(kernel.image).name)
+    shutil.copy(work / ".config", dest / "config")
+    shutil.copy(work / "System.map", dest / "System.map")
 
 
 def build_kernel(kernel, work, dest, log):
     make, env = configure_kernel(kernel, work, log), build_env()
     logged([*make, f"-j{host.jobs()}", "all"], log, env=env, what=f"kernel {kernel.name}")
-    shutil.copy(work / kernel.image, dest / pathlib.Path(kernel.image).name)
-    shutil.copy(work / ".config", dest / "config")
-    shutil.copy(work / "System.map", dest / "System.map")
+    keep_kernel(kernel, work, dest)
     if kernel.modules:
         keep_module_build(make, kernel, dest, log)
 
@@ -274,12 +290,14 @@ def link_firmware(work):
             target.symlink_to(blob)
 
 
-def make_qemu(dest):
-    log = host.log("qemu.log")
-    with build_folder(host.out() / "build/qemu", keep=False) as work:
-        ninja(work, log, configure_qemu(work, log), qemu_binaries())
+def make_qemu(dest, kind="qemu"):
+    log = host.log(f"{kind}.log")
+    with build_folder(host.out() / "build" / kind, keep=False) as work:
+        ninja(work, log, configure_qemu(work, log, QEMU_KINDS[kind]), qemu_binaries())
         for name in qemu_binaries():
             shutil.copy(work / name, dest / name)
+        if kind == PLUGIN_QEMU:
+            shutil.copy(series.built_tree("qemu") / "include/qemu/qemu-plugin.h", dest)
 
 
 def qemu_libraries():
@@ -289,12 +307,13 @@ def qemu_libraries():
          *packages.matching(r"libc6|libfdt1|libglib2\.0-0(t64)?|libpixman-1-0|zlib1g")])
 
 
-def qemu_place():
+def qemu_place(kind="qemu"):
     repo = base.repository("qemu")
     content = SERIES["qemu"].key(base.version(repo, "qemu"), ["docs/", "tests/"])
     key = digest("qemu-3", base.tree_id(repo), content, *toolchain(), *qemu_libraries(),
-                 *accelerators(), *[p.name for p in device_lists()], *device_lists())
-    return host.cache() / "qemu" / key
+                 *accelerators(), *[p.name for p in device_lists()], *device_lists(),
+                 *QEMU_KINDS[kind])
+    return host.cache() / kind / key
 
 
 def imported(product):
@@ -309,11 +328,11 @@ def imported(product):
     return path, "taken from IOPF_PRODUCTS, not built here"
 
 
-def qemu_path():
-    given = imported("qemu")
+def qemu_path(kind="qemu"):
+    given = imported(kind)
     if given:
         return given
-    return publish(make_qemu, qemu_place())
+    return publish(lambda tmp: make_qemu(tmp, kind), qemu_place(kind))
 
 
 BUSYBOX_SUITES = ("bookworm", "trixie")
@@ -368,14 +387,20 @@ def make_guest(arch, dest):
         build_guest(arch, work, dest, host.log(f"guest-{arch}.log"))
 
 
+def install_headers(source, arch, work, log):
+    """The uAPI headers of a kernel tree, in a folder of their own."""
+    headers = work / "usr"
+    logged(["make", "-C", source, f"O={work}/headers", f"ARCH={arch}", "headers_install",
+            f"INSTALL_HDR_PATH={headers}"], log, env=build_env(), what="kernel headers")
+    return headers / "include"
+
+
 def build_guest(arch, work, dest, log):
     cross = compiler(arch)
     source = series.built_tree("linux")
     env = build_env()
-    headers = work / "usr"
-    logged(["make", "-C", source, f"O={work}/headers", f"ARCH={arch}", "headers_install",
-            f"INSTALL_HDR_PATH={headers}"], log, env=env, what="kernel headers")
-    common = [f"CC={cross}gcc", "LDFLAGS=-static", f"KHDR_INCLUDES=-isystem {headers}/include"]
+    headers = install_headers(source, arch, work, log)
+    common = [f"CC={cross}gcc", "LDFLAGS=-static", f"KHDR_INCLUDES=-isystem {headers}"]
     logged(["make", "-C", source / "tools/iommu", f"-j{host.jobs()}", f"O={work}/iommu",
             *common], log, env=env, what="tools/iommu")
     logged(["make", "-C", source / "tools/iommu", f"O={work}/iommu", *common, "EXAMPLES=c",

@@ -12,6 +12,7 @@ boots them.
     build mutants              build the kernel of mutants, and boot it for each of them
                                with the test that must fail (lib/mutants)
     build refresh-mutants      write its diffs anew from out/on-top/x86-mutants/linux
+    build bench                count what the series costs, beside the newest stock kernel
     build deb-kernel           the distribution's kernel with the series, as packages
     build try                  a part of each build, to see what this machine lacks
 """
@@ -21,7 +22,7 @@ import os
 import pathlib
 import sys
 
-from iopf import (base, build, debian_kernel, host, kernel_deb, lock, on_top, packages,
+from iopf import (base, bench, build, debian_kernel, host, kernel_deb, lock, on_top, packages,
                   process, progress, series)
 from iopf.errors import Failure, Parser
 from iopf.testbed import TESTBED, lanefile, mutantfile
@@ -133,6 +134,8 @@ def used_products():
         if found:
             used.add(found.parent)
     note(build.qemu_place)
+    with contextlib.suppress(Failure, OSError):
+        used.update(bench.kept())
     return used
 
 
@@ -172,7 +175,7 @@ def count_option(name, text):
 
 RUN, SELFCHECK = {"run": "'make lanes'"}, {"selfcheck": "'make selfcheck'"}
 # what lib/lane would refuse, after all has been built
-OPTIONS_OF = {"only": RUN, "load": RUN, "repeat": RUN, "json": {**RUN, **SELFCHECK},
+OPTIONS_OF = {"only": RUN, "load": RUN, "repeat": RUN, "json": {**RUN, **SELFCHECK, "bench": "'make bench'"},
               "junit": {**RUN, **SELFCHECK}, "file": {"shell": "'make shell'"}}
 
 
@@ -352,7 +355,7 @@ def main():
     parser = Parser(prog="build", description=__doc__)
     parser.add_argument("command", choices=[
         "deps", "lane", "list", "path", "run", "demo", "shell", "selfcheck", "mutants",
-        "refresh-mutants", "deb-kernel", "try"])
+        "refresh-mutants", "bench", "deb-kernel", "try"])
     parser.add_argument("names", nargs="*")
     add_options(parser)
     parser.add_argument("--only", metavar="GLOB", help="run: only the tests of this name; mutants: only those")
@@ -380,6 +383,9 @@ def dispatch(opts):
     elif opts.command == "refresh-mutants":
         kernel = lanefile.load_kernel(MUTANTS)
         on_top.refresh("linux", kernel.name, build.patches(kernel))
+    elif opts.command == "bench":
+        passed_on("bench", opts)
+        return bench.measure(opts.json)
     elif opts.command == "deb-kernel":
         deb_kernel()
     elif opts.command == "try":

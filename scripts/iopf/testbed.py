@@ -11,4 +11,8 @@ sys.path.insert(0, str(TESTBED / "lib"))
 import lanefile                             # noqa: E402,F401  (after the path is known)
 import mutantfile                           # noqa: E402,F401
 from cpio import Archive                    # noqa: E402,F401
+from judge import judge                     # noqa: E402,F401
+from ktap import Report                     # noqa: E402,F401
+from logs import Run                        # noqa: E402,F401
+from machine import Machine                 # noqa: E402,F401
 from tally import Count, xml_text           # noqa: E402,F401

@@ -58,6 +58,7 @@ class Lane:
     preload: list[str] = field(default_factory=list)
     options: list[str] = field(default_factory=list)    # of QEMU, beside the devices
     sleep: bool = False     # the machine can wake up from suspend to RAM
+    accel: str = "tcg,thread=multi"     # without KVM
     compared: bool = True   # in the demonstration of all lanes
     scripts: dict[str, str] = field(default_factory=dict)
     skips: dict[str, str] = field(default_factory=dict)
@@ -193,6 +194,7 @@ def load(name: str) -> Lane:
         made.compared = lane.getboolean("compared", True)
         made.sleep = lane.getboolean("sleep", False)
         made.options = _lines(lane.get("options", ""))
+        made.accel = lane.get("accel", made.accel)
         made.preload = made.kernel.preload + lane.get("preload", "").split()
     except (KeyError, ValueError, TypeError) as error:
         raise TestbedError(f"lane {name}: {error}") from error

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Copyright (C) 2026 The linux-iopf authors
+"""Counts what the series costs, beside the newest stock kernel with the same options.
+
+Both kernels are booted in the machine lanes/bench/machine.lane, on a QEMU that counts
+the instructions of its one processor; tools/testing/iopf/bench/README has the rest.
+Numbers are printed, none is judged.
+"""
+
+import copy
+import os
+import pathlib
+import re
+import sys
+
+from iopf import base, build, host, lock, packages, progress, series, stock_kernel
+from iopf import bench_records as records
+from iopf.cache import digest, publish
+from iopf.errors import Failure
+from iopf.patches import SERIES
+from iopf.process import logged, run
+from iopf.testbed import TESTBED, Machine, Report, Run, judge, lanefile
+
+LANE = "bench/machine"
+KERNEL = "x86"          # whose options both have
+FOLDER = TESTBED / "bench"
+PROGRAM = "usr/libexec/iopf/bench"
+STEP = "bench"
+# Options that are felt everywhere in a kernel, and whose defaults change
+FELT = re.compile(r"^CONFIG_((?:PREEMPT|HZ|DEBUG|INIT_ON|INIT_STACK|HARDENED|SLAB|STACKPROT|"
+                  r"MITIGATION|RANDOMIZE|FAULT_INJ|FAILSLAB)\w*)=(.*)$", re.M)
+
+
+def make_tools(qemu, dest):
+    """The plugin and the guest's program."""
+    log = host.log("bench-tools.log")
+    with build.build_folder(host.out() / "build/bench", keep=False) as work:
+        env, source = build.build_env(), series.built_tree("linux")
+        flags = run(["pkg-config", "--cflags", "glib-2.0"]).split()
+        logged(["gcc", "-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-isystem", qemu, *flags,
+                "-o", dest / "count.so", FOLDER / "count.c"], log, env=env, what="plugin")
+        headers = f"-isystem {build.install_headers(source, 'x86', work, log)}"
+        iommu = source / "tools/iommu"
+        cross = build.compiler("x86")
+        logged(["make", "-C", iommu, f"-j{host.jobs()}", f"O={work}/iommu", f"CC={cross}gcc",
+                "LDFLAGS=-static", f"KHDR_INCLUDES={headers}", f"{work}/iommu/libiopf.a",
+                f"{work}/iommu/testdev.o"], log, env=env, what="libiopf")
+        tests = source / "tools/testing/selftests/iommu"
+        logged([f"{cross}gcc", "-static", "-O2", "-Wall", "-Wextra", "-D_GNU_SOURCE",
+                *headers.split(), f"-I{iommu}", f"-I{tests}", "-o", dest / "bench",
+                FOLDER / "bench.c", tests / "iopf_endpoint.c", f"{work}/iommu/testdev.o",
+                f"{work}/iommu/libiopf.a"], log, env=env, what="the program that is measured")
+
+
+def tools_place(qemu):
+    repo = base.repository("linux")
+    content = SERIES["linux"].key(base.version(repo, "linux"), ["drivers/", "mm/", "samples/"])
+    key = digest("bench-1", qemu.name, base.tree_id(repo), content,
+                 *build.toolchain(build.compiler("x86")),
+                 *packages.own_versions(["libc6-dev", "libglib2.0-dev", *packages.CROSS["x86"]]),
+                 *sorted(FOLDER.glob("*.[ch]")))
+    return host.cache() / "bench" / key
+
+
+def tools_path(qemu):
+    return publish(lambda tmp: make_tools(qemu, tmp), tools_place(qemu))
+
+
+def kept():
+    """What this takes from the cache, as far as it can be told without fetching anything."""
+    kernel, qemu = lanefile.load_kernel(KERNEL), build.qemu_place(build.PLUGIN_QEMU)
+    stock = stock_kernel.cached()
+    return [qemu, tools_place(qemu)] + (
+        [stock, stock_kernel.place(kernel, stock)] if stock else [])
+
+
+def products():
+    """Folders of what is needed: qemu, tools, guest, and both kernels."""
+    steps, made = progress.Progress(7), {}
+    kernel = lanefile.load_kernel(KERNEL)
+    with lock.of_out("builds"):
+        steps.step("packages", packages.install, packages.BUILD)
+        steps.step("base trees", lambda: [base.repository(n) for n in ("linux", "qemu")])
+        for name, title, func, *args in (
+                ("qemu", "QEMU that takes plugins", build.qemu_path, build.PLUGIN_QEMU),
+                ("guest", "guest programs x86", build.guest_path, kernel.arch),
+                ("ours", f"kernel {KERNEL}", build.kernel_path, kernel),
+                ("theirs", "newest stock kernel", stock_kernel.path, kernel)):
+            made[name] = steps.step(title, func, *args)
+        made["tools"] = steps.step("plugin and program", tools_path, made["qemu"])
+    steps.table()
+    return made
+
+
+def machine_lane(tools, log):
+    lane = copy.copy(lanefile.load(LANE))
+    lane.options = [*lane.options, f"-plugin file={tools}/count.so", f"-D {log}",
+                    "-d " + ",".join(["plugin", *(f"trace:{e}" for e in records.TRACE_EVENTS)])]
+    return lane
+
+
+def names_of(report):
+    """{number: name} of the rows that the guest has measured, and what it says of others."""
+    names, others = {}, {}
+    for result in report.results:
+        for child in result.children if result.name == STEP else ():
+            if child.skipped or not child.ok:
+                others[child.name] = child.note
+            else:
+                names[child.number] = child.name
+    return names, others
+
+
+def boot(made, side, folder):
+    """Boot one kernel; returns {row: [Round]} and {row: why it was left out}."""
+    kernel = lanefile.load_kernel(KERNEL)
+    lane = machine_lane(made["tools"], os.path.join(folder, "count.log"))
+    machine = Machine(lane, folder, str(made[side] / os.path.basename(kernel.image)),
+                      str(made["qemu"] / kernel.qemu), [str(p) for p in host.firmware()])
+    program = (made["tools"] / "bench").read_bytes()
+    machine.make_initrd([made["guest"] / "initramfs"], lane.plan, {PROGRAM: program})
+    report = Report()
+    machine.run(lambda line: report.feed(line) and None, lambda: None)
+    report.finish()
+    names, others = names_of(report)
+    # a row that a kernel cannot do is skipped, and no failure
+    failures = [f for f in judge(machine, report) if f.kind != "skip"]
+    if failures:
+        raise Failure(f"{side}: {failures[0].kind}: {failures[0].text}, log {failures[0].log}")
+    with open(os.path.join(folder, "count.log"), encoding="utf-8", errors="replace") as log:
+        samples = records.summary(log, names)
+    wrong = records.wrong(samples)
+    if wrong:
+        raise Failure(f"{side}: {wrong}, log {log.name}")
+    return samples, others
+
+
+def felt(built):
+    return dict(FELT.findall((built / "config").read_text(encoding="utf-8")))
+
+
+def footnotes(made, left_out):
+    ours, theirs = felt(made["ours"]), felt(made["theirs"])
+    differ = [f"{name} {ours.get(name, 'n')} / {theirs.get(name, 'n')}"
+              for name in sorted({*ours, *theirs}) if ours.get(name) != theirs.get(name)]
+    lines = [f"ours: Linux {stock_kernel.release(made['ours'])} with the series; theirs: "
+             f"Linux {stock_kernel.release(made['theirs'])}, Debian's source; both with the "
+             f"options of the kernel {KERNEL}",
+             "guest instructions of the lowest round; no seconds, and no cost of cache misses in them"]
+    if differ:
+        lines.append(f"options of the two that differ (ours / theirs): {', '.join(differ)}")
+    return lines + [f"{side}, {name}: {why}" for side, others in left_out.items()
+                    for name, why in others.items()]
+
+
+def measure(result):
+    """All of it; the table goes to the standard output, all rounds to the file `result`."""
+    if os.environ.get("KVM") == "1":
+        raise Failure("instructions are counted of an emulated processor; leave KVM=1 out")
+    made = products()
+    logs = Run(str(host.claim_out() / "log" / "bench"))
+    sides, left_out = {}, {}
+    for side in ("ours", "theirs"):
+        release = stock_kernel.release(made[side])
+        progress.say(f"counting in {side}, Linux {release} ...")
+        samples, left_out[side] = boot(made, side, logs.path(side))
+        sides[side] = (release, samples)
+    figures = records.figures(sides["ours"][1], sides["theirs"][1])
+    shares = [f"{side} {records.start_share(found)}" for side, (_, found) in sides.items()]
+    print("\n".join(["", *records.table(figures), "",
+                     f"on demand / pinned, 4 KiB pages: {', '.join(shares)}",
+                     *footnotes(made, left_out)]))
+    result = pathlib.Path(result or host.out() / "bench.json")
+    result.write_text(records.as_json(figures, sides), encoding="utf-8")
+    print(f"all rounds: {result}; logs: {logs.folder}")
+    sys.stdout.flush()
+    return 0
