@@ -266,6 +266,37 @@ def check_user(log):
         logged(["mandoc", "-Tlint", "-Wwarning", page], log, what=f"mandoc of {page.name}")
 
 
+# What differs between 32 and 64 bit, and is a warning elsewhere
+WIDTH = "-O1 -g -Werror=" + " -Werror=".join(
+    ("format", "int-to-pointer-cast", "overflow", "pointer-to-int-cast", "shift-count-overflow"))
+
+
+def kernel_headers(dest):
+    """The machine's kernel headers without those of its C library, for another one."""
+    dest.mkdir(parents=True)
+    machine = run(["gcc", "-print-multiarch"]).strip()
+    for name, place in (("linux", "linux"), ("asm-generic", "asm-generic"),
+                        ("asm", f"{machine}/asm" if machine else "asm")):
+        (dest / name).symlink_to(pathlib.Path("/usr/include") / place)
+    return f"KHDR_INCLUDES=-isystem {dest}"
+
+
+def check_user_ports(log):
+    """Program and library with musl and for 32 bit: they build, and their tests pass."""
+    source = series.built_tree("linux") / "tools/iommu"
+    work = host.out() / "check/iommu-ports"
+    shutil.rmtree(work, ignore_errors=True)
+    make = ["make", "-C", source, f"-j{host.jobs()}", f"CFLAGS={WIDTH}"]
+    # there is no C++ library for musl
+    logged([*make, f"O={work}/musl", "CC=musl-gcc", "CXX=", kernel_headers(work / "headers"),
+            "check"], log, what="tools/iommu with musl")
+    make += ["CC=i686-linux-gnu-gcc", "CXX="]
+    logged([*make, f"O={work}/32-shared", "all"], log, what="tools/iommu for 32 bit")
+    # static, because the machine need not have the libraries; only x86 can run it
+    logged([*make, f"O={work}/32", "LDFLAGS=-static",
+            "check" if host.machine() == "x86" else "all"], log, what="tools/iommu on 32 bit")
+
+
 # Tests of QEMU's own that are not run, or that may skip, and why
 QTESTS_LEFT_OUT = {
     "migration-test": "takes longer than all others together, and nothing of the series migrates",
@@ -416,6 +447,8 @@ CHECKS = [
     Check("patches", "each kernel patch builds", kernel_key, check_patches, KERNEL_BUILD),
     Check("user", "tools/iommu unit tests, man page", kernel_key, check_user,
           (*KERNEL_BUILD, "g++", "mandoc", "busybox-static")),
+    Check("user", "tools/iommu with musl, and on 32 bit", kernel_key, check_user_ports,
+          (*COMPILER, "gcc-i686-linux-gnu", "libc6-dev-i386-cross", "musl-tools", "pkgconf")),
     Check("docs", "links in our pages", everything_key, docs.check_links),
     Check("docs", "names in pictures", pictures_key, check_pictures),
     Check("docs", "sphinx, pages of the kernel series", kernel_key,
