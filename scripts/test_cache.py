@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import unittest
+from unittest import mock
 
 from testing import SCRIPTS, Sandboxed
 from iopf import build, cache, errors, host, lanes, lock, patches, process
@@ -315,6 +316,15 @@ class Cleaning(Sandboxed):
         self.assertRegex(said, "left alone")
         self.assertEqual([p.name for p in self.out.iterdir()], ["alice"])
         self.assertEqual(len(said.splitlines()), 1)
+
+    def test_no_folder(self):
+        """A file, or a place where no folder can be made: the variable is named."""
+        self.out.write_text("x")
+        for place in (self.out, self.out / "below", "/proc/none", "/dev/full"):
+            for name, claim in (("OUT", host.claim_out), ("IOPF_CACHE", host.claim_cache)):
+                with mock.patch.dict(os.environ, {name: str(place)}), self.assertRaisesRegex(
+                        errors.Failure, f"^{place} is no folder .*set {name}=DIR"):
+                    claim()
 
     def test_names_like_ours(self):
         """A folder with the sources of Linux and QEMU is what such people have."""

@@ -12,7 +12,7 @@ import xml.etree.ElementTree as xml
 
 from testing import SCRIPTS, Sandboxed
 import check_readme
-from iopf import check, checks, errors, fresh, lanes, packages, results
+from iopf import check, checks, errors, fresh, lanes, model_mutants, packages, results
 from iopf.errors import Failure
 from iopf.results import Result
 from iopf.testbed import Count
@@ -265,15 +265,38 @@ class Make(Sandboxed):
 
     def test_variables(self):
         for args, line in (
-                (["check", "CHECKS=user series"], "scripts/check user series"),
-                (["check"], "scripts/check"), (["run"], "scripts/build demo vtd"),
-                (["run", "LANE=all"], "scripts/build demo all"),
+                (["check", "CHECKS=user series"], "scripts/check 'user' 'series'"),
+                (["check"], "scripts/check"), (["run"], "scripts/build demo 'vtd'"),
+                (["run", "LANE=all"], "scripts/build demo 'all'"),
                 (["lanes", "LANES=vtd mock", "ONLY=iopf*", "LOAD=4", "REPEAT=30"],
-                 r"scripts/build run vtd mock --only 'iopf*' --load '4' \ --repeat '30'"),
-                (["shell", "LANE=vtd", "FILE=a b"], "scripts/build shell vtd --file 'a b'"),
+                 r"scripts/build run 'vtd' 'mock' --only='iopf*' \ --load='4' --repeat='30'"),
+                (["shell", "LANE=vtd", "FILE=a b"], "scripts/build shell 'vtd' --file='a b'"),
                 (["lanes-list"], "scripts/build list"), (["cache"], "scripts/cache sizes"),
                 (["cache-prune"], "scripts/cache prune"), (["clean"], "scripts/cache clean")):
             self.assertEqual(self.printed(*args), line)
+
+    def test_words_of_the_shell(self):
+        """What a person gives is a word, and neither a pattern nor a command."""
+        for args, wanted in (
+                (["run", "LANE=*"], "error: there is no lane *; there are"),
+                (["run", "LANE=$$(id)"], "error: there is no lane $(id); there are"),
+                (["lanes", "LANES=it's"], "error: there is no lane it's; there are"),
+                (["lanes", "LANES=vtd; id"], "error: there is no lane vtd;; there are"),
+                (["lanes", "ONLY=it's", "LOAD=-1"], "error: LOAD=-1 is no number from 1 to"),
+                (["lanes", "LOAD=1000000"], "error: LOAD=1000000 is no number from 1 to"),
+                (["check", "CHECKS=?"], "error: there is no check ?; there are"),
+                (["mutants", "ONLY='x"], "error: no mutant is called 'x; there are"),
+                (["shell", "FILE=a'b"], "error: FILE=a'b is no file; name a program"),
+                (["mutants-qemu", "MUTANTS=a'b"], f"error: no mutant in {model_mutants.FOLDER}"),
+                (["kernel", "KERNEL=`id`"], "error: there is no kernel `id`; there are"),
+                (["lanes", "JOBS=0"], "error: JOBS=0 is no number of jobs"),
+                (["check", "JOBS=x"], "error: JOBS=x is no number of jobs"),
+                (["nothing"], "error: there is no target 'nothing'; 'make help' lists them")):
+            status, said = self.command(["make", "--no-print-directory", "-C", SCRIPTS.parent,
+                                         *args])
+            lines = [line for line in said.splitlines() if not line.startswith("make: ***")]
+            self.assertEqual((status, len(lines)), (2, 1), said)
+            self.assertTrue(lines[0].startswith(wanted), said)
 
     def test_every_target_is_told_of(self):
         status, said = self.command(["make", "-C", SCRIPTS.parent, "--no-print-directory", "help"])

@@ -335,7 +335,8 @@ def repository(name):
     if to_be_used(found, name):
         return found
     if offline():
-        raise Failure(f"OFFLINE=1, and no {name} base {wanted or ''} in {host.cache()}; "
+        raise Failure(f"OFFLINE=1, and no {' '.join(filter(None, (name, 'base', wanted)))} in "
+                      f"{host.cache()}; "
                       "run once with the network")
     with fetching(name):
         found = cached(name, wanted)

@@ -18,8 +18,8 @@ import subprocess
 import tempfile
 import time
 
-from iopf import (base, checks, errors, fresh, host, lanes, lock, packages, process,
-                  progress, results)
+from iopf import (base, checks, errors, fresh, host, lanes, lock, model_mutants, packages,
+                  process, progress, results)
 from iopf.errors import Ended, Failure, Parser
 from iopf.patches import SERIES
 from iopf.progress import clock, colour, say
@@ -178,6 +178,8 @@ def parse_args():
     if unknown:
         raise Failure(f"there is no check {' '.join(unknown)}; there are {' '.join(groups())}")
     opts.names = opts.names or [name for name in groups() if name not in WHEN_NAMED]
+    if "mutants-qemu" in opts.names:
+        model_mutants.wanted()      # says now if there is none of that name
     for name in ("json", "junit"):
         if getattr(opts, name):
             setattr(opts, name, lanes.writable(getattr(opts, name), name.upper()))

@@ -70,7 +70,11 @@ def claim(path, mark, default, variable):
     """Make a folder and mark it as ours; never one that has other people's files."""
     if path.is_symlink() and not path.exists():
         raise Failure(f"{path} is a link to nothing; remove it, or set {variable}=DIR")
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
+        raise Failure(f"{path} is no folder and cannot become one; set {variable}=DIR "
+                      "to another") from error
     if (path / mark).is_file():
         return path
     if any(path.iterdir()) and not ours(path, mark, default):

@@ -11,4 +11,5 @@ sys.path.insert(0, str(TESTBED / "lib"))
 import lanefile                             # noqa: E402,F401  (after the path is known)
 import mutantfile                           # noqa: E402,F401
 from cpio import Archive                    # noqa: E402,F401
+from load import MOST as MOST_LOAD          # noqa: E402,F401
 from tally import Count, xml_text           # noqa: E402,F401
