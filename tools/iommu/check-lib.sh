@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Tests of libiopf as a library: its header, what it exports and hides, how its
-# files depend on each other, and what others build from the installed one.
+# files depend on each other, and what others build from the installed one. And
+# whether the options of iopf, its --help and iopf(1) agree.
 #
 #   check-lib.sh FOLDER    with the build in it; CC, CXX, PKG_CONFIG and
 #                          KHDR_INCLUDES as for make; no C++ if CXX is empty
@@ -139,6 +140,48 @@ licences() {
 	[ -s "$tmp/files" ] && ! [ -s "$tmp/wrong" ]
 }
 
+# ---- options of the program --------------------------------------------------
+
+commands() {
+	"$build/iopf" --help | sed -n 's/^  \([a-z][a-z-]*\)  .*/\1/p'
+}
+
+# Options at the start of a line, "--size N" or "--quiet, -q", without the two
+# that every command has and that the page names once.
+help_options() {
+	"$build/iopf" "$1" --help | sed -n 's/^  \(-[^ ,]*\(, -[^ ,]*\)*\).*/\1/p' | tr -d ' ' |
+		tr , '\n' | grep -v -x -e --help -e -h -e --version -e -V | sort
+}
+
+# options of the macros on standard input: "Fl Fl size" and "Fl v"
+macros() {
+	grep -o 'Fl \(Fl \)\?[a-zA-Z][a-zA-Z-]*' | sed 's/^Fl Fl /--/; s/^Fl /-/' | sort -u
+}
+
+# The lines of one command in the synopsis
+synopsis() {
+	awk -v name="$1" '/^\.Sh/ { in_it = /SYNOPSIS/ } /^\.Nm/ { mine = 0 }
+		in_it && $1 == ".Cm" { mine = $2 == name } in_it && mine' "$src/iopf.1" | macros
+}
+
+# The options that are explained in the section of one command
+explained() {
+	awk -v name="$1" '/^\.S[sh]/ { mine = $1 == ".Ss" && $2 == name }
+		mine && /^\.It.*Fl/' "$src/iopf.1" | macros
+}
+
+# What the program takes, by the table that it gives to getopt_long(), and by the
+# letters beside it.
+taken() {
+	file=$(grep -l "^int cmd_$1(" "$src"/*.c)
+	{
+		awk '/^static const struct option options\[\]/ { mine = 1 } /^};/ { mine = 0 }
+			mine' "$file" | sed -n 's/^\t{ "\([^"]*\)".*/--\1/p'
+		sed -n 's/.*cli_getopt(argc, argv, "+\?\([a-zA-Z:]*\)".*/\1/p' "$file" |
+			tr -d : | grep -o . | sed 's/^/-/'
+	} | sort
+}
+
 # ---- what others see ---------------------------------------------------------
 
 submake() {
@@ -209,6 +252,18 @@ try 'licences' licences
 declared > "$tmp/declared"
 manual > "$tmp/manual"
 try 'manual and header agree' same header "$tmp/declared" manual "$tmp/manual"
+commands > "$tmp/commands"
+sed -n 's/^\.Cm \([a-z-]*\)$/\1/p; /^\.Sh DESCRIPTION/q' "$src/iopf.1" > "$tmp/named"
+try 'commands in the manual' same --help "$tmp/commands" iopf.1 "$tmp/named"
+while read -r name; do
+	help_options "$name" > "$tmp/help"
+	taken "$name" > "$tmp/taken"
+	synopsis "$name" > "$tmp/synopsis"
+	explained "$name" > "$tmp/explained"
+	try "$name: --help" same 'what it takes' "$tmp/taken" --help "$tmp/help"
+	try "$name: synopsis" same --help "$tmp/help" synopsis "$tmp/synopsis"
+	try "$name: text" same --help "$tmp/help" text "$tmp/explained"
+done < "$tmp/commands"
 if [ -f "$build/libiopf.so" ]; then
 	exported > "$tmp/exported"
 	sed 's/@.*//' "$tmp/exported" > "$tmp/names"
@@ -220,7 +275,7 @@ if [ -f "$build/libiopf.so" ]; then
 	try 'pages' pages
 	try 'version of libiopf.pc' version
 	for name in anon file refuse several ${CXX:+anon-cxx}; do
-		try "example $name" example $name
+		try "example $name" example "$name"
 	done
 	try 'example anon, static' example anon LDFLAGS=-static
 	try 'uninstall' uninstalled
