@@ -22,6 +22,8 @@ from iopf.patches import SERIES
 from iopf.process import logged, run
 from iopf.testbed import TESTBED, Archive
 
+MUTANTS = "x86-mutants"     # the kernel with faults to choose from
+
 
 def compiler(arch):
     """The prefix of the tools that build for an architecture, "" for our own."""

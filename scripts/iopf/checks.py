@@ -12,8 +12,8 @@ import sys
 from collections import namedtuple
 
 import check_readme
-from iopf import (base, build, docs, fresh, host, model_mutants, packages, process, series,
-                  vmstate)
+from iopf import (base, build, docs, fresh, host, model_mutants, on_top, packages, process,
+                  series, vmstate)
 from iopf.cache import digest, digest_files
 from iopf.errors import Failure
 from iopf.host import REPO
@@ -91,6 +91,21 @@ def check_series(log):
     for name in SERIES:
         logged([sys.executable, REPO / "scripts/series", "check", name], log,
                what=f"series check {name}")
+
+
+def check_mutants_fit(_log):
+    """The diffs of both kinds of mutants apply to the series as they are now."""
+    kernel = lanefile.load_kernel(build.MUTANTS)
+    diffs = {"linux": [build.patches(kernel)],
+             "qemu": [[m.file] for m in model_mutants.every()]}
+    count = 0
+    for name, groups in diffs.items():
+        repo = base.repository(name)
+        tip, version = series.commit_series(repo, SERIES[name], BUILD_IDENT)
+        for group in groups:
+            on_top.commit(repo, tip, group, version)
+            count += len(group)
+    return Count(count)
 
 
 def mails(name):
@@ -431,6 +446,7 @@ CHECKS = [
     Check("readme", "commands of the README", everything_key, check_readme_commands,
           (*KERNEL_BUILD, "busybox-static")),
     Check("series", "series apply and export", everything_key, check_series),
+    Check("series", "mutants fit the series", everything_key, check_mutants_fit),
     Check("mails", "git am of the kernel mails", lambda: mails_key("linux"),
           lambda log: check_git_am("linux", log)),
     Check("mails", "git am of the QEMU mails", lambda: mails_key("qemu"),

@@ -27,9 +27,6 @@ from iopf.errors import Failure, Parser
 from iopf.testbed import MOST_LOAD, TESTBED, lanefile, mutantfile
 
 
-MUTANTS = "x86-mutants"     # the kernel with faults to choose from
-
-
 class Absent(str):
     """Why a kernel's lanes cannot be booted on this machine."""
 
@@ -234,7 +231,7 @@ def mutants_command(opts):
     if opts.load or opts.repeat or opts.file:
         raise Failure("of ONLY=, LOAD=, REPEAT= and FILE=, 'make mutants' takes ONLY=")
     mutantfile.chosen(opts.only)
-    kernel = lanefile.load_kernel(MUTANTS)
+    kernel = lanefile.load_kernel(build.MUTANTS)
     steps = progress.Progress(5)
     with lock.of_out("builds"):
         steps.step("packages", packages.install, packages.BUILD)
@@ -379,7 +376,7 @@ def dispatch(opts):
             print(name, *(["skipped:", product] if isinstance(product, Absent)
                           else filter(None, product)))
     elif opts.command == "refresh-mutants":
-        kernel = lanefile.load_kernel(MUTANTS)
+        kernel = lanefile.load_kernel(build.MUTANTS)
         on_top.refresh("linux", kernel.name, build.patches(kernel))
     elif opts.command == "deb-kernel":
         deb_kernel()

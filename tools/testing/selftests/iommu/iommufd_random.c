@@ -74,7 +74,7 @@ struct thread {
 	__u64 state;		/* of the random numbers */
 	unsigned long steps;
 	bool careless;
-	const char *at;		/* in this call, for who waits in vain */
+	const char *at;		/* the call it is in, if that never ends */
 	atomic_ulong done;
 	bool ended;
 	union {

@@ -255,7 +255,7 @@ static bool read_until(const char *text)
 	return false;
 }
 
-/* Take the end of it: the exit status, 1000 and more for a signal, -1. */
+/* Wait for iopf to end: its exit status, 1000 plus a signal, or -1 on error. */
 static int end_program(void)
 {
 	int status;
