@@ -156,7 +156,7 @@ def scratch_checkout(repo, tree, commit="refs/tags/base"):
     return tree
 
 
-SNAPSHOTS = set()   # a command reads a user's tree once, and means that state of it
+SNAPSHOTS = set()   # trees of users that this command has read, which it does once
 
 
 def user_tree(name, directory):

@@ -67,7 +67,7 @@ def build_folder(work, keep=True):
             yield work
         except Failure as failure:
             if "No space left" not in str(failure):
-                mark.unlink()       # make has said no, and cleaned up after itself
+                mark.unlink()       # make itself has failed, and removes what is half made
             raise
         mark.unlink()
 

@@ -80,7 +80,7 @@ def failed(label, check, failure, seconds, log):
     say(f"{label}: {colour('FAILED', 'red')}: {text}" + (f"\n    log: {log}" if log else ""),
         always=True)
     result = Result(check.group, check.title, Count(0, 1), seconds, text=text, log=log)
-    # a command that failed within a check is what the check is about, but on a full disk
+    # that a command fails is what checks look for, unless the disk is full
     result.broken = (not isinstance(failure, (Failure, SyntaxError)) or
                      os.strerror(errno.ENOSPC) in text)
     return result
