@@ -12,7 +12,8 @@ import xml.etree.ElementTree as xml
 
 from testing import SCRIPTS, Sandboxed
 import check_readme
-from iopf import check, checks, errors, fresh, lanes, model_mutants, packages, results
+from iopf import (check, checks, errors, fresh, host, lanes, model_mutants, packages,
+                  results)
 from iopf.errors import Failure
 from iopf.results import Result
 from iopf.testbed import Count
@@ -244,6 +245,16 @@ class Readme(Sandboxed):
                                {**good, "new": ["x"]})
         del good["mbox"]
         self.assertRaisesRegex(errors.Failure, "test: mbox", check_readme.match, good)
+
+    def test_every_command_has_a_test(self):
+        text = (host.REPO / "README.md").read_text(encoding="utf-8")
+        self.assertEqual(list(check_readme.uncovered(text)), [])
+        more = f"{text}\n    make nothing    # why\n"
+        self.assertRegex(" ".join(check_readme.uncovered(more)), "no test runs 'make nothing'")
+        less = text.replace("    make run ", "    make  ")
+        self.assertRegex(" ".join(check_readme.uncovered(less)), "'make run', which is not")
+        self.patch(check_readme, "ELSEWHERE", {"make run": ("README.md", "not in " + "there")})
+        self.assertRegex(" ".join(check_readme.uncovered(text)), "README.md has no 'not in there'")
 
     def test_command_that_fails(self):
         (self.top / "home").mkdir()
