@@ -13,7 +13,7 @@ from collections import namedtuple
 
 import check_readme
 from iopf import (base, build, docs, fresh, host, model_mutants, on_top, packages, process,
-                  series, vmstate)
+                  series, structure, vmstate)
 from iopf.cache import digest, digest_files
 from iopf.errors import Failure
 from iopf.host import REPO
@@ -205,6 +205,8 @@ def check_warnings(log):
         before = remarks(pristine, work, "before", log)
     with build.build_folder(top / "build-series") as work:
         after = remarks(tree, work, "after", log)
+        structure.refuse_circle(structure.of_objects(sorted(
+            (work / "drivers/iommu").glob("iopf-*.o"))))
     for line in before:
         if line in after:
             after.remove(line)
@@ -349,6 +351,8 @@ def test_qemu(work, log):
     tests = qemu_tests(meson, work, env)
     build.ninja(work, log, env, [*build.qemu_binaries(),
                                  *sorted({p.relative_to(work) for p in tests.values()})])
+    structure.refuse_circle(structure.of_objects(sorted(
+        (work / "libcommon.a.p").glob("*iopf-testdev*.o"))))
     build.link_firmware(work)
     logged([meson, "test", "--no-rebuild", "--print-errorlogs", "--timeout-multiplier", "20",
             "--num-processes", host.jobs(), *tests], log, cwd=work, env=env,
