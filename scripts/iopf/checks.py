@@ -12,7 +12,7 @@ import sys
 from collections import namedtuple
 
 import check_readme
-from iopf import (base, build, docs, fresh, host, model_mutants, on_top, packages, process,
+from iopf import (base, build, deb, docs, fresh, host, model_mutants, on_top, packages, process,
                   series, structure, vmstate)
 from iopf.cache import digest, digest_files
 from iopf.errors import Failure
@@ -314,6 +314,13 @@ def check_user_ports(log):
             "check" if host.machine() == "x86" else "all"], log, what="tools/iommu on 32 bit")
 
 
+def check_deb(log):
+    """`make deb`: the packages build, their tests pass, lintian finds nothing."""
+    made = deb.build_packages(host.jobs())
+    log.write_text("".join(f"{path}\n" for path in made))
+    return Count(len(made))
+
+
 # Tests of QEMU's own that are not run, or that may skip, and why
 QTESTS_LEFT_OUT = {
     "migration-test": "takes longer than all others together, and nothing of the series migrates",
@@ -425,6 +432,10 @@ def qemu_key():
                   digest_files([*build.device_lists(), *tools()], REPO))
 
 
+def deb_key():
+    return digest_files([f for f in sources("tools/iommu", "packaging") if f.is_file()], REPO)
+
+
 def mutants_qemu_key():
     return digest(qemu_key(), os.environ.get("MUTANTS", ""),
                   digest_files(sources("tools/qemu/mutants/*.diff"), REPO))
@@ -469,6 +480,7 @@ CHECKS = [
           (*KERNEL_BUILD, "g++", "mandoc", "busybox-static")),
     Check("user", "tools/iommu with musl, and on 32 bit", kernel_key, check_user_ports,
           (*COMPILER, "gcc-i686-linux-gnu", "libc6-dev-i386-cross", "musl-tools", "pkgconf")),
+    Check("deb", "Debian packages, lintian", deb_key, check_deb, deb.PACKAGES),
     Check("docs", "links in our pages", everything_key, docs.check_links),
     Check("docs", "names in pictures", pictures_key, check_pictures),
     Check("docs", "sphinx, pages of the kernel series", kernel_key,

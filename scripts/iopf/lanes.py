@@ -353,7 +353,8 @@ def main():
         "refresh-mutants", "deb-kernel", "try"])
     parser.add_argument("names", nargs="*")
     add_options(parser)
-    parser.add_argument("--only", metavar="GLOB", help="run: only the tests of this name; mutants: only those")
+    parser.add_argument("--only", metavar="GLOB",
+                        help="run: only the tests of this name; mutants: only those")
     parser.add_argument("--load", metavar="N", help="run: beside N processes that load the CPUs")
     parser.add_argument("--repeat", metavar="N", help="run: so many times")
     parser.add_argument("--file", metavar="PROGRAM", help="shell: a program to have there")
