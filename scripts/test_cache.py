@@ -326,6 +326,18 @@ class Cleaning(Sandboxed):
                         errors.Failure, f"^{place} is no folder .*set {name}=DIR"):
                     claim()
 
+    def test_cache_inside(self):
+        """What 'make clean' would take away with it."""
+        host.claim_out()
+        for place in (self.out, self.out / "a/cache"):
+            with mock.patch.dict(os.environ, {"IOPF_CACHE": str(place)}):
+                self.assertRaisesRegex(errors.Failure, "cache .* lies in", host.claim_cache)
+                status, said = self.clean()
+                self.assertEqual((status, len(said.splitlines())), (2, 1), said)
+        self.assertTrue(self.out.is_dir())
+        with mock.patch.dict(os.environ, {"IOPF_CACHE": f"{self.out}-cache"}):
+            host.claim_cache()
+
     def test_names_like_ours(self):
         """A folder with the sources of Linux and QEMU is what such people have."""
         for name in ("linux", "qemu", "build"):

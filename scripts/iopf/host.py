@@ -97,11 +97,19 @@ def cache_is_ours():
     return ours(cache(), CACHE_MARK, usual_cache())
 
 
+def refuse_nested():
+    """`make clean` empties OUT and says that the cache stays."""
+    if out() in (cache(), *cache().parents):
+        raise Failure(f"the cache {cache()} lies in {out()}, which 'make clean' empties; set "
+                      "IOPF_CACHE=DIR or OUT=DIR to another place")
+
+
 def claim_out():
     return claim(out(), OUT_MARK, default_out(), "OUT")
 
 
 def claim_cache():
+    refuse_nested()
     return claim(cache(), CACHE_MARK, usual_cache(), "IOPF_CACHE")
 
 
@@ -110,6 +118,7 @@ def remove_out():
     path = out()
     if not path.is_dir():
         return False
+    refuse_nested()
     if not any(path.iterdir()):
         return False
     if not out_is_ours():
