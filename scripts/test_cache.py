@@ -319,8 +319,9 @@ class Cleaning(Sandboxed):
 
     def test_no_folder(self):
         """A file, or a place where no folder can be made: the variable is named."""
-        self.out.write_text("x")
-        for place in (self.out, self.out / "below", "/proc/none", "/dev/full"):
+        file = self.top / "file"
+        file.write_text("x")
+        for place in (file, file / "below", "/proc/none", "/dev/full"):
             for name, claim in (("OUT", host.claim_out), ("IOPF_CACHE", host.claim_cache)):
                 with mock.patch.dict(os.environ, {name: str(place)}), self.assertRaisesRegex(
                         errors.Failure, f"^{place} is no folder .*set {name}=DIR"):
