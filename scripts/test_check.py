@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import re
 import unittest
 import xml.etree.ElementTree as xml
 
@@ -314,8 +315,18 @@ class Make(Sandboxed):
         self.assertEqual(status, 0)
         text = (SCRIPTS.parent / "Makefile").read_text()
         phony = text.split(".PHONY:")[1].split("\n\n")[0].replace("\\", "").split()
+        page = (host.REPO / "Documentation/testbed.md").read_text(encoding="utf-8")
         for name in set(phony) - {"help"}:
             self.assertRegex(said, rf"make (\w+\|)*{name}\b")
+            self.assertRegex(page, rf"`make {name}\b")
+
+    def test_every_group_and_setting_is_told_of(self):
+        page = (host.REPO / "Documentation/testbed.md").read_text(encoding="utf-8")
+        for name in check.groups():
+            self.assertRegex(page, rf"\| .*`{name}`.*\|")
+        text = (SCRIPTS.parent / "Makefile").read_text()
+        for name in set(re.findall(r"\b([A-Z]+)=", text)) - {"LANE", "KERNEL", "ARCH"}:
+            self.assertIn(f"{name}=", page)
 
 
 if __name__ == "__main__":
