@@ -307,7 +307,8 @@ def check_user_ports(log):
     # there is no C++ library for musl
     logged([*make, f"O={work}/musl", "CC=musl-gcc", "CXX=", kernel_headers(work / "headers"),
             "check"], log, what="tools/iommu with musl")
-    make += ["CC=i686-linux-gnu-gcc", "CXX="]
+    cross = shutil.which("i686-linux-gnu-gcc")      # or there is gcc-multilib
+    make += [f"CC={'i686-linux-gnu-gcc' if cross else 'gcc -m32'}", "CXX="]
     logged([*make, f"O={work}/32-shared", "all"], log, what="tools/iommu for 32 bit")
     # static, because the machine need not have the libraries; only x86 can run it
     logged([*make, f"O={work}/32", "LDFLAGS=-static",
@@ -479,7 +480,7 @@ CHECKS = [
     Check("user", "tools/iommu unit tests, man page", kernel_key, check_user,
           (*KERNEL_BUILD, "g++", "mandoc", "busybox-static")),
     Check("user", "tools/iommu with musl, and on 32 bit", kernel_key, check_user_ports,
-          (*COMPILER, "gcc-i686-linux-gnu", "libc6-dev-i386-cross", "musl-tools", "pkgconf")),
+          (*COMPILER, *packages.INSTEAD, *packages.INSTEAD.values(), "musl-tools", "pkgconf")),
     Check("deb", "Debian packages, lintian", deb_key, check_deb, deb.PACKAGES),
     Check("docs", "links in our pages", everything_key, docs.check_links),
     Check("docs", "names in pictures", pictures_key, check_pictures),
