@@ -317,6 +317,7 @@ def check_user_ports(log):
 
 def check_deb(log):
     """`make deb`: the packages build, their tests pass, lintian finds nothing."""
+    packages.install(deb.PACKAGES)
     made = deb.build_packages(host.jobs())
     log.write_text("".join(f"{path}\n" for path in made))
     return Count(len(made))

@@ -20,9 +20,9 @@ libelf-dev libfdt-dev libglib2.0-dev libpixman-1-dev libssl-dev make ninja-build
 python3-venv qemu-system-data rsync seabios xz-utils zlib1g-dev""".split()
 # Not gcc-multilib for 32 bit: it and cross compilers exclude each other. Who has it keeps it.
 INSTEAD = {"gcc-i686-linux-gnu": "gcc-multilib", "libc6-dev-i386-cross": "gcc-multilib"}
-CHECKS = """coccinelle codespell debhelper debootstrap g++ gcc-i686-linux-gnu ipxe-qemu
-libc6-dev-i386-cross lintian mandoc musl-tools python3-docutils python3-git python3-ply
-python3-sphinx python3-sphinx-rtd-theme shellcheck sparse""".split()
+CHECKS = """coccinelle codespell debootstrap g++ gcc-i686-linux-gnu ipxe-qemu
+libc6-dev-i386-cross mandoc musl-tools python3-docutils python3-git python3-ply python3-sphinx
+python3-sphinx-rtd-theme shellcheck sparse""".split()
 # the C library of the other architecture is only a recommendation of its compiler
 CROSS = {"arm64": ["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
          "x86": ["gcc-x86-64-linux-gnu", "libc6-dev-amd64-cross"]}
