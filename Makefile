@@ -3,6 +3,10 @@
 
 LANE ?= vtd
 
+# A text as one word of the shell, and a list as one word each, whatever is in them
+quoted = '$(subst ','\'',$(1))'
+quoted-each = $(foreach each,$(1),$(call quoted,$(each)))
+
 .PHONY: help run bench check check-qemu selfcheck mutants mutants-qemu lanes lanes-list boots shell deps tree kernel qemu guest \
 	mbox export series-check cache cache-prune clean deb deb-kernel
 
@@ -48,14 +52,14 @@ help:
 	@echo '  JOBS=N             parallel jobs;  KVM=1  use KVM instead of TCG'
 
 run:
-	@scripts/build demo $(LANE)
+	@scripts/build demo $(call quoted-each,$(LANE))
 
 lanes:
-	@scripts/build run $(LANES) $(if $(ONLY),--only '$(ONLY)') $(if $(LOAD),--load '$(LOAD)') \
-		$(if $(REPEAT),--repeat '$(REPEAT)')
+	@scripts/build run $(call quoted-each,$(LANES)) $(if $(ONLY),--only=$(call quoted,$(ONLY))) \
+		$(if $(LOAD),--load=$(call quoted,$(LOAD))) $(if $(REPEAT),--repeat=$(call quoted,$(REPEAT)))
 
 boots:
-	@scripts/build run $(or $(LANES),boot-5.10@all boot-6.1@all boot-6.12@all boot-newest@all)
+	@scripts/build run $(call quoted-each,$(or $(LANES),boot-5.10@all boot-6.1@all boot-6.12@all boot-newest@all))
 
 lanes-list:
 	@scripts/build list
@@ -64,22 +68,22 @@ selfcheck:
 	@scripts/build selfcheck
 
 mutants:
-	@scripts/build mutants $(if $(ONLY),--only '$(ONLY)')
+	@scripts/build mutants $(if $(ONLY),--only=$(call quoted,$(ONLY)))
 
 bench:
 	@scripts/build bench
 
 shell:
-	@scripts/build shell $(LANE) $(if $(FILE),--file '$(FILE)')
+	@scripts/build shell $(call quoted-each,$(LANE)) $(if $(FILE),--file=$(call quoted,$(FILE)))
 
 check:
-	@scripts/check $(CHECKS)
+	@scripts/check $(call quoted-each,$(CHECKS))
 
 check-qemu:
 	@scripts/check qemu
 
 mutants-qemu:
-	@MUTANTS='$(MUTANTS)' scripts/check mutants-qemu
+	@MUTANTS=$(call quoted,$(MUTANTS)) scripts/check mutants-qemu
 
 series-check:
 	@scripts/series check linux
@@ -101,13 +105,13 @@ deps:
 	@scripts/build deps checks
 
 kernel:
-	@scripts/build path kernel $(or $(KERNEL),x86)
+	@scripts/build path kernel $(call quoted-each,$(or $(KERNEL),x86))
 
 qemu:
 	@scripts/build path qemu
 
 guest:
-	@scripts/build path guest $(or $(ARCH),x86)
+	@scripts/build path guest $(call quoted-each,$(or $(ARCH),x86))
 
 cache:
 	@scripts/cache sizes
@@ -123,3 +127,6 @@ deb-kernel:
 
 clean:
 	@scripts/cache clean
+
+.DEFAULT:
+	@echo "error: there is no target '$@'; 'make help' lists them" >&2; exit 2

@@ -5,7 +5,8 @@
 A block of commands that is run stands below a line `<!-- test: NAME -->`; NAME
 is a function of COMMANDS here, which gets the commands as they are printed and
 a Sandbox: a clone of this repository as it is on the disk, an out/ of its own,
-and the cache of everybody.
+and the cache of everybody. What a sandbox is no place for is in ELSEWHERE, with
+the test that runs it. A command that is in neither is a failure.
 """
 
 import pathlib
@@ -49,6 +50,16 @@ def commands(lines):
         elif line.strip() or found:
             break
     return [line for line in found if line and not line.startswith("#")]
+
+
+def all_commands(text):
+    """[(line number, command)] of every block of commands, marked or not."""
+    found, lines = [], text.splitlines()
+    for number, line in enumerate(lines):
+        begins = line.startswith(("    ", "\t", "```"))
+        if begins and (not number or not lines[number - 1].strip()):
+            found += [(number + 1, command) for command in commands(lines[number:])]
+    return found
 
 
 class Sandbox:
@@ -165,6 +176,38 @@ def test_series_check(lines, box):
 # name in the README -> what runs the block; one without the other is a failure
 COMMANDS = {"lists": test_lists, "mbox": test_mbox, "series-check": test_series_check}
 
+# command in the README -> (file, what in it shows that it runs the command)
+ELSEWHERE = {
+    "make run": ("scripts/iopf/fresh.py", "readme_line("),
+    "make check": (".ci/run", "make --no-print-directory check"),
+    "make deb && sudo apt install ./out/deb/iopf_*.deb ./out/deb/libiopf1_*.deb":
+        ("scripts/deb-test", "./iopf_*.deb ./libiopf1_*.deb"),
+    "sudo make -C tools/iommu install": ("tools/iommu/check-lib.sh", "install_root"),
+    "iopf probe 0000:3a:00.0":
+        ("tools/testing/selftests/iommu/iopf_program.c", 'WORDS("probe", bdf)'),
+    "iopf serve 0000:3a:00.0":
+        ("tools/testing/selftests/iommu/iopf_program.c", 'WORDS("serve", ##__VA_ARGS__, bdf)'),
+    # takes hours, so only its parts are tested, and that by hand what comes out boots
+    "make deb-kernel": ("scripts/test_kernel_deb.py", "class Configuration"),
+    "sudo apt install ./out/deb/linux-image-*iopf*.deb":
+        ("scripts/test_kernel_deb.py", "test_packages"),
+}
+
+
+def uncovered(text):
+    """What no test runs, or an entry above that is no longer so; a line each."""
+    listed = all_commands(text)
+    marked = {command for lines in blocks(text).values() for command in lines}
+    for number, command in listed:
+        if command not in marked and command not in ELSEWHERE:
+            yield (f"README.md line {number}: no test runs '{command}'; mark its block with "
+                   "<!-- test: NAME -->, or say in scripts/check_readme.py which test does")
+    for command, (file, words) in ELSEWHERE.items():
+        if command not in {command for _, command in listed}:
+            yield f"scripts/check_readme.py knows '{command}', which is not in README.md"
+        if words not in (REPO / file).read_text(encoding="utf-8"):
+            yield f"{file} has no '{words}', by which it would run '{command}' of README.md"
+
 
 def match(found):
     """Marks without a function, and functions without a mark, are both faults."""
@@ -179,8 +222,11 @@ def match(found):
 
 
 def check(log):
-    found = blocks((REPO / "README.md").read_text(encoding="utf-8"))
+    text = (REPO / "README.md").read_text(encoding="utf-8")
+    found = blocks(text)
     match(found)
+    for fault in uncovered(text):
+        raise Failure(fault, 1)
     box = Sandbox(host.out() / "check/readme", log)
     box.make()
     for name, lines in found.items():

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import unittest
+from unittest import mock
 
 from testing import SCRIPTS, Sandboxed
 from iopf import build, cache, errors, host, lanes, lock, patches, process
@@ -315,6 +316,28 @@ class Cleaning(Sandboxed):
         self.assertRegex(said, "left alone")
         self.assertEqual([p.name for p in self.out.iterdir()], ["alice"])
         self.assertEqual(len(said.splitlines()), 1)
+
+    def test_no_folder(self):
+        """A file, or a place where no folder can be made: the variable is named."""
+        file = self.top / "file"
+        file.write_text("x")
+        for place in (file, file / "below", "/proc/none", "/dev/full"):
+            for name, claim in (("OUT", host.claim_out), ("IOPF_CACHE", host.claim_cache)):
+                with mock.patch.dict(os.environ, {name: str(place)}), self.assertRaisesRegex(
+                        errors.Failure, f"^{place} is no folder .*set {name}=DIR"):
+                    claim()
+
+    def test_cache_inside(self):
+        """What 'make clean' would take away with it."""
+        host.claim_out()
+        for place in (self.out, self.out / "a/cache"):
+            with mock.patch.dict(os.environ, {"IOPF_CACHE": str(place)}):
+                self.assertRaisesRegex(errors.Failure, "cache .* lies in", host.claim_cache)
+                status, said = self.clean()
+                self.assertEqual((status, len(said.splitlines())), (2, 1), said)
+        self.assertTrue(self.out.is_dir())
+        with mock.patch.dict(os.environ, {"IOPF_CACHE": f"{self.out}-cache"}):
+            host.claim_cache()
 
     def test_names_like_ours(self):
         """A folder with the sources of Linux and QEMU is what such people have."""

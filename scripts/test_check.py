@@ -7,12 +7,14 @@ import errno
 import io
 import json
 import os
+import re
 import unittest
 import xml.etree.ElementTree as xml
 
 from testing import SCRIPTS, Sandboxed
 import check_readme
-from iopf import check, checks, errors, fresh, lanes, packages, results
+from iopf import (check, checks, errors, fresh, host, lanes, model_mutants, packages,
+                  results)
 from iopf.errors import Failure
 from iopf.results import Result
 from iopf.testbed import Count
@@ -245,6 +247,16 @@ class Readme(Sandboxed):
         del good["mbox"]
         self.assertRaisesRegex(errors.Failure, "test: mbox", check_readme.match, good)
 
+    def test_every_command_has_a_test(self):
+        text = (host.REPO / "README.md").read_text(encoding="utf-8")
+        self.assertEqual(list(check_readme.uncovered(text)), [])
+        more = f"{text}\n    make nothing    # why\n"
+        self.assertRegex(" ".join(check_readme.uncovered(more)), "no test runs 'make nothing'")
+        less = text.replace("    make run ", "    make  ")
+        self.assertRegex(" ".join(check_readme.uncovered(less)), "'make run', which is not")
+        self.patch(check_readme, "ELSEWHERE", {"make run": ("README.md", "not in " + "there")})
+        self.assertRegex(" ".join(check_readme.uncovered(text)), "README.md has no 'not in there'")
+
     def test_command_that_fails(self):
         (self.top / "home").mkdir()
         (self.top / "linux-iopf").mkdir()
@@ -265,23 +277,56 @@ class Make(Sandboxed):
 
     def test_variables(self):
         for args, line in (
-                (["check", "CHECKS=user series"], "scripts/check user series"),
-                (["check"], "scripts/check"), (["run"], "scripts/build demo vtd"),
-                (["run", "LANE=all"], "scripts/build demo all"),
+                (["check", "CHECKS=user series"], "scripts/check 'user' 'series'"),
+                (["check"], "scripts/check"), (["run"], "scripts/build demo 'vtd'"),
+                (["run", "LANE=all"], "scripts/build demo 'all'"),
                 (["lanes", "LANES=vtd mock", "ONLY=iopf*", "LOAD=4", "REPEAT=30"],
-                 r"scripts/build run vtd mock --only 'iopf*' --load '4' \ --repeat '30'"),
-                (["shell", "LANE=vtd", "FILE=a b"], "scripts/build shell vtd --file 'a b'"),
+                 r"scripts/build run 'vtd' 'mock' --only='iopf*' \ --load='4' --repeat='30'"),
+                (["shell", "LANE=vtd", "FILE=a b"], "scripts/build shell 'vtd' --file='a b'"),
                 (["lanes-list"], "scripts/build list"), (["cache"], "scripts/cache sizes"),
                 (["cache-prune"], "scripts/cache prune"), (["clean"], "scripts/cache clean")):
             self.assertEqual(self.printed(*args), line)
+
+    def test_words_of_the_shell(self):
+        """What a person gives is a word, and neither a pattern nor a command."""
+        for args, wanted in (
+                (["run", "LANE=*"], "error: there is no lane *; there are"),
+                (["run", "LANE=$$(id)"], "error: there is no lane $(id); there are"),
+                (["lanes", "LANES=it's"], "error: there is no lane it's; there are"),
+                (["lanes", "LANES=vtd; id"], "error: there is no lane vtd;; there are"),
+                (["lanes", "ONLY=it's", "LOAD=-1"], "error: LOAD=-1 is no number from 1 to"),
+                (["lanes", "LOAD=1000000"], "error: LOAD=1000000 is no number from 1 to"),
+                (["check", "CHECKS=?"], "error: there is no check ?; there are"),
+                (["mutants", "ONLY='x"], "error: no mutant is called 'x; there are"),
+                (["shell", "FILE=a'b"], "error: FILE=a'b is no file; name a program"),
+                (["mutants-qemu", "MUTANTS=a'b"], f"error: no mutant in {model_mutants.FOLDER}"),
+                (["kernel", "KERNEL=`id`"], "error: there is no kernel `id`; there are"),
+                (["lanes", "JOBS=0"], "error: JOBS=0 is no number of jobs"),
+                (["check", "JOBS=x"], "error: JOBS=x is no number of jobs"),
+                (["nothing"], "error: there is no target 'nothing'; 'make help' lists them")):
+            status, said = self.command(["make", "--no-print-directory", "-C", SCRIPTS.parent,
+                                         *args])
+            lines = [line for line in said.splitlines() if not line.startswith("make: ***")]
+            self.assertEqual((status, len(lines)), (2, 1), said)
+            self.assertTrue(lines[0].startswith(wanted), said)
 
     def test_every_target_is_told_of(self):
         status, said = self.command(["make", "-C", SCRIPTS.parent, "--no-print-directory", "help"])
         self.assertEqual(status, 0)
         text = (SCRIPTS.parent / "Makefile").read_text()
         phony = text.split(".PHONY:")[1].split("\n\n")[0].replace("\\", "").split()
+        page = (host.REPO / "Documentation/testbed.md").read_text(encoding="utf-8")
         for name in set(phony) - {"help"}:
             self.assertRegex(said, rf"make (\w+\|)*{name}\b")
+            self.assertRegex(page, rf"`make {name}\b")
+
+    def test_every_group_and_setting_is_told_of(self):
+        page = (host.REPO / "Documentation/testbed.md").read_text(encoding="utf-8")
+        for name in check.groups():
+            self.assertRegex(page, rf"\| .*`{name}`.*\|")
+        text = (SCRIPTS.parent / "Makefile").read_text()
+        for name in set(re.findall(r"\b([A-Z]+)=", text)) - {"LANE", "KERNEL", "ARCH"}:
+            self.assertIn(f"{name}=", page)
 
 
 if __name__ == "__main__":

@@ -77,6 +77,16 @@ class Machine(Sandboxed):
         self.install("make", "gcc")
         self.assertEqual(len(self.calls()), 2)
 
+    def test_compiler_for_32_bit_of_the_user(self):
+        """apt would remove gcc-multilib for the cross compiler, without a question."""
+        self.install("gcc-i686-linux-gnu", "libc6-dev-i386-cross")
+        self.assertIn("gcc-i686-linux-gnu libc6-dev-i386-cross", self.calls()[-1])
+        (self.state / "have").write_text("make 4.3\ngcc-multilib 12\n")
+        packages.MEMORY.clear()
+        calls = len(self.calls())
+        self.install("gcc-i686-linux-gnu", "libc6-dev-i386-cross")
+        self.assertEqual(len(self.calls()), calls)
+
     def test_busy(self):
         """apt's lock is held by another process: wait, and say for whom."""
         for number, lock in enumerate(("/var/lib/apt/lists/lock", "/var/lib/dpkg/lock-frontend")):

@@ -110,6 +110,12 @@ class Running(Sandboxed):
         with self.assertRaisesRegex(errors.Failure, "status 1"):
             process.logged(["sh", "-c", "exit 1"], log)
 
+    def test_git_says_no_cause(self):
+        for said, words in (("error: unable to write file a", "a; is the disk full.*OUT=DIR"),
+                            ("fatal: not a git repository (or any)", "; this takes a clone")):
+            with self.assertRaisesRegex(errors.Failure, words):
+                process.run(["sh", "-c", f"echo '{said}' >&2; exit 128"])
+
     def test_environment_of_builds(self):
         hostile = {"MAKEFLAGS": "-j2 -- Q=1 V=1", "CFLAGS": "-O0", "LANG": "de_DE", "ARCH": "arm",
                    "KBUILD_OUTPUT": "/x", "LOCALVERSION": "-x", "GIT_DIR": "/x", "Q": "1"}
@@ -175,7 +181,7 @@ class OneLine(Sandboxed):
                 (["cache", "prune"], {"DAYS": "²", "IOPF_CACHE": str(self.top)}, "DAYS=² is no"),
                 (["build", "demo", "vtd"], {"JSON": "x"}, "JSON= is for 'make lanes'"),
                 (["build", "demo", "vtd", "--load", "3"], {}, "LOAD= is for 'make lanes'"),
-                (["build", "shell", "vtd", "--file", "/no/x"], {}, "FILE=/no/x: there is no such"),
+                (["build", "shell", "vtd", "--file", "/no/x"], {}, "FILE=/no/x is no file"),
                 (["build", "run", "vtd", "--json", "/no/x"], {}, "JSON=/no/x: No such file"),
                 (["check", "frob"], {}, "no check frob; there are scripts .*selfcheck"),
                 (["check", "--bogus"], {}, "unrecognized arguments: --bogus.*--help"),
@@ -195,6 +201,19 @@ class OneLine(Sandboxed):
                 self.assertEqual(status, 2, said)
                 self.assertEqual(len(said.strip().splitlines()), 1, said)
                 self.assertRegex(said, words)
+
+    def test_standard_files_that_are_closed(self):
+        """No traceback, and what is printed goes into no file that is opened next."""
+        build = f"'{host.REPO}/scripts/build'"
+        for how, wanted in ((f"{build} list >&-; echo $?", "0\n"),
+                            (f"{build} list <&- 2>&- >/dev/null; echo $?", "0\n"),
+                            (f"{build} frob 2>&-; echo $?", "2\n")):
+            self.assertEqual(self.command(["sh", "-c", how]), (0, wanted), how)
+        code = ("import os; from iopf import errors; errors.open_standard_files(); "
+                "print('said', flush=True); errors.sys.exit(os.open('x', os.O_CREAT) <= 2)")
+        self.assertEqual(self.command(["sh", "-c", f'{sys.executable} -c "{code}" >&-'],
+                                      cwd=self.top), (0, ""))
+        self.assertEqual((self.top / "x").read_text(), "")
 
     def test_reader_that_goes_away(self):
         status, said = self.command(["sh", "-c", f"'{host.REPO}/scripts/build' list | true"])

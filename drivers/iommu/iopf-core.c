@@ -175,7 +175,7 @@ static void iopf_respond_later(struct iommu_fault_param *param,
 	full = backoff->nr == IOPF_MAX_BACKOFF;
 	if (!full) {
 		backoff->prm[backoff->nr++] = evt->fault.prm;
-		/* Does nothing if it is on its way. */
+		/* Does nothing if the work is scheduled already. */
 		schedule_delayed_work(&backoff->work, backoff->delay);
 	}
 	mutex_unlock(&param->lock);
@@ -240,7 +240,7 @@ static void iopf_partial_set_malformed(struct iommu_fault_param *param,
 				       struct iopf_partial *partial)
 {
 	partial->malformed = true;
-	/* Will not be delivered, so its pages are of no interest. */
+	/* The group will not be delivered: its requests are not needed. */
 	iopf_partial_free_faults(partial);
 	iopf_partial_charge(param, partial, 1);
 }
@@ -388,7 +388,7 @@ void iopf_queue_overflow(struct iopf_queue *queue)
 }
 EXPORT_SYMBOL_GPL(iopf_queue_overflow);
 
-/* A handler is done with an attach handle. Nothing of it is touched after. */
+/* A handler is done with an attach handle, which may be freed after this. */
 static void iopf_handle_put(struct iommu_attach_handle *handle)
 {
 	atomic_t *busy = &handle->iopf_busy;
@@ -830,7 +830,7 @@ void iopf_param_shutdown(struct iommu_fault_param *param)
 	param->dead = true;
 	iopf_param_answer_all(param);
 	mutex_unlock(&param->report_lock);
-	/* Nothing is left to do for it, and nobody starts it any more. */
+	/* It has nothing to answer any more, and is not started again. */
 	cancel_delayed_work_sync(&param->backoff.work);
 }
 

@@ -27,7 +27,7 @@ static bool iopf_has_iommu(struct device *dev)
 	return dev->iommu && dev->iommu->iommu_dev;
 }
 
-/* Requests on their way end up before what happens next, not after it. */
+/* Wait until requests that are on their way were reported or refused. */
 static void iopf_reset_drain(struct device *dev,
 			     struct iommu_fault_param *param)
 {

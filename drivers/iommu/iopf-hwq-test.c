@@ -356,7 +356,7 @@ static void test_wait_overflow(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, wait_for_completion_timeout(&t->go_on, 60 * HZ));
 }
 
-/* Who has partial groups of a device has to hear that requests were lost. */
+/* The core, which keeps partial groups, is told that requests were lost. */
 static void test_overflow_tells_core(struct kunit *test)
 {
 	struct hwq_test *t = test->priv;

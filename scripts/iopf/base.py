@@ -156,7 +156,7 @@ def scratch_checkout(repo, tree, commit="refs/tags/base"):
     return tree
 
 
-SNAPSHOTS = set()   # a command reads a user's tree once, and means that state of it
+SNAPSHOTS = set()   # trees of users that this command has read, which it does once
 
 
 def user_tree(name, directory):
@@ -335,7 +335,8 @@ def repository(name):
     if to_be_used(found, name):
         return found
     if offline():
-        raise Failure(f"OFFLINE=1, and no {name} base {wanted or ''} in {host.cache()}; "
+        raise Failure(f"OFFLINE=1, and no {' '.join(filter(None, (name, 'base', wanted)))} in "
+                      f"{host.cache()}; "
                       "run once with the network")
     with fetching(name):
         found = cached(name, wanted)

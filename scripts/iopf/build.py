@@ -26,6 +26,7 @@ from iopf.testbed import TESTBED, Archive
 # product of its own, with the header that a plugin is built with
 PLUGIN_QEMU = "qemu-plugins"
 QEMU_KINDS = {"qemu": [], PLUGIN_QEMU: ["--enable-plugins"]}
+MUTANTS = "x86-mutants"     # the kernel with faults to choose from
 
 
 def compiler(arch):
@@ -70,7 +71,7 @@ def build_folder(work, keep=True):
             yield work
         except Failure as failure:
             if "No space left" not in str(failure):
-                mark.unlink()       # make has said no, and cleaned up after itself
+                mark.unlink()       # make itself has failed, and removes what is half made
             raise
         mark.unlink()
 

@@ -156,7 +156,7 @@ def publish(build, final):
     host.claim_cache()
     with lock.of_product(final, f"makes {final.parent.name}/{final.name}"):
         if intact(final):
-            return taken(final)     # by whom we waited for
+            return taken(final)     # made by the process that we have waited for
         wrong = damage(final)
         if wrong:
             progress.say(f"    {final} is not used: {wrong}; it is made again", always=True)

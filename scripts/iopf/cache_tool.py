@@ -50,7 +50,7 @@ def refuse_lost_work():
         try:
             work = series.has_work(each.tree)
         except Failure:
-            work = True     # it cannot be told, so a person has to say
+            work = True     # unknown: a person decides, by FORCE=1
         if work:
             raise Failure(f"{each.tree} has work that is not exported; 'make export' keeps it, "
                           "'make clean FORCE=1' drops it")

@@ -2,7 +2,7 @@
 # Copyright (C) 2026 The linux-iopf authors
 """All tests of the project, in the order in which they tell most.
 
-    check            everything but fresh and mutants-qemu
+    check            everything but deb, fresh and mutants-qemu
     check NAME...    some of: {names}
 
 The result of a check is kept under a key of everything it reads and of the
@@ -18,8 +18,8 @@ import subprocess
 import tempfile
 import time
 
-from iopf import (base, checks, errors, fresh, host, lanes, lock, packages, process,
-                  progress, results)
+from iopf import (base, checks, errors, fresh, host, lanes, lock, model_mutants, packages,
+                  process, progress, results)
 from iopf.errors import Ended, Failure, Parser
 from iopf.patches import SERIES
 from iopf.progress import clock, colour, say
@@ -27,9 +27,9 @@ from iopf.results import Kept, Result
 from iopf.testbed import Count, lanefile
 
 BOOTS = ["lanes", "selfcheck"]
-# Only when they are named: one fetches two releases' packages again and builds in
-# them, the other builds QEMU once for every mutant
-WHEN_NAMED = {"fresh", "mutants-qemu"}
+# Only when they are named: lintian has more to say in each release, fresh fetches two
+# releases' packages again and builds in them, QEMU is built once for every mutant
+WHEN_NAMED = {"deb", "fresh", "mutants-qemu"}
 # Failures that are named at the end
 COMPLAINTS = 20
 
@@ -80,7 +80,7 @@ def failed(label, check, failure, seconds, log):
     say(f"{label}: {colour('FAILED', 'red')}: {text}" + (f"\n    log: {log}" if log else ""),
         always=True)
     result = Result(check.group, check.title, Count(0, 1), seconds, text=text, log=log)
-    # a command that failed within a check is what the check is about, but on a full disk
+    # that a command fails is what checks look for, unless the disk is full
     result.broken = (not isinstance(failure, (Failure, SyntaxError)) or
                      os.strerror(errno.ENOSPC) in text)
     return result
@@ -178,6 +178,8 @@ def parse_args():
     if unknown:
         raise Failure(f"there is no check {' '.join(unknown)}; there are {' '.join(groups())}")
     opts.names = opts.names or [name for name in groups() if name not in WHEN_NAMED]
+    if "mutants-qemu" in opts.names:
+        model_mutants.wanted()      # says now if there is none of that name
     for name in ("json", "junit"):
         if getattr(opts, name):
             setattr(opts, name, lanes.writable(getattr(opts, name), name.upper()))

@@ -12,8 +12,8 @@ import sys
 from collections import namedtuple
 
 import check_readme
-from iopf import (base, build, docs, fresh, host, model_mutants, packages, process, series,
-                  vmstate)
+from iopf import (base, build, deb, docs, fresh, host, model_mutants, on_top, packages, process,
+                  series, structure, vmstate)
 from iopf.cache import digest, digest_files
 from iopf.errors import Failure
 from iopf.host import REPO
@@ -91,6 +91,21 @@ def check_series(log):
     for name in SERIES:
         logged([sys.executable, REPO / "scripts/series", "check", name], log,
                what=f"series check {name}")
+
+
+def check_mutants_fit(_log):
+    """The diffs of both kinds of mutants apply to the series as they are now."""
+    kernel = lanefile.load_kernel(build.MUTANTS)
+    diffs = {"linux": [build.patches(kernel)],
+             "qemu": [[m.file] for m in model_mutants.every()]}
+    count = 0
+    for name, groups in diffs.items():
+        repo = base.repository(name)
+        tip, version = series.commit_series(repo, SERIES[name], BUILD_IDENT)
+        for group in groups:
+            on_top.commit(repo, tip, group, version)
+            count += len(group)
+    return Count(count)
 
 
 def mails(name):
@@ -190,6 +205,8 @@ def check_warnings(log):
         before = remarks(pristine, work, "before", log)
     with build.build_folder(top / "build-series") as work:
         after = remarks(tree, work, "after", log)
+        structure.refuse_circle(structure.of_objects(sorted(
+            (work / "drivers/iommu").glob("iopf-*.o"))))
     for line in before:
         if line in after:
             after.remove(line)
@@ -266,6 +283,46 @@ def check_user(log):
         logged(["mandoc", "-Tlint", "-Wwarning", page], log, what=f"mandoc of {page.name}")
 
 
+# What differs between 32 and 64 bit, and is a warning elsewhere
+WIDTH = "-O1 -g -Werror=" + " -Werror=".join(
+    ("format", "int-to-pointer-cast", "overflow", "pointer-to-int-cast", "shift-count-overflow"))
+
+
+def kernel_headers(dest):
+    """The machine's kernel headers without those of its C library, for another one."""
+    dest.mkdir(parents=True)
+    machine = run(["gcc", "-print-multiarch"]).strip()
+    for name, place in (("linux", "linux"), ("asm-generic", "asm-generic"),
+                        ("asm", f"{machine}/asm" if machine else "asm")):
+        (dest / name).symlink_to(pathlib.Path("/usr/include") / place)
+    return f"KHDR_INCLUDES=-isystem {dest}"
+
+
+def check_user_ports(log):
+    """Program and library with musl and for 32 bit: they build, and their tests pass."""
+    source = series.built_tree("linux") / "tools/iommu"
+    work = host.out() / "check/iommu-ports"
+    shutil.rmtree(work, ignore_errors=True)
+    make = ["make", "-C", source, f"-j{host.jobs()}", f"CFLAGS={WIDTH}"]
+    # there is no C++ library for musl
+    logged([*make, f"O={work}/musl", "CC=musl-gcc", "CXX=", kernel_headers(work / "headers"),
+            "check"], log, what="tools/iommu with musl")
+    cross = shutil.which("i686-linux-gnu-gcc")      # or there is gcc-multilib
+    make += [f"CC={'i686-linux-gnu-gcc' if cross else 'gcc -m32'}", "CXX="]
+    logged([*make, f"O={work}/32-shared", "all"], log, what="tools/iommu for 32 bit")
+    # static, because the machine need not have the libraries; only x86 can run it
+    logged([*make, f"O={work}/32", "LDFLAGS=-static",
+            "check" if host.machine() == "x86" else "all"], log, what="tools/iommu on 32 bit")
+
+
+def check_deb(log):
+    """`make deb`: the packages build, their tests pass, lintian finds nothing."""
+    packages.install(deb.PACKAGES)
+    made = deb.build_packages(host.jobs())
+    log.write_text("".join(f"{path}\n" for path in made))
+    return Count(len(made))
+
+
 # Tests of QEMU's own that are not run, or that may skip, and why
 QTESTS_LEFT_OUT = {
     "migration-test": "takes longer than all others together, and nothing of the series migrates",
@@ -303,6 +360,8 @@ def test_qemu(work, log):
     tests = qemu_tests(meson, work, env)
     build.ninja(work, log, env, [*build.qemu_binaries(),
                                  *sorted({p.relative_to(work) for p in tests.values()})])
+    structure.refuse_circle(structure.of_objects(sorted(
+        (work / "libcommon.a.p").glob("*iopf-testdev*.o"))))
     build.link_firmware(work)
     logged([meson, "test", "--no-rebuild", "--print-errorlogs", "--timeout-multiplier", "20",
             "--num-processes", host.jobs(), *tests], log, cwd=work, env=env,
@@ -375,6 +434,10 @@ def qemu_key():
                   digest_files([*build.device_lists(), *tools()], REPO))
 
 
+def deb_key():
+    return digest_files([f for f in sources("tools/iommu", "packaging") if f.is_file()], REPO)
+
+
 def mutants_qemu_key():
     return digest(qemu_key(), os.environ.get("MUTANTS", ""),
                   digest_files(sources("tools/qemu/mutants/*.diff"), REPO))
@@ -400,6 +463,7 @@ CHECKS = [
     Check("readme", "commands of the README", everything_key, check_readme_commands,
           (*KERNEL_BUILD, "busybox-static")),
     Check("series", "series apply and export", everything_key, check_series),
+    Check("series", "mutants fit the series", everything_key, check_mutants_fit),
     Check("mails", "git am of the kernel mails", lambda: mails_key("linux"),
           lambda log: check_git_am("linux", log)),
     Check("mails", "git am of the QEMU mails", lambda: mails_key("qemu"),
@@ -416,6 +480,9 @@ CHECKS = [
     Check("patches", "each kernel patch builds", kernel_key, check_patches, KERNEL_BUILD),
     Check("user", "tools/iommu unit tests, man page", kernel_key, check_user,
           (*KERNEL_BUILD, "g++", "mandoc", "busybox-static")),
+    Check("user", "tools/iommu with musl, and on 32 bit", kernel_key, check_user_ports,
+          (*COMPILER, *packages.INSTEAD, *packages.INSTEAD.values(), "musl-tools", "pkgconf")),
+    Check("deb", "Debian packages, lintian", deb_key, check_deb, deb.PACKAGES),
     Check("docs", "links in our pages", everything_key, docs.check_links),
     Check("docs", "names in pictures", pictures_key, check_pictures),
     Check("docs", "sphinx, pages of the kernel series", kernel_key,

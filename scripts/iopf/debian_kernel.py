@@ -165,7 +165,7 @@ def assemble_sdk(work, dest, release):
     loader = next((p for p in sorted(sdk.rglob(LOADER)) if p.is_file()), None)
     if not loader:
         raise Failure("no C library among the packages that the headers need")
-    # rpath of a loader that is a link would end outside
+    # the file itself: a link may lead out of this folder
     loader = pathlib.Path(os.path.realpath(loader))
     for path in [p for p in sorted(sdk.rglob("*")) if p != loader and is_program(p)]:
         wrap(path, sdk, loader)
@@ -181,7 +181,7 @@ def download(apt, version, work, old):
         (work / folder).mkdir()
         run(["apt-get", *apt.options, "download", *[f"{n}={version}" for n in names]],
             cwd=work / folder)
-    # on a system where nothing is installed, so that all comes that they need
+    # with an empty list of installed packages, so that all they need is fetched
     nothing = work / "status"
     nothing.touch()
     apt.get("-o", f"Dir::State::status={nothing}", "-o", "APT::Keep-Downloaded-Packages=true",
@@ -210,7 +210,7 @@ def fetch(wanted):
                 missing.append(f"{suites}: {failure}")
                 continue
             if version:
-                # what goes wrong from here on is no lack of a package
+                # from here on a failure does not mean that there is no package
                 return publish(lambda tmp, work=work: assemble(pathlib.Path(work), tmp), final)
             missing.append(f"none in {suites}")
     raise Unavailable(f"no Debian kernel '{wanted}': {'; '.join(missing)}")

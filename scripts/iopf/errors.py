@@ -68,8 +68,21 @@ def end_softly(signum, _frame):
     raise Ended(signum)
 
 
+def open_standard_files():
+    """Where one of them was closed, the next file that is opened would take its
+    place, and what is printed would be written there."""
+    number = 0
+    while number <= 2:
+        number = os.open(os.devnull, os.O_RDWR)
+    os.close(number)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+
+
 def guard(main):
     """Run a command's main function; returns its exit status."""
+    open_standard_files()
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(signum) != signal.SIG_IGN:      # nohup keeps its meaning
             signal.signal(signum, end_softly)

@@ -129,7 +129,7 @@ def write_sources(root, release):
         for file in filter(None, key):
             (root / file[1:]).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, root / file[1:])
-    # how this machine reaches its archive: a proxy, a wrong clock
+    # how this machine reaches its archive: proxies, time-outs, checks of dates
     reach = [line for line in run(["apt-config", "dump"]).splitlines()
              if re.match(r"Acquire::(https?|Check-[\w-]+|Retries|ForceIPv[46])\b.* \"[^\"]+\";$",
                          line)]

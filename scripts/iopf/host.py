@@ -70,7 +70,11 @@ def claim(path, mark, default, variable):
     """Make a folder and mark it as ours; never one that has other people's files."""
     if path.is_symlink() and not path.exists():
         raise Failure(f"{path} is a link to nothing; remove it, or set {variable}=DIR")
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
+        raise Failure(f"{path} is no folder and cannot become one; set {variable}=DIR "
+                      "to another") from error
     if (path / mark).is_file():
         return path
     if any(path.iterdir()) and not ours(path, mark, default):
@@ -93,11 +97,19 @@ def cache_is_ours():
     return ours(cache(), CACHE_MARK, usual_cache())
 
 
+def refuse_nested():
+    """`make clean` empties OUT and says that the cache stays."""
+    if out() in (cache(), *cache().parents):
+        raise Failure(f"the cache {cache()} lies in {out()}, which 'make clean' empties; set "
+                      "IOPF_CACHE=DIR or OUT=DIR to another place")
+
+
 def claim_out():
     return claim(out(), OUT_MARK, default_out(), "OUT")
 
 
 def claim_cache():
+    refuse_nested()
     return claim(cache(), CACHE_MARK, usual_cache(), "IOPF_CACHE")
 
 
@@ -106,6 +118,7 @@ def remove_out():
     path = out()
     if not path.is_dir():
         return False
+    refuse_nested()
     if not any(path.iterdir()):
         return False
     if not out_is_ours():

@@ -83,7 +83,7 @@ def configure(make, work, text, env, log):
     wanted = FRAGMENT.read_text() + OURS
     (work / ".config").write_text(f"{text}\n{wanted}")
     logged([*make, "olddefconfig"], log, env=env, what="kernel configuration")
-    # an empty text is as good as an option that is not there
+    # an option whose value is the empty text may be missing in the result
     return re.findall(r"^(CONFIG_\w+=(?!\"\"$).*)$", wanted, re.M)
 
 

@@ -25,10 +25,7 @@ import sys
 from iopf import (base, bench, build, debian_kernel, host, kernel_deb, lock, on_top, packages,
                   process, progress, series)
 from iopf.errors import Failure, Parser
-from iopf.testbed import TESTBED, lanefile, mutantfile
-
-
-MUTANTS = "x86-mutants"     # the kernel with faults to choose from
+from iopf.testbed import MOST_LOAD, TESTBED, lanefile, mutantfile
 
 
 class Absent(str):
@@ -163,13 +160,13 @@ def guest_file(path):
     """A program of the user's own, which lib/lane puts into the machine."""
     file = pathlib.Path(path)
     if not file.is_file():
-        raise Failure(f"FILE={path}: there is no such file")
+        raise Failure(f"FILE={path} is no file; name a program, linked with -static")
     return ["--file", str(file.resolve())]
 
 
-def count_option(name, text):
-    if not host.is_number(text) or int(text) < 1:
-        raise Failure(f"{name}={text} is no number from 1 on")
+def count_option(name, text, most=None):
+    if not host.is_number(text) or int(text) < 1 or (most and int(text) > most):
+        raise Failure(f"{name}={text} is no number from 1 {f'to {most}' if most else 'on'}")
     return [f"--{name.lower()}", text]
 
 
@@ -189,7 +186,7 @@ def passed_on(command, opts):
     if opts.only:
         args += ["--only", opts.only]
     if opts.load:
-        args += count_option("LOAD", opts.load)
+        args += count_option("LOAD", opts.load, MOST_LOAD)
     if opts.repeat:
         args += count_option("REPEAT", opts.repeat)
     for name in ("json", "junit"):
@@ -237,7 +234,7 @@ def mutants_command(opts):
     if opts.load or opts.repeat or opts.file:
         raise Failure("of ONLY=, LOAD=, REPEAT= and FILE=, 'make mutants' takes ONLY=")
     mutantfile.chosen(opts.only)
-    kernel = lanefile.load_kernel(MUTANTS)
+    kernel = lanefile.load_kernel(build.MUTANTS)
     steps = progress.Progress(5)
     with lock.of_out("builds"):
         steps.step("packages", packages.install, packages.BUILD)
@@ -296,6 +293,7 @@ def add_options(parser):
 
 
 def apply_options(opts):
+    host.jobs()         # a wrong number is refused before anything begins
     if opts.quiet:
         os.environ["Q"] = "1"
     if opts.verbose:
@@ -328,6 +326,7 @@ def deb_kernel():
     steps = progress.Progress(4)
     steps.step("packages", packages.install, packages.BUILD + kernel_deb.PACKAGES)
     repo = base.repository("linux")
+    text, origin = kernel_deb.base_config(repo)
     log = host.log("deb-kernel.log")
     with lock.of_out("builds kernel packages"), build.build_folder(
             host.out() / "build/deb-kernel") as work:
@@ -337,7 +336,6 @@ def deb_kernel():
                 f"HOSTCC={build.cc()}", "LOCALVERSION=", f"-j{host.jobs()}"]
 
         def configuration():
-            text, origin = kernel_deb.base_config(repo)
             build.refuse_lost(kernel_deb.configure(make, work, text, build.build_env(), log),
                               work)
             return work, f"from {origin}"
@@ -358,7 +356,8 @@ def main():
         "refresh-mutants", "bench", "deb-kernel", "try"])
     parser.add_argument("names", nargs="*")
     add_options(parser)
-    parser.add_argument("--only", metavar="GLOB", help="run: only the tests of this name; mutants: only those")
+    parser.add_argument("--only", metavar="GLOB",
+                        help="run: only the tests of this name; mutants: only those")
     parser.add_argument("--load", metavar="N", help="run: beside N processes that load the CPUs")
     parser.add_argument("--repeat", metavar="N", help="run: so many times")
     parser.add_argument("--file", metavar="PROGRAM", help="shell: a program to have there")
@@ -381,7 +380,7 @@ def dispatch(opts):
             print(name, *(["skipped:", product] if isinstance(product, Absent)
                           else filter(None, product)))
     elif opts.command == "refresh-mutants":
-        kernel = lanefile.load_kernel(MUTANTS)
+        kernel = lanefile.load_kernel(build.MUTANTS)
         on_top.refresh("linux", kernel.name, build.patches(kernel))
     elif opts.command == "bench":
         passed_on("bench", opts)

@@ -9,6 +9,7 @@ to pass, and then once for each of them.
 
 import fnmatch
 import os
+import pathlib
 import re
 import subprocess
 import typing
@@ -30,6 +31,7 @@ class Mutant(typing.NamedTuple):
     program: str
     path: str
     diff: str
+    file: pathlib.Path
 
 
 def read(file):
@@ -39,14 +41,17 @@ def read(file):
     if not match or not diff.startswith("diff --git "):
         raise Failure(f"{file}: wants a line 'Rule: ...', a line 'Test: PROGRAM /PATH', "
                       "an empty line and a diff")
-    return Mutant(file.stem, *match.groups(), diff)
+    return Mutant(file.stem, *match.groups(), diff, file)
+
+
+def every():
+    return [read(file) for file in sorted(FOLDER.glob("*.diff"))]
 
 
 def wanted():
     """Those that MUTANTS names by a pattern; all without."""
     pattern = os.environ.get("MUTANTS") or "*"
-    found = [read(file) for file in sorted(FOLDER.glob("*.diff"))
-             if fnmatch.fnmatch(file.stem, pattern)]
+    found = [mutant for mutant in every() if fnmatch.fnmatch(mutant.name, pattern)]
     if not found:
         raise Failure(f"no mutant in {FOLDER} is called {pattern}")
     return found

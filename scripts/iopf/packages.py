@@ -18,8 +18,11 @@ from iopf.errors import Failure
 BUILD = """bc bison busybox-static ccache cpio dpkg-dev flex gcc git libc6-dev libcap-dev
 libelf-dev libfdt-dev libglib2.0-dev libpixman-1-dev libssl-dev make ninja-build perl pkgconf
 python3-venv qemu-system-data rsync seabios xz-utils zlib1g-dev""".split()
-CHECKS = """coccinelle codespell debootstrap g++ ipxe-qemu mandoc python3-docutils python3-git
-python3-ply python3-sphinx python3-sphinx-rtd-theme shellcheck sparse""".split()
+# Not gcc-multilib for 32 bit: it and cross compilers exclude each other. Who has it keeps it.
+INSTEAD = {"gcc-i686-linux-gnu": "gcc-multilib", "libc6-dev-i386-cross": "gcc-multilib"}
+CHECKS = """coccinelle codespell debootstrap g++ gcc-i686-linux-gnu ipxe-qemu
+libc6-dev-i386-cross mandoc musl-tools python3-docutils python3-git python3-ply python3-sphinx
+python3-sphinx-rtd-theme shellcheck sparse""".split()
 # the C library of the other architecture is only a recommendation of its compiler
 CROSS = {"arm64": ["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
          "x86": ["gcc-x86-64-linux-gnu", "libc6-dev-amd64-cross"]}
@@ -122,7 +125,8 @@ def missing(wanted):
     if not have_dpkg():
         return []
     found, provided = installed()
-    return [name for name in wanted if name not in found and name not in provided]
+    return [name for name in wanted
+            if not {name, INSTEAD.get(name, name)} & {*found, *provided}]
 
 
 def apt(args, log, what):

@@ -155,6 +155,11 @@ def cause(text):
 def with_cure(text):
     if "No space left on device" in text:
         return f"{text}; free some space, or name another disk with OUT=DIR or IOPF_CACHE=DIR"
+    if re.search(r"unable to write|[Ww]rite error|cannot write", text):     # git does not say why
+        return (f"{text}; is the disk full? then free some space, or name another one with "
+                "OUT=DIR or IOPF_CACHE=DIR")
+    if "not a git repository" in text:
+        return f"{text}; this takes a clone made by git, an archive of the files does not do"
     if re.search(r"index\.lock|\.lock': File exists", text):
         return f"{text}; no other git at work there? then remove that file"
     return text

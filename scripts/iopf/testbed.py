@@ -15,4 +15,5 @@ from judge import judge                     # noqa: E402,F401
 from ktap import Report                     # noqa: E402,F401
 from logs import Run                        # noqa: E402,F401
 from machine import Machine                 # noqa: E402,F401
+from load import MOST as MOST_LOAD          # noqa: E402,F401
 from tally import Count, xml_text           # noqa: E402,F401

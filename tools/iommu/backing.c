@@ -23,7 +23,7 @@
 #define MADV_POPULATE_WRITE	23
 #endif
 
-/* Page state: IOPF_READ and IOPF_WRITE as mapped, 0 if not mapped, and */
+/* State of a page: IOPF_READ, IOPF_WRITE as mapped, 0 if not mapped, and */
 #define PAGE_FIRST	0x80	/* first page of a map call */
 
 struct iopf_backing {
@@ -85,7 +85,10 @@ static int backing_new(struct iopf_ctx *ctx, __u32 ioas_id, __u64 iova,
 	b->prot = prot;
 	b->flags = flags;
 	b->file = file;
-	/* Private memory gets its own pages now: later is too late for DMA. */
+	/*
+	 * Populate for writing: a page of private memory that is copied on
+	 * write after it was mapped would not be the one the device has.
+	 */
 	b->populate_write = private || prot & IOPF_WRITE;
 	ret = check_range(iova, b->length, prot, b->page_size);
 	if (ret)

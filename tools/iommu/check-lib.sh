@@ -2,17 +2,18 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Tests of libiopf as a library: its header, what it exports and hides, how its
-# files depend on each other, and what others build from the installed one.
+# files depend on each other, and what others build from the installed one. And
+# whether the options of iopf, its --help and iopf(1) agree.
 #
 #   check-lib.sh FOLDER    with the build in it; CC, CXX, PKG_CONFIG and
-#                          KHDR_INCLUDES as for make
+#                          KHDR_INCLUDES as for make; no C++ if CXX is empty
 #
 # Copyright (C) 2026 The linux-iopf authors
 
 # shellcheck disable=SC2317 # the tests are called by try()
 build=$1
 src=$(cd "$(dirname "$0")" && pwd)
-CC=${CC:-cc} CXX=${CXX:-c++} PKG_CONFIG=${PKG_CONFIG:-pkg-config}
+CC=${CC:-cc} CXX=${CXX-c++} PKG_CONFIG=${PKG_CONFIG:-pkg-config}
 tmp=$(mktemp -d) || exit 2
 trap 'rm -rf "$tmp"' EXIT
 nr=0
@@ -95,8 +96,10 @@ soname() {
 	grep -q 'SONAME.*\[libiopf\.so\.1\]' "$tmp/dynamic" &&
 		! grep NEEDED "$tmp/dynamic" | grep -v '\[\(libc\|ld-linux\|ld-musl\)[-.a-z0-9_]*\]'
 }
+# The compiler's own: for 32 bit it reads the program counter by a function.
 prefixes() {
-	! nm --defined-only -g "$build/libiopf.a" | awk 'NF == 3 && $3 !~ /^iopf_/' | grep .
+	! nm --defined-only -g "$build/libiopf.a" |
+		awk 'NF == 3 && $3 !~ /^(iopf_|__x86\.get_pc_thunk\.)/' | grep .
 }
 # Variables that are there when no handle is: the two that the header names.
 state() {
@@ -135,6 +138,48 @@ licences() {
 		< "$tmp/files") > "$tmp/wrong"
 	cat "$tmp/wrong"
 	[ -s "$tmp/files" ] && ! [ -s "$tmp/wrong" ]
+}
+
+# ---- options of the program --------------------------------------------------
+
+commands() {
+	"$build/iopf" --help | sed -n 's/^  \([a-z][a-z-]*\)  .*/\1/p'
+}
+
+# Options at the start of a line, "--size N" or "--quiet, -q", without the two
+# that every command has and that the page names once.
+help_options() {
+	"$build/iopf" "$1" --help | sed -n 's/^  \(-[^ ,]*\(, -[^ ,]*\)*\).*/\1/p' | tr -d ' ' |
+		tr , '\n' | grep -v -x -e --help -e -h -e --version -e -V | sort
+}
+
+# options of the macros on standard input: "Fl Fl size" and "Fl v"
+macros() {
+	grep -o 'Fl \(Fl \)\?[a-zA-Z][a-zA-Z-]*' | sed 's/^Fl Fl /--/; s/^Fl /-/' | sort -u
+}
+
+# The lines of one command in the synopsis
+synopsis() {
+	awk -v name="$1" '/^\.Sh/ { in_it = /SYNOPSIS/ } /^\.Nm/ { mine = 0 }
+		in_it && $1 == ".Cm" { mine = $2 == name } in_it && mine' "$src/iopf.1" | macros
+}
+
+# The options that are explained in the section of one command
+explained() {
+	awk -v name="$1" '/^\.S[sh]/ { mine = $1 == ".Ss" && $2 == name }
+		mine && /^\.It.*Fl/' "$src/iopf.1" | macros
+}
+
+# What the program takes, by the table that it gives to getopt_long(), and by the
+# letters beside it.
+taken() {
+	file=$(grep -l "^int cmd_$1(" "$src"/*.c)
+	{
+		awk '/^static const struct option options\[\]/ { mine = 1 } /^};/ { mine = 0 }
+			mine' "$file" | sed -n 's/^\t{ "\([^"]*\)".*/--\1/p'
+		sed -n 's/.*cli_getopt(argc, argv, "+\?\([a-zA-Z:]*\)".*/\1/p' "$file" |
+			tr -d : | grep -o . | sed 's/^/-/'
+	} | sort
 }
 
 # ---- what others see ---------------------------------------------------------
@@ -176,8 +221,8 @@ version() {
 example() {
 	name=$1
 	shift
-	pkg make -s -C "$src/examples" CC="$CC" CXX="$CXX" O="$tmp/examples" "$@" \
-		"$tmp/examples/$name" || return 1
+	pkg make -s -C "$src/examples" CC="$CC" CXX="$CXX" CPPFLAGS="$KHDR_INCLUDES" \
+		O="$tmp/examples" "$@" "$tmp/examples/$name" || return 1
 	LD_LIBRARY_PATH=$tmp/root/opt/iopf/lib/triplet "$tmp/examples/$name" ffff:ff:1f.7 \
 		/dev/null > "$tmp/said" 2>&1
 	status=$?
@@ -193,8 +238,8 @@ echo 'TAP version 13'
 for std in c99 c11 gnu17; do
 	try "header in $std" compiles "$CC" $std "$tmp/alone.c"
 done
-for std in c++98 c++11 c++17; do
-	try "header in $std" compiles "$CXX" $std "$tmp/alone.cpp"
+for std in ${CXX:+c++98 c++11 c++17}; do
+	try "header in $std" compiles "$CXX" "$std" "$tmp/alone.cpp"
 done
 prototypes > "$tmp/prototypes"
 map_names > "$tmp/map"
@@ -207,6 +252,18 @@ try 'licences' licences
 declared > "$tmp/declared"
 manual > "$tmp/manual"
 try 'manual and header agree' same header "$tmp/declared" manual "$tmp/manual"
+commands > "$tmp/commands"
+sed -n 's/^\.Cm \([a-z-]*\)$/\1/p; /^\.Sh DESCRIPTION/q' "$src/iopf.1" > "$tmp/named"
+try 'commands in the manual' same --help "$tmp/commands" iopf.1 "$tmp/named"
+while read -r name; do
+	help_options "$name" > "$tmp/help"
+	taken "$name" > "$tmp/taken"
+	synopsis "$name" > "$tmp/synopsis"
+	explained "$name" > "$tmp/explained"
+	try "$name: --help" same 'what it takes' "$tmp/taken" --help "$tmp/help"
+	try "$name: synopsis" same --help "$tmp/help" synopsis "$tmp/synopsis"
+	try "$name: text" same --help "$tmp/help" text "$tmp/explained"
+done < "$tmp/commands"
 if [ -f "$build/libiopf.so" ]; then
 	exported > "$tmp/exported"
 	sed 's/@.*//' "$tmp/exported" > "$tmp/names"
@@ -217,8 +274,8 @@ if [ -f "$build/libiopf.so" ]; then
 	try 'install' install_root
 	try 'pages' pages
 	try 'version of libiopf.pc' version
-	for name in anon file refuse several anon-cxx; do
-		try "example $name" example $name
+	for name in anon file refuse several ${CXX:+anon-cxx}; do
+		try "example $name" example "$name"
 	done
 	try 'example anon, static' example anon LDFLAGS=-static
 	try 'uninstall' uninstalled

@@ -17,7 +17,7 @@ static int run_compare(const void *a, const void *b)
 	return 0;
 }
 
-/* Requests for the same page: the array is in order of address. */
+/* Merge requests for the same page. The array is sorted by address. */
 static unsigned int merge_same(struct iopf_run *run, unsigned int nr)
 {
 	unsigned int i, out = 0;

@@ -128,7 +128,7 @@ void command_stop(struct command *c)
 		return;
 	}
 	kill(c->pid, SIGTERM);
-	/* A stopped one takes the signal when it goes on. */
+	/* A command that is stopped takes SIGTERM only when it goes on. */
 	kill(c->pid, SIGCONT);
 	c->asked = true;
 }

@@ -49,13 +49,13 @@ int command_check(const char *name);
 int command_start(struct command *c, int vfio, const sigset_t *mask);
 
 /**
- * command_stop - end it: politely the first time, at once the second
+ * command_stop - end a command: with SIGTERM the first time, then with SIGKILL
  * @c: command that was started
  */
 void command_stop(struct command *c);
 
 /**
- * command_end - take the end of it
+ * command_end - wait for a command to end and take its status
  * @c: command that was started and has ended, or will soon
  *
  * Return: its exit status, and 128 more than the signal that killed it.

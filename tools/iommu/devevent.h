@@ -40,7 +40,7 @@ void devevents_close(struct devevents *e);
  * devevent_take - has the event come
  * @fd: event file, or -1
  *
- * Return: true once for all of the event that came up to now.
+ * Return: true if it came since the last call.
  */
 bool devevent_take(int fd);
 

@@ -160,7 +160,7 @@ int iopf_ioas_last(struct iopf_ctx *ctx, __u32 ioas_id, __u64 *last)
 	struct iommu_iova_range *range = NULL, *more;
 	int err;
 
-	/* The kernel says how many there are when they do not fit. */
+	/* When the ranges do not fit the kernel says how many there are. */
 	while (ioctl(ctx->fd, IOMMU_IOAS_IOVA_RANGES, &cmd)) {
 		err = errno;
 		if (err != EMSGSIZE) {

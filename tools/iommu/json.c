@@ -57,7 +57,7 @@ static void indent(const struct json *j)
 	fprintf(j->out, "\n%*s", 2 * j->depth, "");
 }
 
-/* What stands before a value. */
+/* The comma, the line break and the name that come before a value. */
 static void lead(struct json *j, const char *key)
 {
 	if (j->full[j->depth])

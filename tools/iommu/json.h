@@ -16,7 +16,7 @@
  * struct json - a document that is being written
  * @out: file
  * @depth: objects and arrays that are open
- * @full: per depth, something stands there already
+ * @full: for each depth, whether a value was written there
  */
 struct json {
 	FILE *out;

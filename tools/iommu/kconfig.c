@@ -66,7 +66,7 @@ static char *read_plain(const char *path)
 	return text;
 }
 
-/* The one compressed file is not worth an inflate() of our own. */
+/* /proc/config.gz alone is not worth an inflate() of our own: run gzip. */
 static char *read_compressed(const char *path)
 {
 	int fds[2], status;
@@ -88,7 +88,7 @@ static char *read_compressed(const char *path)
 	close(fds[1]);
 	if (pid > 0) {
 		text = read_fd(fds[0]);
-		/* If it was left early, the program has to notice. */
+		/* Before the wait: gzip ends when nobody reads the pipe. */
 		close(fds[0]);
 		if (waitpid(pid, &status, 0) == pid && !status)
 			return text;

@@ -12,7 +12,7 @@
 
 #include "internal.h"
 
-/* Also switches all vectors off: @nr 0. */
+/* With @nr 0 all vectors are switched off. */
 static int set_irqs(struct iopf_dev *dev, const int *fds, unsigned int nr)
 {
 	int ret = iopf_irq_eventfds(dev->fd, VFIO_PCI_MSIX_IRQ_INDEX, fds, nr);

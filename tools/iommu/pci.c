@@ -145,7 +145,10 @@ static void read_config(struct iopf_pci *pci)
 
 	len = iopf_read_bytes(config, sizeof(config), SYS_PCI "/%s/config",
 			      pci->bdf);
-	/* 64 bytes: no right. 256 bytes: no extended space, or no way to it. */
+	/*
+	 * 64 bytes: we lack the right to see more. 256 bytes: there is no
+	 * extended config space, or the kernel cannot reach it.
+	 */
 	if (len < PCI_CFG_SPACE_SIZE)
 		return;
 	pci->known |= IOPF_PCI_CONFIG;
@@ -158,7 +161,7 @@ static void read_config(struct iopf_pci *pci)
 		header = get32(config, pos);
 		if (!header || header == ~0U)
 			return;
-		/* All three of them have 16 bytes or less. */
+		/* ATS, PRI and PASID capabilities have 16 bytes at most. */
 		if (pos + 16 <= sizeof(config))
 			read_capability(pci, config, PCI_EXT_CAP_ID(header),
 					pos);

@@ -88,7 +88,10 @@ bool probe_hidden(int err)
 	return false;
 }
 
-/* A link of a device in sysfs that is there, perhaps, but cannot be read. */
+/*
+ * Why a symbolic link of the device in sysfs cannot be read: a negative errno,
+ * or 0 if it can be read or is not there.
+ */
 static int unreadable(const char *bdf, const char *name)
 {
 	char buf[64];
@@ -253,8 +256,9 @@ static const char *device_fault(const struct probe *p, const char **cure)
 }
 
 /*
- * What hides config space: a negative errno, or the number of bytes that can be
- * read, and whether they are what a device that does not answer returns.
+ * How much of config space can be read: a number of bytes or a negative errno.
+ * @silent is set to whether it reads as ones, as that of a device that does not
+ * answer.
  */
 static int config_length(const char *bdf, bool *silent)
 {

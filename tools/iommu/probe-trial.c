@@ -54,7 +54,7 @@ static int read_override(const char *path, char *text, size_t size)
 	if (len <= 0)
 		return iopf_err(-ENODEV, "%s cannot be read", path);
 	text[len] = 0;
-	/* What the kernel prints for none; an empty line sets none. */
+	/* The kernel shows "(null)" for none; an empty line sets none. */
 	if (!strcmp(text, "(null)\n"))
 		snprintf(text, size, "\n");
 	return 0;

@@ -12,7 +12,7 @@
 #include "kconfig.h"
 #include "probe.h"
 
-/* Extended capability register, and what it takes from it */
+/* Bits of the extended capability register that page faults need */
 static const struct {
 	__u64 bit;
 	const char *missing;

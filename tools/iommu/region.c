@@ -37,7 +37,7 @@ int iopf_dev_region(struct iopf_dev *dev, unsigned int index,
 	region->fd = dev->fd;
 	if (!(info.flags & VFIO_REGION_INFO_FLAG_MMAP))
 		return 0;
-	/* Parts of it may not be mappable: then none of it is mapped. */
+	/* If a part cannot be mapped, all goes through the file. */
 	region->mem = mmap(NULL, info.size, PROT_READ | PROT_WRITE, MAP_SHARED,
 			   dev->fd, info.offset);
 	if (region->mem == MAP_FAILED)
@@ -79,7 +79,7 @@ __u32 iopf_region_read32(const struct iopf_region *region, __u64 offset)
 	if (region->mem) {
 		value = __atomic_load_n(word_at(region, offset),
 					__ATOMIC_RELAXED);
-		/* What the device wrote before is visible from here on. */
+		/* Later reads see what the device wrote before this. */
 		__sync_synchronize();
 		return le32toh(value);
 	}
@@ -96,7 +96,7 @@ void iopf_region_write32(const struct iopf_region *region, __u64 offset,
 		return;
 	value = htole32(value);
 	if (region->mem) {
-		/* The device sees what was written to memory before. */
+		/* The device sees earlier writes to memory before this. */
 		__sync_synchronize();
 		__atomic_store_n(word_at(region, offset), value,
 				 __ATOMIC_RELAXED);
@@ -149,6 +149,6 @@ int iopf_region_copy_in(const struct iopf_region *region, __u64 offset,
 int iopf_region_copy_out(const struct iopf_region *region, __u64 offset,
 			 const void *buf, size_t len)
 {
-	/* word_out() only reads it. */
+	/* The cast is fine: word_out() only reads the buffer. */
 	return copy_words(region, offset, (char *)buf, len, word_out);
 }

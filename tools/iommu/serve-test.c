@@ -110,7 +110,7 @@ static void test_limit(void)
 	CHECK(sum + l.dropped + shown == 100000);
 }
 
-/* All the groups there will be: @nr of them, of one request each. */
+/* Put @nr groups of one request each into the queue, and end it. */
 static void flood(unsigned int nr)
 {
 	struct iommu_hwpt_pgfault rec[20] = { 0 };
@@ -206,7 +206,7 @@ static void test_complaints(void)
 	iopf_queue_close(s.queue);
 }
 
-/* A device does nothing any more when its memory is taken away. */
+/* The device is stopped before its memory is taken away. */
 static void test_close(void)
 {
 	__u16 on = htole16(PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
@@ -269,7 +269,7 @@ static void test_command(void)
 	CHECK(status_of("exit 7", fds[1]) == 7);
 	CHECK(status_of("kill -KILL $$", fds[1]) == 128 + SIGKILL);
 	CHECK(status_of("kill -SEGV $$", fds[1]) == 128 + SIGSEGV);
-	/* It has the device, even if that is closed on exec, */
+	/* The command has the device, although its file is closed on exec, */
 	fcntl(fds[1], F_SETFD, FD_CLOEXEC);
 	CHECK(!status_of("echo hello >/proc/self/fd/$IOPF_VFIO_FD", fds[1]));
 	CHECK(read(fds[0], text, sizeof(text)) == 6 && !strcmp(text, "hello\n"));
@@ -302,7 +302,7 @@ static void test_stop(void)
 	CHECK(stopped("sh=$$; (until grep -q '^State:.T' /proc/$sh/status; do sleep 0.1; done;"
 		      "echo >/proc/self/fd/$IOPF_VFIO_FD) & kill -STOP $$; exit 1",
 		      1, fds) == 128 + SIGTERM);
-	/* One that does not want to. */
+	/* One that ignores SIGTERM. */
 	CHECK(stopped("trap '' TERM; echo >/proc/self/fd/$IOPF_VFIO_FD;"
 		      "while :; do sleep 1; done", 2, fds) == 128 + SIGKILL);
 	close(fds[0]);

@@ -100,9 +100,9 @@ struct session {
 	struct command command;
 	sigset_t mask;		/* of signals, for the command */
 	int signals;
-	bool ending;		/* the command was asked to end, */
-	__u64 deadline;		/* and has to by then */
-	int error;		/* negative errno that ends it all */
+	bool ending;		/* the command was asked to end */
+	__u64 deadline;		/* it is killed then, if it has not ended */
+	int error;		/* negative errno for which serving ends */
 };
 
 /* Returns -1 to go on, or an exit status. */
@@ -285,7 +285,7 @@ static void say_what(const struct session *n)
 		printf(", Ctrl-C ends\n");
 }
 
-/* Returns true if there is nothing to wait for. */
+/* Returns true if there is no command whose end has to be waited for. */
 static bool ask_to_end(struct session *n)
 {
 	if (!n->args->command)
@@ -304,7 +304,7 @@ static bool take_signal(struct session *n)
 	return read(n->signals, &info, sizeof(info)) == sizeof(info);
 }
 
-/* How long to wait for an event, with @served groups served just now. */
+/* Milliseconds that poll() may wait, after @served groups; -1: no limit */
 static int patience(const struct session *n, int served)
 {
 	__u64 now;
@@ -317,7 +317,10 @@ static int patience(const struct session *n, int served)
 	return now < n->deadline ? (n->deadline - now) / 1000000 + 1 : 0;
 }
 
-/* What is wrong ends it, with the command if there is one. */
+/*
+ * An error ends serving, and the command if there is one. Returns true if there
+ * is none to wait for.
+ */
 static bool fail(struct session *n, int err)
 {
 	n->error = err;
@@ -325,7 +328,10 @@ static bool fail(struct session *n, int err)
 	return ask_to_end(n);
 }
 
-/* Everything but the queue and the command. Returns true at the end. */
+/*
+ * Look for signals, for events of the device, and whether the command has had
+ * time enough to end. Returns true when serving is over.
+ */
 static bool look_around(struct session *n)
 {
 	if (take_signal(n) && ask_to_end(n))
@@ -342,7 +348,7 @@ static bool look_around(struct session *n)
 			 n->args->bdf);
 		return fail(n, -EIO);
 	}
-	/* It did not go by itself. */
+	/* It was asked to end and did not. */
 	if (n->ending && iopf_now() >= n->deadline)
 		command_stop(&n->command);
 	return false;
@@ -484,7 +490,7 @@ int cmd_serve(int argc, char **argv)
 close_ctx:
 	iopf_ctx_close(n.ctx);
 out:
-	/* The status of main() would look like that of the command. */
+	/* The 2 of main() would be taken for the status of the command. */
 	if (a.command && !status && !n.error && cli_flush())
 		return CLI_COMMAND_OURS;
 	if (n.error)

@@ -81,7 +81,7 @@ static void log_group(struct server *s, const struct iopf_group *group,
 		fputs("  ... (--verbose shows all groups)\n", s->log);
 }
 
-/* Mapping failed, for a reason that may well be there for each group. */
+/* Mapping failed. The next groups may fail alike, so the lines are limited. */
 static void complain(struct server *s, __u64 now)
 {
 	__u64 dropped;
@@ -177,7 +177,7 @@ destroy_ioas:
 void server_close(struct iopf_ctx *ctx, struct iopf_dev *dev, struct server *s,
 		  __u32 ioas_id, __u32 hwpt_id)
 {
-	/* It may be in the middle of something. */
+	/* The device may still be in the middle of a transfer. */
 	iopf_dev_bus_master(dev, false);
 	iopf_dev_detach(dev);
 	iopf_backing_close(s->backing);

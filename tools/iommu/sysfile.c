@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * Files of /sys and /proc, below iopf_root(). The library has this, and hides
- * it; the program has a copy of its own.
+ * Files of /sys and /proc, below iopf_root(). The library hides these
+ * functions, so the program is linked with an object of its own.
  *
  * Copyright (C) 2026 The linux-iopf authors
  */

@@ -204,7 +204,7 @@ static int fake_unmap(const struct iommu_ioas_unmap *cmd)
 	return 0;
 }
 
-/* As many ranges as wanted, one page in two. */
+/* Hand out nr_ranges ranges of one page, with gaps of a page. */
 static int fake_ranges(struct iommu_ioas_iova_ranges *cmd)
 {
 	struct iommu_iova_range *range = (void *)(uintptr_t)cmd->allowed_iovas;

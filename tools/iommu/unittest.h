@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-/* For those that stand in for the kernel. */
+/* For tests that play the kernel: the linker has ioctl() call this one. */
 int __wrap_ioctl(int fd, unsigned long nr, ...);
 
 static unsigned int failed, count;

@@ -56,7 +56,7 @@ static void write_first_half(struct pasid_entry *pte, u64 lo, u64 hi)
 	u128 *ptr = (u128 *)&pte->val[0];
 	u128 old = *ptr;
 
-	/* Nobody else writes, this is for the width of the access. */
+	/* No one else writes: cmpxchg is used for its width of 16 bytes. */
 	while (!try_cmpxchg128(ptr, &old, val))
 		;
 #endif

@@ -246,7 +246,7 @@ int iommufd_fault_iopf_handler(struct iopf_group *group)
 		list_add_tail(&group->node, &fault->deliver);
 		fault->nr_unread++;
 		fault->groups++;
-		/* Does nothing if it is on its way. */
+		/* Does nothing if the timer runs already. */
 		if (fault->timeout)
 			schedule_delayed_work(&fault->timer, fault->timeout);
 	}
@@ -593,7 +593,7 @@ static int fault_set_limits(struct iommufd_fault *fault, void __user *arg)
 						INT_MAX))) : 0;
 	spin_unlock(&fault->lock);
 
-	/* It finds out when it has to come again. */
+	/* The work itself finds out when it has to run again. */
 	mod_delayed_work(system_wq, &fault->timer, 0);
 	return 0;
 }

@@ -74,7 +74,7 @@ static const struct verb {
 	{ "shell", 0, 0, false, run_shell },
 };
 
-/* A result's name: the step's words, without what KTAP gives a meaning. */
+/* Name of the result: the words of the step, without '#', which KTAP interprets. */
 static void name_step(struct step *step, bool named)
 {
 	size_t at = 0;
@@ -191,8 +191,8 @@ static void run_step(struct step *step)
 }
 
 /*
- * @before is the step that has booted this kernel, by kexec, and that it passed is
- * for this one to say; 0 in the first kernel.
+ * @before is the number of the step that booted this kernel by kexec, 0 in the first
+ * kernel. That such a step passed only this kernel can report.
  */
 static void run_plan(unsigned int before)
 {

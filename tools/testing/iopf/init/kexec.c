@@ -18,7 +18,7 @@
 #include "init.h"
 
 #define KERNEL		"/boot/kernel"
-/* What the kernel was given, if its command line says retain_initrd */
+/* The initramfs of this kernel; needs retain_initrd on the command line */
 #define INITRD		"/sys/firmware/initrd"
 #define CMDLINE		"/proc/cmdline"
 #define BEFORE		" iopf.before="
@@ -66,12 +66,12 @@ enum outcome run_kexec(struct step *step, char *why)
 	err = read_file(CMDLINE, line, sizeof(line));
 	if (err)
 		return fail(why, "%s: %s", CMDLINE, strerror(-err));
-	/* One after the other: of two numbers the last would not be found. */
+	/* This kernel may have such an option already; step_before() finds the first. */
 	end = strstr(line, BEFORE);
 	if (end)
 		*end = '\0';
 	snprintf(next, sizeof(next), "%s" BEFORE "%u", line, step->nr);
-	/* Nobody asks this kernel at the end. */
+	/* This kernel does not get to the end of the plan, where taint is looked at. */
 	outcome = run_taint(step, why);
 	if (outcome == PASS)
 		outcome = load_kernel(next, why);

@@ -50,7 +50,7 @@ struct job {
 	int status;
 	bool exited;
 	bool late;		/* did not end in time */
-	bool immortal;		/* or something that it left behind is */
+	bool immortal;		/* it, or what it started, outlives SIGKILL */
 	bool demo;
 	struct stream out;
 	struct stream err;
@@ -220,11 +220,11 @@ static void wait_for_job(struct job *job, time_t seconds)
 	};
 	struct signalfd_siginfo info;
 
-	/* in short naps, so that a limit counts in seconds, not in events */
+	/* not longer, so that the limit of the step is looked at again */
 	poll(fds, ARRAY_SIZE(fds), seconds > 1 ? 1000 : 100);
 	while (read(sigchld, &info, sizeof(info)) > 0)
 		;
-	/* what a test complains about goes before its result */
+	/* stderr first: what a test complains of stands before its result then */
 	pump(job, &job->err);
 	pump(job, &job->out);
 }

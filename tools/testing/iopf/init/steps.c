@@ -28,7 +28,7 @@
 #define PRELOAD_FILE	"/etc/preload"
 #define MAX_PRELOAD	512		/* bytes of a line */
 
-/* What a plan itself is the cause of is no complaint. */
+/* Taint that the plan itself causes, which is no failure */
 static unsigned long expected_taint = TAINT_TEST;
 
 enum outcome run_write(struct step *step, char *why)

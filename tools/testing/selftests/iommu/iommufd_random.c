@@ -74,7 +74,7 @@ struct thread {
 	__u64 state;		/* of the random numbers */
 	unsigned long steps;
 	bool careless;
-	const char *at;		/* in this call, for who waits in vain */
+	const char *at;		/* the call it is in, if that never ends */
 	atomic_ulong done;
 	bool ended;
 	union {
@@ -142,7 +142,7 @@ static bool one_in(struct thread *t, __u32 n)
 	return !below(t, n);
 }
 
-/* A mistake. Half of the calls are made without any. */
+/* Whether to make a mistake. Half of the calls are made without any. */
 static bool slip(struct thread *t, __u32 n)
 {
 	return t->careless && one_in(t, n);
@@ -215,9 +215,9 @@ static void count_call(const char *name, bool well)
 }
 
 /*
- * Make a call with the structure that begins t->cmd, of @size bytes. Sometimes a
- * size from another time is given. Ends the program's luck if the errno is none
- * of @allowed, which ends with 0. Returns 0 or -1.
+ * Make a call with the structure that begins t->cmd, of @size bytes. Sometimes
+ * the size of an older or a newer structure is given. The test fails if the
+ * errno is none of @allowed, a list that ends with 0. Returns 0 or -1.
  */
 static int make_call(struct thread *t, int fd, const char *name,
 		     unsigned long request, __u32 size, const int *allowed)
@@ -248,7 +248,7 @@ static int make_call(struct thread *t, int fd, const char *name,
 	t->at = name;
 	if (!ioctl(fd, request, arg)) {
 		count_call(name, true);
-		/* What is said of another's memory is of no use here. */
+		/* Only what was returned in t->cmd is of use. */
 		return arg == t->cmd ? 0 : -1;
 	}
 	count_call(name, false);
@@ -282,7 +282,7 @@ static int destroy(__u32 id)
 	return ioctl(iommufd, IOMMU_DESTROY, &cmd);
 }
 
-/* Keep a new object in the place of another. Not both: there may be no end. */
+/* Keep a new object in the place of another one: their number is bounded. */
 static void keep_id_at(enum kind kind, unsigned int i, __u32 id)
 {
 	atomic_uint *place = &ids[kind][i];
@@ -327,12 +327,12 @@ static void do_map(struct thread *t)
 			 (slip(t, 32) ? 1U << 31 : 0),
 		.ioas_id = draw_id(t, IOAS),
 		.__reserved = slip(t, 64),
-		/* What is not there keeps all devices away from this IOAS, */
+		/* A bad address keeps devices from this IOAS: seldom. */
 		.user_va = one_in(t, 100) ? draw_pointer(t) :
 			   (uintptr_t)pages + below(t, NR_PAGES - 10) * PAGE,
 		.length = one_in(t, 20) ? draw_length(t) :
 					  (1 + below(t, 8)) * PAGE,
-		/* and so does what no device reaches. */
+		/* Likewise an address that no device reaches. */
 		.iova = one_in(t, 100) ? draw_iova(t) :
 			iova_base + below(t, NR_PAGES) * PAGE,
 	};
@@ -1003,7 +1003,7 @@ static void run_threads(unsigned long steps, __u64 seed)
 			ksft_exit_fail_msg("no threads\n");
 	}
 	if (!join_threads()) {
-		/* Its memory is in use: leave as it is. */
+		/* A thread still uses the memory: exit without freeing it. */
 		ksft_test_result_fail("calls end as they may\n");
 		ksft_exit_fail();
 	}
@@ -1120,7 +1120,7 @@ static bool nothing_remains(void)
 	return !busy;
 }
 
-/* What there is from the beginning, so that the first calls may do well */
+/* Make the first objects, so that the first calls have a chance to succeed. */
 static void fill_ids(const __u32 *dev, const __u32 *stdev, unsigned int nr)
 {
 	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };

@@ -209,8 +209,8 @@ int open_groups(struct endpoint *ep, unsigned int *slot, __u32 *cookie)
 }
 
 /*
- * Answers to what the device has forgotten: the kernel may have answered for
- * us, or waits for us and tells nobody. Whichever, there is nothing left to read.
+ * Answer a request that the device has forgotten, and all that can be read
+ * after it. The kernel refuses such an answer (EINVAL), or takes and drops it.
  */
 int answer_late(struct endpoint *ep, __u32 cookie, __u32 code)
 {

@@ -45,7 +45,7 @@ static int send_too_many(struct endpoint *ep)
 	return 0;
 }
 
-/* Not even the one who keeps the queue's thread off the processor comes before. */
+/* With a higher priority than what keeps the queue's thread from running. */
 static int boot_next(void)
 {
 	struct sched_param param = { .sched_priority = 95 };

@@ -161,7 +161,7 @@ static inline int late_begin(struct late *late)
 	return ret;
 }
 
-/* Was it late_begin() that failed, since the machine is not fit for it? */
+/* Whether late_begin() failed because this machine cannot do it. */
 static inline bool late_cannot(int ret)
 {
 	return ret == -ENOENT || ret == -EPERM;

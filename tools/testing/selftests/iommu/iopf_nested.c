@@ -667,7 +667,7 @@ TEST_NESTED(bad_invalidation)
 	EXPECT_EQ(-EINVAL, flush(ep, GVA, ~0ULL));
 }
 
-/* Without faults the device keeps translations, too, and is told to drop them. */
+/* Translations that the device has are flushed without a fault queue, too. */
 TEST_NESTED(without_queue)
 {
 	struct iopf_queue *queue = self->ep.queue;
@@ -780,7 +780,7 @@ static int call_attach(struct endpoint *ep)
 	return iopf_dev_attach(ep->dev, ep->hwpt_id);
 }
 
-/* By way of blocked translation: what was asked before is answered before. */
+/* A replace that blocks the device first: what is open is answered by then. */
 TEST_NESTED(late_replace)
 {
 	struct guest *guest = &self->guest;

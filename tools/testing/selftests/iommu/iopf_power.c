@@ -115,7 +115,7 @@ TEST_POWER(d3hot)
 	ASSERT_LIB(set_power(ep, self->pm, 0));
 	ASSERT_LIB(answer_late(ep, self->cookie, IOMMUFD_PAGE_RESP_SUCCESS));
 	ASSERT_LIB(endpoint_works(ep));
-	/* It may be said twice, and again. */
+	/* The device may be sent to sleep twice, and again later. */
 	ASSERT_LIB(testdev_start(&ep->td));
 	ASSERT_LIB(iopf_backing_unmap(ep->backing, BASE + 0x40000, 0x4000));
 	ASSERT_LIB(open_groups(ep, self->slot, &self->cookie));

@@ -255,7 +255,7 @@ static bool read_until(const char *text)
 	return false;
 }
 
-/* Take the end of it: the exit status, 1000 and more for a signal, -1. */
+/* Wait for iopf to end: its exit status, 1000 plus a signal, or -1 on error. */
 static int end_program(void)
 {
 	int status;
@@ -574,7 +574,7 @@ static bool serve_killed(void)
 	return OK(run_program(WORDS("probe", bdf), NULL, NULL) == 0);
 }
 
-/* An error of the device ends it all, and no status of a command hides that. */
+/* An error of the device ends serving; the status is 125, not the command's. */
 static bool serve_broken(void)
 {
 	return OK(run_program(SERVE(), "error", NULL) == 125) &&

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Knobs of the kernel
+ * Read and write small files of sysfs, procfs and debugfs
  *
  * Copyright (C) 2026 The linux-iopf authors
  */

@@ -572,7 +572,7 @@ TEST_IOPF(replace_without_queue)
 	ASSERT_LIB(open_groups(ep, slot, &cookie));
 	ASSERT_LIB(iopf_dev_attach(ep->dev, ioas_id));
 	ASSERT_LIB(closed_groups(ep, slot));
-	/* Nobody serves there: the device has to hear or see that. */
+	/* There nobody serves: the device is refused, or its ATS is off. */
 	ASSERT_LIB(start_op(ep, IOPF_TD_OP_FILL, 0, BASE, 4096, &one));
 	ASSERT_LIB(wait_op(ep, one, &r));
 	EXPECT_NE(IOPF_TD_ST_OK, r.status);
@@ -646,7 +646,7 @@ TEST_IOPF(replace_no_gap)
 	EXPECT_LIB(iopf_destroy(self->ctx, hwpt[1]));
 }
 
-/* What one round of the loop below may do, so that it comes to an end */
+/* Serve a bounded number of groups, so that the loop below ends. */
 static int serve_some(struct endpoint *ep)
 {
 	struct iopf_group g;
@@ -682,7 +682,7 @@ TEST_IOPF(replace_serves_both)
 	for (i = 0; i < ARRAY_SIZE(slot); i++) {
 		while (!testdev_done(&ep->td, slot[i], &r)) {
 			ASSERT_LIB(iopf_dev_attach(ep->dev, hwpt[++nr & 1]));
-			/* An answer that a replace has come before is in vain. */
+			/* EINVAL: the replace has answered before us. */
 			ret = serve_some(ep);
 			if (ret == -EINVAL)
 				ret = 0;
@@ -1055,7 +1055,7 @@ TEST_IOPF(wrong_cookie)
 	EXPECT_EQ(1, iopf_queue_answer_many(ep->queue, resp, 2));
 	ASSERT_LIB(wait_op(ep, slot, &r));
 	EXPECT_EQ(IOPF_TD_ST_OK, r.status);
-	/* Once is enough. */
+	/* A second answer to the same group is refused. */
 	EXPECT_EQ(-EINVAL, iopf_queue_answer(ep->queue, g.cookie,
 					     IOMMUFD_PAGE_RESP_SUCCESS));
 	ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, BASE + 0x10000, 4096));
@@ -1208,7 +1208,7 @@ TEST_IOPF(storm_detach_waiting)
 	ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, BASE, 0x4000));
 }
 
-/* A group that never ends is nobody's business, and in nobody's way. */
+/* A group that never ends is not shown to anybody, and delays no other one. */
 TEST_IOPF(partial_group)
 {
 	struct endpoint *ep = &self->ep;
@@ -1230,7 +1230,7 @@ TEST_IOPF(partial_group)
 	ASSERT_LIB(wait_op(ep, slot, &r));
 	EXPECT_EQ(IOPF_TD_ST_OK, r.status);
 	EXPECT_EQ(1, testdev_responses(&ep->td));
-	/* It does not outlive the attachment. */
+	/* The end of the attachment forgets it. */
 	ASSERT_LIB(iopf_dev_detach(ep->dev));
 	ASSERT_LIB(iopf_dev_attach(ep->dev, ep->hwpt_id));
 	ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, BASE, 0x4000));
@@ -1558,7 +1558,7 @@ TEST_IOPF(unbind)
 	ASSERT_LIB(iopf_pci_read(pci.bdf, &pci));
 	EXPECT_STREQ("", pci.driver);
 
-	/* Everything again from the start. */
+	/* After a new bind everything works again. */
 	EXPECT_EQ(0, write_file("/sys/bus/pci/drivers/vfio-pci/bind",
 				pci.bdf));
 	endpoint_close(ep);
