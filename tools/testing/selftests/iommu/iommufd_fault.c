@@ -905,6 +905,12 @@ TEST_FAULT(function_without_faults)
 	/* It goes first, then the one that can ask. */
 	test_ioctl_destroy(stdev[1]);
 	test_ioctl_destroy(stdev[0]);
+
+	/* In a group of none but such functions there is nobody to serve. */
+	test_cmd_mock_domain_flags(self->ioas_id, MOCK_FLAGS_DEVICE_NO_IOPF,
+				   &stdev[0], &old, &idev[0]);
+	test_err_mock_domain_replace(ENODEV, stdev[0], self->hwpt_id);
+	test_ioctl_destroy(stdev[0]);
 }
 
 static int fault_limits(int fault_fd, __u32 flags, __u32 timeout_ms,
@@ -1257,7 +1263,8 @@ static void *fault_poller(void *arg)
 	struct pollfd pfd = { .fd = r->fault_fd, .events = POLLIN };
 
 	__atomic_store_n(&r->tid, syscall(__NR_gettid), __ATOMIC_SEQ_CST);
-	r->len = poll(&pfd, 1, 60000);
+	/* At an end of its own it would look, and need nobody to wake it. */
+	r->len = poll(&pfd, 1, -1);
 	return NULL;
 }
 
