@@ -859,12 +859,16 @@ TEST_FAULT(two_functions)
 	EXPECT_EQ(3, msg[2].grpid);
 	EXPECT_FALSE(fault_readable(self->fault_fd));
 
-	/* The other is as before. */
-	ASSERT_EQ(0, fault_respond(self->fault_fd, msg[0].cookie,
-				   IOMMUFD_PAGE_RESP_SUCCESS));
-	ASSERT_EQ(0, fault_respond(self->fault_fd, msg[2].cookie,
-				   IOMMUFD_PAGE_RESP_SUCCESS));
-	expect_answers_of(idev[1], 2);
+	/* The other is as before, and is found without the one that has gone. */
+	ASSERT_EQ(0, fault_send(self->fd, idev[1], MOCK_IOPF_LAST, 0, 4,
+				0x1000));
+	test_read(self->fault_fd, &msg[3], 1);
+	EXPECT_EQ(idev[1], msg[3].dev_id);
+	for (i = 0; i != 4; i++)
+		if (i != 1)
+			ASSERT_EQ(0, fault_respond(self->fault_fd, msg[i].cookie,
+						   IOMMUFD_PAGE_RESP_SUCCESS));
+	expect_answers_of(idev[1], 3);
 	test_ioctl_destroy(stdev[1]);
 }
 

@@ -2047,6 +2047,34 @@ TEST_IOPF(replace_rotates)
 	}
 }
 
+/*
+ * Every other page table is not used. So what the IOTLB has of the one before is
+ * replaced by nothing, and would be found by the next one that gets its number.
+ */
+TEST_IOPF(replace_reuses_number)
+{
+	struct iopf_backing *backing[TABLES];
+	struct endpoint *ep = &self->ep;
+	__u32 hwpt[TABLES], ioas[TABLES];
+	unsigned int i, at;
+
+	ASSERT_LIB(more_tables(ep, hwpt, ioas, backing));
+	for (i = 0; i < 4 * TABLES; i++) {
+		at = i % TABLES;
+		ASSERT_LIB(iopf_dev_attach(ep->dev, hwpt[at]));
+		if (i % 2)
+			continue;
+		ASSERT_LIB(iopf_backing_map(backing[at], BASE, 4096, IOPF_RW));
+		ASSERT_LIB(write_to_table(ep, backing, at));
+	}
+	ASSERT_LIB(iopf_dev_attach(ep->dev, hwpt[0]));
+	for (i = 1; i < TABLES; i++) {
+		iopf_backing_close(backing[i]);
+		EXPECT_LIB(iopf_destroy(self->ctx, hwpt[i]));
+		EXPECT_LIB(iopf_destroy(self->ctx, ioas[i]));
+	}
+}
+
 /* A page table that was left costs the device no invalidations any more. */
 TEST_IOPF(replace_leaves_old)
 {
