@@ -3,7 +3,7 @@
 
 LANE ?= vtd
 
-.PHONY: help run check check-qemu selfcheck mutants mutants-qemu lanes lanes-list boots shell deps tree kernel qemu guest \
+.PHONY: help run check check-qemu selfcheck mutants mutants-qemu lanes lanes-list boots soak trace shell deps tree kernel qemu guest \
 	mbox export series-check cache cache-prune clean deb deb-kernel
 
 help:
@@ -11,12 +11,16 @@ help:
 	@echo
 	@echo '  make run           build all that is needed, boot the lane, show the demonstration'
 	@echo '                     (LANE=$(LANE); LANE=all for every lane that has one)'
+	@echo '  make trace         where the time of its page faults goes: out/trace-LANE.json, for programs'
+	@echo '                     that show traces (LANE=$(LANE))'
 	@echo '  make check         all tests: static checks, unit tests, lanes, selfcheck'
 	@echo '                     (CHECKS="user series" for some of them; FORCE=1 repeats kept ones)'
 	@echo '  make lanes         only the lanes (LANES="vtd mock" for some; ONLY=GLOB tests of that'
 	@echo '                     name; LOAD=N on a busy machine; REPEAT=N times)'
 	@echo '  make lanes-list    the lanes and what they are about'
 	@echo '  make boots         Debian'"'"'s kernels behind the IOMMU in all of its modes (half an hour)'
+	@echo '  make soak          many page faults and overflows, while programs come, go and are killed'
+	@echo '                     (LANE=$(LANE); MINUTES=N, FAULTS=N, OVERFLOWS=N, SEED=N)'
 	@echo '  make selfcheck     lanes that must fail do fail, for the right reason'
 	@echo '  make mutants       for each fault in a kernel full of them, the test that has to find it'
 	@echo '                     does (ONLY=GLOB mutants of that name)'
@@ -48,12 +52,19 @@ help:
 run:
 	@scripts/build demo $(LANE)
 
+trace:
+	@scripts/build trace $(LANE)
+
 lanes:
 	@scripts/build run $(LANES) $(if $(ONLY),--only '$(ONLY)') $(if $(LOAD),--load '$(LOAD)') \
 		$(if $(REPEAT),--repeat '$(REPEAT)')
 
 boots:
 	@scripts/build run $(or $(LANES),boot-5.10@all boot-6.1@all boot-6.12@all boot-newest@all)
+
+soak:
+	@scripts/build soak $(LANE) $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(FAULTS),--faults '$(FAULTS)') \
+		$(if $(OVERFLOWS),--overflows '$(OVERFLOWS)') $(if $(SEED),--seed '$(SEED)')
 
 lanes-list:
 	@scripts/build list
