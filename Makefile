@@ -7,7 +7,7 @@ LANE ?= vtd
 quoted = '$(subst ','\'',$(1))'
 quoted-each = $(foreach each,$(1),$(call quoted,$(each)))
 
-.PHONY: help run bench check check-qemu selfcheck mutants mutants-qemu lanes lanes-list boots shell deps tree kernel qemu guest \
+.PHONY: help run bench check check-qemu selfcheck mutants mutants-qemu lanes lanes-list boots soak trace shell deps tree kernel qemu guest \
 	mbox export series-check cache cache-prune clean deb deb-kernel
 
 help:
@@ -15,12 +15,16 @@ help:
 	@echo
 	@echo '  make run           build all that is needed, boot the lane, show the demonstration'
 	@echo '                     (LANE=$(LANE); LANE=all for every lane that has one)'
+	@echo '  make trace         where the time of its page faults goes: out/trace-LANE.json, for programs'
+	@echo '                     that show traces (LANE=$(LANE))'
 	@echo '  make check         all tests: static checks, unit tests, lanes, selfcheck'
 	@echo '                     (CHECKS="user series" for some of them; FORCE=1 repeats kept ones)'
 	@echo '  make lanes         only the lanes (LANES="vtd mock" for some; ONLY=GLOB tests of that'
 	@echo '                     name; LOAD=N on a busy machine; REPEAT=N times)'
 	@echo '  make lanes-list    the lanes and what they are about'
 	@echo '  make boots         Debian'"'"'s kernels behind the IOMMU in all of its modes (half an hour)'
+	@echo '  make soak          many page faults and overflows, while programs come, go and are killed'
+	@echo '                     (LANE=$(LANE); MINUTES=N, FAULTS=N, OVERFLOWS=N, SEED=N)'
 	@echo '  make selfcheck     lanes that must fail do fail, for the right reason'
 	@echo '  make mutants       for each fault in a kernel full of them, the test that has to find it'
 	@echo '                     does (ONLY="GLOB GLOB" those of these names)'
@@ -54,12 +58,20 @@ help:
 run:
 	@scripts/build demo $(call quoted-each,$(LANE))
 
+trace:
+	@scripts/build trace $(call quoted-each,$(LANE))
+
 lanes:
 	@scripts/build run $(call quoted-each,$(LANES)) $(if $(ONLY),--only=$(call quoted,$(ONLY))) \
 		$(if $(LOAD),--load=$(call quoted,$(LOAD))) $(if $(REPEAT),--repeat=$(call quoted,$(REPEAT)))
 
 boots:
 	@scripts/build run $(call quoted-each,$(or $(LANES),boot-5.10@all boot-6.1@all boot-6.12@all boot-newest@all))
+
+soak:
+	@scripts/build soak $(call quoted-each,$(LANE)) $(if $(MINUTES),--minutes=$(call quoted,$(MINUTES))) \
+		$(if $(FAULTS),--faults=$(call quoted,$(FAULTS))) \
+		$(if $(OVERFLOWS),--overflows=$(call quoted,$(OVERFLOWS))) $(if $(SEED),--seed=$(call quoted,$(SEED)))
 
 lanes-list:
 	@scripts/build list

@@ -11,11 +11,13 @@
 #include <linux/completion.h>
 #include <linux/delay.h>
 #include <linux/kthread.h>
+#include <linux/log2.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
 
 #include "iopf-core.h"
 #include "iopf-enable.h"
+#include "iopf-stat.h"
 #include "iommu-priv.h"
 
 #define MAX_ANSWERS	32
@@ -523,6 +525,166 @@ static void test_back_off(struct kunit *test)
 	expect_answer(test, 0, 7, IOMMU_PAGE_RESP_INVALID);
 	KUNIT_EXPECT_FALSE(test, cancel_delayed_work_sync(&param->backoff.work));
 	iopf_put_dev_fault_param(param);
+}
+
+static unsigned long counted(struct iopf_test *t, enum iopf_stat_counter what)
+{
+	return test_param(t)->stat.count[what];
+}
+
+/* So many requests, groups, refusals, and answers of each code */
+static void expect_counts(struct kunit *test, unsigned int requests,
+			  unsigned int groups, unsigned int refused,
+			  unsigned int success, unsigned int invalid)
+{
+	struct iopf_test *t = test->priv;
+
+	KUNIT_EXPECT_EQ(test, counted(t, IOPF_STAT_REQUESTS), requests);
+	KUNIT_EXPECT_EQ(test, counted(t, IOPF_STAT_GROUPS), groups);
+	KUNIT_EXPECT_EQ(test, counted(t, IOPF_STAT_REFUSED), refused);
+	KUNIT_EXPECT_EQ(test, counted(t, IOPF_STAT_SUCCESS), success);
+	KUNIT_EXPECT_EQ(test, counted(t, IOPF_STAT_INVALID), invalid);
+	KUNIT_EXPECT_EQ(test, counted(t, IOPF_STAT_FAILURE), 0);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, success + invalid);
+}
+
+static unsigned long counted_latencies(const struct iopf_stat *stat)
+{
+	unsigned long sum = 0;
+	unsigned int i;
+
+	for (i = 0; i < IOPF_STAT_BUCKETS; i++)
+		sum += stat->latency[i];
+	return sum;
+}
+
+/* Whatever becomes of a request, it is counted once, and so is its answer. */
+static void test_counters(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+	struct iopf_batch *batch = kunit_kzalloc(test, sizeof(*batch),
+						 GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, batch);
+	report(t, 1, 0, 0, 0x1000);
+	report(t, 1, 0, LAST, 0x2000);
+	report(t, 2, 0, LAST, 0x3000);
+	expect_counts(test, 3, 2, 0, 0, 0);
+	answer_and_free(t, 0, IOMMU_PAGE_RESP_SUCCESS);
+	iopf_batch_add(batch, t->group[1], IOMMU_PAGE_RESP_INVALID);
+	t->group[1] = NULL;
+	iopf_batch_flush(batch);
+	expect_counts(test, 3, 2, 0, 1, 1);
+	KUNIT_EXPECT_EQ(test, counted_latencies(&test_param(t)->stat), 2);
+
+	/* Nobody handles these, or may. */
+	__report(t, 3, 0, LAST, 0x1000, NULL);
+	report_malformed(t, 3, 0, LAST);
+	expect_counts(test, 5, 2, 2, 1, 3);
+	KUNIT_EXPECT_EQ(test, counted(t, IOPF_STAT_DROPPED), 0);
+
+	/* These are forgotten: no handler, an overflow, a reset. */
+	__report(t, 3, 0, 0, 0x1000, NULL);
+	report(t, 4, 0, 0, 0x1000);
+	report(t, 4, 0, 0, 0x2000);
+	iopf_queue_overflow(t->queue);
+	KUNIT_EXPECT_EQ(test, counted(t, IOPF_STAT_DROPPED), 3);
+	report(t, 5, 0, LAST, 0x1000);
+	iommu_iopf_reset_prepare(&t->dev);
+	report(t, 6, 0, LAST, 0x1000);
+	report_malformed(t, 6, 0, LAST);
+	iommu_iopf_reset_done(&t->dev);
+	KUNIT_EXPECT_EQ(test, counted(t, IOPF_STAT_DROPPED), 5);
+	/* The reset has answered the one before it. */
+	expect_counts(test, 11, 3, 2, 1, 4);
+	KUNIT_EXPECT_EQ(test, counted_latencies(&test_param(t)->stat), 3);
+}
+
+/* Reasons for which a handler, or who reads its queue, leaves a group to us */
+static void test_counters_of_handler(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+
+	stop_the_clock(t);
+	t->handler_ret = -ENOSPC;
+	report(t, 1, 0, LAST, 0x1000);
+	KUNIT_EXPECT_EQ(test, counted(t, IOPF_STAT_LOST), 1);
+	t->handler_ret = -EPIPE;
+	report(t, 2, 0, LAST, 0x1000);
+	KUNIT_EXPECT_EQ(test, counted(t, IOPF_STAT_LOST), 1);
+	expect_counts(test, 2, 2, 0, 0, 2);
+
+	/* The answer is counted when it is sent. */
+	t->handler_ret = -ENOMEM;
+	report(t, 3, 0, LAST, 0x1000);
+	expect_counts(test, 3, 3, 0, 0, 2);
+	let_time_pass(t);
+	expect_counts(test, 3, 3, 0, 1, 2);
+
+	t->handler_ret = 0;
+	report(t, 4, 0, LAST, 0x1000);
+	KUNIT_ASSERT_EQ(test, t->nr_groups, 1);
+	iopf_group_timed_out(t->group[0]);
+	answer_and_free(t, 0, IOMMU_PAGE_RESP_INVALID);
+	KUNIT_EXPECT_EQ(test, counted(t, IOPF_STAT_TIMED_OUT), 1);
+	expect_counts(test, 4, 4, 0, 1, 3);
+	KUNIT_EXPECT_EQ(test, counted_latencies(&test_param(t)->stat), 3);
+}
+
+/* A bucket for each power of two, the last one for all that took longer */
+static void test_latency(struct kunit *test)
+{
+	static const struct {
+		u64 ns;
+		unsigned int bucket;
+	} cases[] = {
+		{ 0, 0 }, { 1, 0 }, { 2, 1 }, { 3, 1 }, { 4, 2 }, { 1023, 9 },
+		{ 1024, 10 }, { 1ULL << (IOPF_STAT_BUCKETS - 1),
+				IOPF_STAT_BUCKETS - 1 },
+		{ U64_MAX, IOPF_STAT_BUCKETS - 1 },
+	};
+	struct iopf_test *t = test->priv;
+	struct iommu_fault_param *param = test_param(t);
+	unsigned long *latency = param->stat.latency;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		memset(latency, 0, sizeof(param->stat.latency));
+		mutex_lock(&param->lock);
+		iopf_stat_latency(param, cases[i].ns);
+		mutex_unlock(&param->lock);
+		KUNIT_EXPECT_EQ(test, latency[cases[i].bucket], 1);
+	}
+	/* An answer that took its time is found in a bucket of that time. */
+	memset(latency, 0, sizeof(param->stat.latency));
+	report(t, 1, 0, LAST, 0x1000);
+	msleep(20);
+	answer_and_free(t, 0, IOMMU_PAGE_RESP_SUCCESS);
+	for (i = 0; i < ilog2(20 * NSEC_PER_MSEC); i++)
+		KUNIT_EXPECT_EQ(test, latency[i], 0);
+	KUNIT_EXPECT_EQ(test, counted_latencies(&param->stat), 1);
+}
+
+/* The queue keeps the sums of devices that have left it. */
+static void test_counters_of_queue(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+	struct iopf_stat *left = &t->queue->stat.left;
+	unsigned int i;
+
+	for (i = 1; i <= 2; i++) {
+		report(t, 1, 0, 0, 0x1000);
+		report(t, 1, 0, LAST, 0x2000);
+		iopf_queue_remove_device(t->queue, &t->dev);
+		KUNIT_EXPECT_EQ(test, left->count[IOPF_STAT_REQUESTS], 2 * i);
+		KUNIT_EXPECT_EQ(test, left->count[IOPF_STAT_GROUPS], i);
+		KUNIT_EXPECT_EQ(test, left->count[IOPF_STAT_INVALID], i);
+		KUNIT_EXPECT_EQ(test, counted_latencies(left), i);
+		KUNIT_ASSERT_EQ(test, iopf_queue_add_device(t->queue, &t->dev),
+				0);
+		KUNIT_EXPECT_EQ(test, counted(t, IOPF_STAT_REQUESTS), 0);
+	}
+	KUNIT_EXPECT_STREQ(test, t->queue->stat.name, "iopf-kunit");
 }
 
 /* A device that wants its answers without PASID has one group of an index. */
@@ -1125,6 +1287,10 @@ static struct kunit_case iopf_core_cases[] = {
 	KUNIT_CASE(test_no_handler),
 	KUNIT_CASE(test_handler_fails),
 	KUNIT_CASE(test_back_off),
+	KUNIT_CASE(test_counters),
+	KUNIT_CASE(test_counters_of_handler),
+	KUNIT_CASE(test_latency),
+	KUNIT_CASE(test_counters_of_queue),
 	KUNIT_CASE(test_index_alone),
 	KUNIT_CASE(test_group_bound),
 	KUNIT_CASE(test_batch),

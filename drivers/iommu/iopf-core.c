@@ -35,12 +35,14 @@
  * hardware. Their devices stay on their queues for that without a lock:
  * iommu_fault_param::answering is not 0 then.
  */
+#include <linux/ktime.h>
 #include <linux/lockdep.h>
 #include <linux/slab.h>
 #include <linux/wait.h>
 #include <linux/wait_bit.h>
 
 #include "iopf-core.h"
+#include "iopf-stat.h"
 #include "iommu-priv.h"
 
 #define CREATE_TRACE_POINTS
@@ -130,6 +132,33 @@ static void iopf_respond_orphan(struct device *dev, struct iopf_fault *evt,
 	iopf_submit(&answer, 1);
 }
 
+static void iopf_count(struct iommu_fault_param *param,
+		       enum iopf_stat_counter what)
+{
+	mutex_lock(&param->lock);
+	iopf_stat_count(param, what, 1);
+	mutex_unlock(&param->lock);
+}
+
+/* Answer a last request that no handler will see. */
+static void iopf_refuse(struct iommu_fault_param *param, struct iopf_fault *evt,
+			enum iommu_page_response_code code)
+{
+	mutex_lock(&param->lock);
+	iopf_stat_count(param, IOPF_STAT_REFUSED, 1);
+	iopf_stat_answer(param, code);
+	mutex_unlock(&param->lock);
+	iopf_respond_orphan(param->dev, evt, code);
+}
+
+/* Forget a request. */
+static void iopf_drop(struct iommu_fault_param *param,
+		      const struct iommu_fault_page_request *prm)
+{
+	iopf_count(param, IOPF_STAT_DROPPED);
+	trace_iopf_discard(param->dev, prm->pasid, 1);
+}
+
 /* Answer the requests that wait for their answer since there was no memory. */
 static void iopf_backoff_answer(struct iommu_fault_param *param,
 				enum iommu_page_response_code code)
@@ -143,6 +172,7 @@ static void iopf_backoff_answer(struct iommu_fault_param *param,
 	for (i = 0; i < backoff->nr; i++) {
 		answer.prm = &backoff->prm[i];
 		trace_iopf_respond(param->dev, answer.prm, code, true);
+		iopf_stat_answer(param, code);
 		iopf_submit(&answer, 1);
 	}
 	backoff->nr = 0;
@@ -177,6 +207,8 @@ static void iopf_respond_later(struct iommu_fault_param *param,
 		backoff->prm[backoff->nr++] = evt->fault.prm;
 		/* Does nothing if the work is scheduled already. */
 		schedule_delayed_work(&backoff->work, backoff->delay);
+	} else {
+		iopf_stat_answer(param, IOMMU_PAGE_RESP_SUCCESS);
 	}
 	mutex_unlock(&param->lock);
 	if (full)
@@ -360,6 +392,7 @@ void iopf_partial_discard(struct iommu_fault_param *param, ioasid_t pasid)
 		iopf_partial_charge(param, partial, 0);
 		iopf_partial_free(partial);
 	}
+	iopf_stat_count(param, IOPF_STAT_DROPPED, discarded);
 	mutex_unlock(&param->lock);
 
 	if (discarded)
@@ -397,8 +430,25 @@ static void iopf_handle_put(struct iommu_attach_handle *handle)
 		wake_up_var(busy);
 }
 
+/* For iopf_answer_begin(): the answer is counted when it is sent. */
+#define IOPF_ANSWER_LATER	(-1)
+
+/* The group does not count as unanswered any more. */
+static void iopf_answer_count(struct iopf_group *group, int code)
+{
+	struct iommu_fault_param *param = group->fault_param;
+
+	lockdep_assert_held(&param->lock);
+
+	list_del_init(&group->pending_node);
+	if (code == IOPF_ANSWER_LATER)
+		return;
+	iopf_stat_answer(param, code);
+	iopf_stat_latency(param, ktime_get_ns() - group->opened);
+}
+
 /* May the caller answer? If so the device stays until iopf_answer_end(). */
-static bool iopf_answer_begin(struct iopf_group *group)
+static bool iopf_answer_begin(struct iopf_group *group, int code)
 {
 	struct iommu_fault_param *param = group->fault_param;
 	bool unanswered;
@@ -406,7 +456,7 @@ static bool iopf_answer_begin(struct iopf_group *group)
 	mutex_lock(&param->lock);
 	unanswered = !list_empty(&group->pending_node);
 	if (unanswered) {
-		list_del_init(&group->pending_node);
+		iopf_answer_count(group, code);
 		atomic_inc(&param->answering);
 	}
 	mutex_unlock(&param->lock);
@@ -440,7 +490,7 @@ void iopf_respond(struct iopf_group *group, enum iommu_page_response_code code)
 	struct iopf_response answer;
 
 	/* After an answer from iopf_param_shutdown() the device may be gone. */
-	if (!iopf_answer_begin(group))
+	if (!iopf_answer_begin(group, code))
 		return;
 	iopf_answer(&answer, group, code);
 	iopf_submit(&answer, 1);
@@ -465,7 +515,7 @@ void iopf_batch_flush(struct iopf_batch *batch)
 
 	for (i = 0; i < batch->nr; i++) {
 		group = batch->group[i];
-		if (!iopf_answer_begin(group))
+		if (!iopf_answer_begin(group, batch->code[i]))
 			continue;
 		begun |= BIT(i);
 		iopf_answer(&answers[nr++], group, batch->code[i]);
@@ -538,9 +588,11 @@ static void iopf_group_open(struct iopf_group *group,
 		list_splice_init(&partial->faults, &group->faults);
 	}
 
+	group->opened = ktime_get_ns();
 	mutex_lock(&param->lock);
 	list_add_tail(&group->pending_node, &param->faults);
 	param->nr_groups++;
+	iopf_stat_count(param, IOPF_STAT_GROUPS, 1);
 	mutex_unlock(&param->lock);
 }
 
@@ -557,6 +609,19 @@ void iopf_group_keep(struct iopf_group *group)
 	group->dequeued = true;
 	iopf_handle_put(group->attach_handle);
 }
+
+/**
+ * iopf_group_read() - User space has read a group, for who traces it
+ * @group: the group, owned by the caller, of a device that is still attached
+ *
+ * Context: any.
+ */
+void iopf_group_read(struct iopf_group *group)
+{
+	trace_iopf_read(group->fault_param->dev, &group->last_fault.fault.prm,
+			group->fault_count);
+}
+EXPORT_SYMBOL_GPL(iopf_group_read);
 
 /**
  * iopf_group_release() - The owner of a group is done with it
@@ -593,7 +658,9 @@ static void iopf_group_deliver(struct iopf_group *group)
 	if (!ret)
 		return;
 
-	if (ret == -ENOMEM && iopf_answer_begin(group)) {
+	if (ret == -ENOSPC)
+		iopf_count(param, IOPF_STAT_LOST);
+	if (ret == -ENOMEM && iopf_answer_begin(group, IOPF_ANSWER_LATER)) {
 		iopf_respond_later(param, last);
 		iopf_answer_end(param);
 	}
@@ -625,12 +692,13 @@ static int iopf_report_last(struct iommu_fault_param *param,
 	else if (!iopf_has_room(param))
 		ret = -ENOSPC;
 	if (ret) {
-		iopf_respond_orphan(param->dev, evt, IOMMU_PAGE_RESP_INVALID);
+		iopf_refuse(param, evt, IOMMU_PAGE_RESP_INVALID);
 		goto out_free;
 	}
 
 	group = iopf_group_alloc(param, &evt->fault, handle);
 	if (!group) {
+		iopf_count(param, IOPF_STAT_REFUSED);
 		iopf_respond_later(param, evt);
 		ret = -ENOMEM;
 		goto out_free;
@@ -675,20 +743,18 @@ int iopf_report(struct iommu_fault_param *param, struct iopf_fault *evt,
 	if (param->dead)
 		return iopf_report_orphan(param->dev, evt);
 
+	iopf_stat_request(param);
 	trace_iopf_report(param->dev, &evt->fault.prm);
 	if (param->fenced) {
-		trace_iopf_discard(param->dev, evt->fault.prm.pasid, 1);
+		iopf_drop(param, &evt->fault.prm);
 		return -ESHUTDOWN;
 	}
 	handle = find(param->dev, evt);
 	if (iopf_is_last(&evt->fault.prm))
 		return iopf_report_last(param, evt, handle);
-	if (!handle)
-		return -EINVAL;
-
-	ret = iopf_report_partial(param, &evt->fault);
+	ret = handle ? iopf_report_partial(param, &evt->fault) : -EINVAL;
 	if (ret)
-		trace_iopf_discard(param->dev, evt->fault.prm.pasid, 1);
+		iopf_drop(param, &evt->fault.prm);
 	return ret;
 }
 
@@ -733,15 +799,20 @@ void iopf_report_malformed(struct device *dev, struct iopf_fault *evt)
 	}
 
 	mutex_lock(&param->report_lock);
-	trace_iopf_report(dev, prm);
-	if (param->dead)
+	if (param->dead) {
 		iopf_report_orphan(dev, evt);
-	else if (param->fenced)
-		trace_iopf_discard(dev, prm->pasid, 1);
+		goto out_unlock;
+	}
+
+	iopf_stat_request(param);
+	trace_iopf_report(dev, prm);
+	if (param->fenced)
+		iopf_drop(param, prm);
 	else if (iopf_is_last(prm))
 		iopf_report_last(param, evt, NULL);
 	else if (iopf_partial_add(param, prm, NULL))
-		trace_iopf_discard(dev, prm->pasid, 1);
+		iopf_drop(param, prm);
+out_unlock:
 	mutex_unlock(&param->report_lock);
 	iopf_put_dev_fault_param(param);
 }
@@ -778,7 +849,7 @@ static void iopf_param_answer_all(struct iommu_fault_param *param)
 	iopf_backoff_answer(param, IOMMU_PAGE_RESP_INVALID);
 	/* Their owners cannot free them while the lock is held. */
 	list_for_each_entry_safe(group, next, &param->faults, pending_node) {
-		list_del_init(&group->pending_node);
+		iopf_answer_count(group, IOMMU_PAGE_RESP_INVALID);
 		iopf_answer(&answer, group, IOMMU_PAGE_RESP_INVALID);
 		iopf_submit(&answer, 1);
 	}
@@ -832,6 +903,7 @@ void iopf_param_shutdown(struct iommu_fault_param *param)
 	mutex_unlock(&param->report_lock);
 	/* It has nothing to answer any more, and is not started again. */
 	cancel_delayed_work_sync(&param->backoff.work);
+	iopf_stat_leave(param);
 }
 
 /**

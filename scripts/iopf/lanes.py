@@ -8,6 +8,9 @@ boots them.
     build list                 the lanes and what they are about
     build run|demo|shell|selfcheck [NAME]...   build, then boot them (lib/lane);
                                demo all: every lane that has a demonstration
+    build trace LANE           a trace of the lane's demonstration, in out/trace-LANE.json
+    build soak LANE            the same for its endpoints in many page faults, while their
+                               programs come and go (lib/lane soak)
     build path kernel|qemu|guest [KERNEL|ARCH] build one and print where it is
     build mutants              build the kernel of mutants, and boot it for each of them
                                with the test that must fail (lib/mutants)
@@ -171,15 +174,19 @@ def count_option(name, text, most=None):
 
 
 RUN, SELFCHECK = {"run": "'make lanes'"}, {"selfcheck": "'make selfcheck'"}
+SOAK = {"soak": "'make soak'"}
+RESULTS = {**RUN, **SELFCHECK, **SOAK}
+SOAK_OPTIONS = ("faults", "overflows", "minutes", "seed")
 # what lib/lane would refuse, after all has been built
-OPTIONS_OF = {"only": RUN, "load": RUN, "repeat": RUN, "json": {**RUN, **SELFCHECK, "bench": "'make bench'"},
-              "junit": {**RUN, **SELFCHECK}, "file": {"shell": "'make shell'"}}
+OPTIONS_OF = {"only": RUN, "load": RUN, "repeat": RUN, "json": {**RESULTS, "bench": "'make bench'"},
+              "junit": RESULTS, "file": {"shell": "'make shell'"},
+              **dict.fromkeys(SOAK_OPTIONS, SOAK)}
 
 
 def passed_on(command, opts):
     """Options that are lib/lane's own business."""
     for name, commands in OPTIONS_OF.items():
-        if getattr(opts, name) and command not in commands:
+        if getattr(opts, name, None) and command not in commands:
             raise Failure(f"{name.upper()}= is for {' and '.join(commands.values())}, "
                           "leave it out")
     args = []
@@ -189,6 +196,9 @@ def passed_on(command, opts):
         args += count_option("LOAD", opts.load, MOST_LOAD)
     if opts.repeat:
         args += count_option("REPEAT", opts.repeat)
+    for name in SOAK_OPTIONS:
+        if getattr(opts, name, None):
+            args += count_option(name.upper(), getattr(opts, name))
     for name in ("json", "junit"):
         if getattr(opts, name):
             args += [f"--{name}", writable(getattr(opts, name), name.upper())]
@@ -221,11 +231,15 @@ def lanes_of(command, names):
         return lanefile.expand(names) or lanefile.names()
     if len(names) != 1:
         raise Failure(f"{command} wants one lane; there are {' '.join(lanefile.names())}")
+    if command == "trace":
+        return [lanefile.demo_lanes(load(names)[0].name)[0].name]
     if command == "demo":
         if names != ["all"]:
             load(names)
         return [lane.name for lane in lanefile.demo_lanes(names[0])]
     load(names)
+    if command == "soak":
+        lanefile.soak_lane(names[0])
     return names
 
 
@@ -261,6 +275,8 @@ def lane_command(command, wanted, opts):
     products = build_lanes(names)
     # lib/lane keeps the logs of its last runs there, each in a folder of its own
     place = host.claim_out() / "log" / ("selfcheck" if command == "selfcheck" else "lanes")
+    if command == "trace":
+        options += ["--trace", host.out() / f"trace-{names[0]}.json"]
     return [str(a) for a in (TESTBED / "lib/lane", command, *machine_options(products), *options,
                              "--out", place, *(wanted if command == "demo" else names))]
 
@@ -352,8 +368,8 @@ def deb_kernel():
 def main():
     parser = Parser(prog="build", description=__doc__)
     parser.add_argument("command", choices=[
-        "deps", "lane", "list", "path", "run", "demo", "shell", "selfcheck", "mutants",
-        "refresh-mutants", "bench", "deb-kernel", "try"])
+        "deps", "lane", "list", "path", "run", "demo", "trace", "shell", "soak", "selfcheck",
+        "mutants", "refresh-mutants", "bench", "deb-kernel", "try"])
     parser.add_argument("names", nargs="*")
     add_options(parser)
     parser.add_argument("--only", metavar="GLOB",
@@ -361,6 +377,8 @@ def main():
     parser.add_argument("--load", metavar="N", help="run: beside N processes that load the CPUs")
     parser.add_argument("--repeat", metavar="N", help="run: so many times")
     parser.add_argument("--file", metavar="PROGRAM", help="shell: a program to have there")
+    for name in SOAK_OPTIONS:
+        parser.add_argument(f"--{name}", metavar="N", help="soak: see 'lib/lane soak --help'")
     opts = parser.parse_args()
     apply_options(opts)
     try:

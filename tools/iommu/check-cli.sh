@@ -133,7 +133,7 @@ expect 'version, short' 0 '^iopf [0-9]' -V
 one_line 'no such command' 64 "no command 'foo'; see 'iopf --help'" foo
 one_line 'unknown option before a command' 64 'unknown option --what' --what
 one_line 'unknown letter before a command' 64 'unknown option -Z' -Z probe
-for command in probe serve demo; do
+for command in probe serve stat demo; do
 	expect "$command help" 0 "^Usage: iopf $command" $command --help
 	expect "$command help, short" 0 "^Usage: iopf $command" $command -h
 	expect "$command version" 0 '^iopf [0-9]' $command -V
@@ -458,6 +458,131 @@ probe 'Arm' 1 'not usable: iommu: smmu3.*Arm SMMUv3: the kernel does not serve'
 machine $good ''
 device $dev vfio-pci viommu0
 probe 'an unknown IOMMU' 2 'not known .*of a kind that this program does not know'
+
+# What the kernel counts, in a made up file of debugfs
+mkdir -p "$tmp/stat/sys/kernel/debug"
+counters=$tmp/stat/sys/kernel/debug/iopf
+one_line 'stat, the kernel does not count' 2 'no /.*mount debugfs' stat --root "$tmp/stat"
+cat > "$counters" << END
+queue dmar0
+overflows 2
+requests 7
+newer 9
+latency 15 4
+queue dmar1
+overflows 0
+requests 5
+latency 13 3
+latency 15 1
+device 0000:01:00.0
+open 1
+requests 5
+newer 7
+latency 13 3
+latency 15 1
+latency 99 1
+device 0000:02:00.0
+open 0
+requests 0
+END
+expect 'stat, table' 0 '^ *dmar0 *dmar1 *0000:01:00.0 *0000:02:00.0$' stat --root "$tmp/stat"
+expect 'stat, row' 0 '^requests *7 *5 *5 *0$' stat --root "$tmp/stat"
+expect 'stat, row that not all have' 0 '^newer *9 *- *7 *-$' stat --root "$tmp/stat"
+expect 'stat, histogram' 0 '^ *8192 ns[.][.] *3 #\{40\}$' stat --root "$tmp/stat"
+expect 'stat, empty bucket' 0 '^ *16 us[.][.] *0$' stat --root "$tmp/stat"
+expect 'stat, bar in proportion' 0 '^ *33 us[.][.] *1 #\{14\}$' stat --root "$tmp/stat"
+expect 'stat, one device' 0 '^ *dmar1 *0000:01:00.0$' stat --root "$tmp/stat" 01:00.0
+one_line 'stat, device without page faults' 1 '0000:03:00.0 are off' \
+	stat --root "$tmp/stat" 03:00.0
+json 'stat, JSON' 0 'j["format"] == 1 and
+	[(q["queue"], q["overflows"], q["requests"], q["newer"] if "newer" in q else None)
+		for q in j["queues"]] == [("dmar0", 2, 7, 9), ("dmar1", 0, 5, None)] and
+	[(d["device"], d["queue"], d["open"]) for d in j["devices"]] == [
+		("0000:01:00.0", "dmar1", 1), ("0000:02:00.0", "dmar1", 0)] and
+	j["devices"][0]["latency"] == [{"from_ns": 8192, "groups": 3},
+		{"from_ns": 32768, "groups": 1}] and not j["devices"][1]["latency"]' \
+	stat --json --root "$tmp/stat"
+json 'stat, JSON of one device' 0 '[d["device"] for d in j["devices"]] == ["0000:02:00.0"]
+	and [q["queue"] for q in j["queues"]] == ["dmar1"]' \
+	stat --json --root "$tmp/stat" 02:00.0
+printf 'queue a\033[31mb\nre\033quests 1\n' > "$counters"
+expect 'stat, wild names' 0 '^ *a?\[31mb$' stat --root "$tmp/stat"
+: > "$counters"
+one_line 'stat, no queue' 0 'there is no queue' stat --root "$tmp/stat"
+head -c 5000000 /dev/zero | tr '\0' x > "$counters"
+one_line 'stat, far too long' 2 'more than 4 MiB' stat --root "$tmp/stat"
+one_line 'stat, no time' 64 'is no time' stat --watch=0
+one_line 'stat, two devices' 64 'one device' stat 01:00.0 02:00.0
+
+# A saved trace: a group of two requests, one that comes meanwhile, one of another
+# device with a PASID, one that nobody handles, one that is forgotten, one without an
+# answer; and lines of other kinds
+trace=$tmp/trace
+cat > "$trace" << 'END'
+# tracer: nop
+#
+# entries-in-buffer/entries-written: 19/20   #P:2
+       irq/24-88      [000] .....   100.000100: iopf_report: 0000:01:00.0 addr=0x100001000 pasid=0x0 group=3 perm=rw flags=
+       irq/24-88      [000] .....   100.000110: iopf_report: 0000:01:00.0 addr=0x100000000 pasid=0x0 group=3 perm=rw flags=last
+       irq/24-88      [000] .....   100.000120: iopf_deliver: 0000:01:00.0 pasid=0x0 group=3 requests=2 flags=last
+       irq/24-88      [000] .....   100.000150: iopf_report: 0000:01:00.0 addr=0x200000000 pasid=0x0 group=4 perm= flags=last
+       irq/24-88      [000] .....   100.000151: iopf_deliver: 0000:01:00.0 pasid=0x0 group=4 requests=1 flags=last
+          iopf-99     [001] .....   100.000200: iopf_read: 0000:01:00.0 pasid=0x0 group=3 requests=2 flags=last
+          iopf-99     [001] .....   100.000250: map: IOMMU: iova=0x0000000100000000 - 0x0000000100002000 paddr=0x0000000007000000 size=8192
+       irq/24-88      [000] .....   100.000260: iopf:iopf_report: 0000:02:00.0 addr=0x5000 pasid=0x5 group=3 perm=w flags=pasid|last
+          iopf-99     [001] .....   100.000300: iopf_respond: 0000:01:00.0 pasid=0x0 group=3 code=success
+          iopf-99     [001] .....   100.000310: iopf_respond: 0000:02:00.0 pasid=0x5 group=3 code=invalid orphan
+          iopf-99     [001] .....   100.000320: iopf_respond: 0000:01:00.0 pasid=0x0 group=4 code=invalid
+          iopf-99     [001] .....   100.000330: iopf_respond: 0000:01:00.0 pasid=0x0 group=9 code=success
+          iopf-99     [001] .....   100.000331: sched_switch: prev_comm=iopf_report: x
+       irq/24-88      [000] .....   100.000400: iopf_report: 0000:01:00.0 addr=0x1000 pasid=0x0 group=5 perm=r flags=
+       irq/24-88      [000] .....   100.000410: iopf_discard: 0000:01:00.0 pasid=0xffffffff requests=1
+       irq/24-88      [000] .....   100.000420: iopf_overflow: total=2
+       irq/24-88      [000] .....   100.000500: iopf_report: 0000:01:00.0 addr=0x1000 pasid=0x0 group=5 perm=r flags=last
+       irq/24-88      [000] .....   100.000600: iopf_report: 0000:01:00.0 garbled
+iopf_report: 0000:01:00.0 addr=0x1000 pasid=0x0 group=5 perm=r flags=last
+END
+# e: events of a phase as (name, line, from, to), with lines by their names
+events='(lambda n: lambda ph: [(x["name"], n[x["tid"]], x["ts"], x.get("dur")) for x in
+	j["traceEvents"] if x["ph"] == ph])({0: "all", **{x["tid"]: x["args"]["name"] for x in
+	j["traceEvents"] if x["name"] == "thread_name"}})'
+json 'trace, groups' 0 "[x for x in $events('X') if x[0][:5] == 'group'] == [
+	('group 3', '0000:01:00.0', 0, 200), ('group 3', '0000:02:00.0 PASID 5', 160, 50),
+	('group 4', '0000:01:00.0 (2)', 50, 170), ('group 5', '0000:01:00.0', 300, 10),
+	('group 5', '0000:01:00.0', 400, 0)]" trace "$trace"
+json 'trace, parts of a group' 0 "[x for x in $events('X') if x[1] == '0000:01:00.0'][1:4] == [
+	('all requests come', '0000:01:00.0', 0, 20), ('to be read', '0000:01:00.0', 20, 80),
+	('program', '0000:01:00.0', 100, 100)]" trace "$trace"
+json 'trace, moments' 0 "$events('i') == [('map', '0000:01:00.0', 150, None),
+	('discarded', '0000:01:00.0', 310, None), ('overflow', 'all', 320, None)]" trace "$trace"
+json 'trace, what a group was' 0 '[x["args"] for x in j["traceEvents"] if x["name"][:5] == "group"
+	][:2] == [{"requests": 2, "first": "0x100000000", "end": "0x100002000", "perm": "rw",
+	"answer": "success"}, {"requests": 1, "first": "0x5000", "end": "0x6000", "perm": "w",
+	"answer": "invalid, nobody was asked"}]' trace "$trace"
+json 'trace, without an answer' 0 '[x["args"]["answer"] for x in j["traceEvents"]
+	if x["name"] == "group 5"] == ["none, discarded", None]' trace "$trace"
+expect 'trace, lost events' 0 'first 1 events are lost' trace --output "$tmp/o1" "$trace"
+nr=$((nr + 1))
+if "$iopf" trace - < "$trace" 2> /dev/null | cmp -s - "$tmp/o1" && [ -s "$tmp/o1" ]; then
+	echo "ok $nr trace, standard input and output file"
+else
+	failed=1
+	echo "not ok $nr trace, standard input and output file"
+fi
+expect 'trace help' 0 '^Usage: iopf trace' trace --help
+one_line 'trace, unknown option' 64 'unknown option --what' trace --what
+sed 's/0000:01/\x1b]0;/' "$trace" > "$tmp/wild"
+json 'trace, wild names' 0 'not any("\x1b" in str(x) for x in j["traceEvents"])' trace "$tmp/wild"
+seq 20000 | sed 's/.*/x [0] 1.0: iopf_report: d addr=0x1000 pasid=0x0 group=& perm=r flags=/' \
+	> "$tmp/many"
+json 'trace, groups without end' 0 'len([x for x in j["traceEvents"] if x["name"][:5] == "group"
+	]) == 20000 and max(x["tid"] for x in j["traceEvents"]) == 16384' trace "$tmp/many"
+grep -v iopf "$trace" > "$tmp/none"
+expect 'trace, of something else' 1 'there are no page requests' trace "$tmp/none"
+one_line 'trace, no such file' 2 'nonexistent: No such file' trace /nonexistent
+one_line 'trace, output in vain' 2 'nonexistent/x: No such file' trace -o /nonexistent/x "$trace"
+one_line 'trace, two files' 64 "behind '--'" trace a b
+one_line 'trace, no command' 64 'no command' trace --
 
 echo "1..$nr"
 exit $failed

@@ -32,6 +32,8 @@ enum cli_exit {
 int cmd_probe(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
+int cmd_stat(int argc, char **argv);
+int cmd_trace(int argc, char **argv);
 
 /* One line on stderr, "iopf COMMAND: text". Returns CLI_ERROR. */
 __printf(1, 2) int cli_error(const char *fmt, ...);

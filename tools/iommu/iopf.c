@@ -14,6 +14,8 @@ static const char usage[] =
 "\n"
 "  probe   say whether a device can use page faults and what is in the way\n"
 "  serve   serve the page faults of a device\n"
+"  stat    show what the kernel counts of page requests\n"
+"  trace   write their tracepoints for programs that show traces\n"
 "  demo    let the emulated test endpoint touch memory that no one mapped\n"
 "\n"
 "  --help, -h      this text\n"
@@ -31,6 +33,8 @@ struct command {
 static const struct command commands[] = {
 	{ "probe", cmd_probe },
 	{ "serve", cmd_serve },
+	{ "stat", cmd_stat },
+	{ "trace", cmd_trace },
 	{ "demo", cmd_demo },
 	{ NULL, NULL },
 };

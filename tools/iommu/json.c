@@ -105,6 +105,12 @@ void json_number(struct json *j, const char *key, long long value)
 	fprintf(j->out, "%lld", value);
 }
 
+void json_thousandths(struct json *j, const char *key, long long value)
+{
+	lead(j, key);
+	fprintf(j->out, "%lld.%03lld", value / 1000, value % 1000);
+}
+
 void json_bool(struct json *j, const char *key, bool value)
 {
 	lead(j, key);

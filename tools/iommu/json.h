@@ -56,6 +56,14 @@ void json_string(struct json *j, const char *key, const char *text);
 void json_number(struct json *j, const char *key, long long value);
 
 /**
+ * json_thousandths - add a number with three decimals
+ * @j: document
+ * @key: name, or NULL in an array
+ * @value: a thousand times the number, not negative
+ */
+void json_thousandths(struct json *j, const char *key, long long value);
+
+/**
  * json_bool - add true or false
  * @j: document
  * @key: name, or NULL in an array

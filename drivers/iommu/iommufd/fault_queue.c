@@ -134,6 +134,8 @@ static void fault_flush(struct iommufd_fault *fault,
 	while (!list_empty(&unread)) {
 		group = list_first_entry(&unread, struct iopf_group, node);
 		list_del(&group->node);
+		if (pick->expired)
+			iopf_group_timed_out(group);
 		iopf_batch_add(&batch, group, code);
 	}
 
@@ -146,6 +148,8 @@ static void fault_flush(struct iommufd_fault *fault,
 		if (pick->expired)
 			fault->timed_out++;
 		spin_unlock(&fault->lock);
+		if (pick->expired)
+			iopf_group_timed_out(group);
 		iopf_batch_add(&batch, group, code);
 	}
 	iopf_batch_flush(&batch);
@@ -392,6 +396,8 @@ static int fault_take(struct iommufd_fault *fault, struct fault_reader *reader,
 	fault_compose(reader->msg, group);
 	reader->nr = group->fault_count;
 	reader->cookie = group->cookie;
+	/* The device cannot go: it would answer the group first, under the mutex. */
+	iopf_group_read(group);
 out_unlock:
 	mutex_unlock(&fault->mutex);
 	return rc;

@@ -56,24 +56,38 @@ TRACE_EVENT(iopf_report,
 		      iopf_show_flags(__entry->flags))
 );
 
+DECLARE_EVENT_CLASS(iopf_group,
+		    TP_PROTO(struct device *dev,
+			     const struct iommu_fault_page_request *prm,
+			     size_t count),
+		    TP_ARGS(dev, prm, count),
+		    TP_STRUCT__entry(__string(device, dev_name(dev))
+				     __field(u32, pasid)
+				     __field(u32, grpid)
+				     __field(u32, flags)
+				     __field(size_t, count)),
+		    TP_fast_assign(__assign_str(device);
+				   __entry->pasid = prm->pasid;
+				   __entry->grpid = prm->grpid;
+				   __entry->flags = prm->flags;
+				   __entry->count = count;),
+		    TP_printk("%s pasid=0x%x group=%u requests=%zu flags=%s",
+			      __get_str(device), __entry->pasid, __entry->grpid,
+			      __entry->count, iopf_show_flags(__entry->flags))
+);
+
 /* A group is complete and goes to the handler of the attached domain. */
-TRACE_EVENT(iopf_deliver,
-	    TP_PROTO(struct device *dev,
-		     const struct iommu_fault_page_request *prm, size_t count),
-	    TP_ARGS(dev, prm, count),
-	    TP_STRUCT__entry(__string(device, dev_name(dev))
-			     __field(u32, pasid)
-			     __field(u32, grpid)
-			     __field(u32, flags)
-			     __field(size_t, count)),
-	    TP_fast_assign(__assign_str(device);
-			   __entry->pasid = prm->pasid;
-			   __entry->grpid = prm->grpid;
-			   __entry->flags = prm->flags;
-			   __entry->count = count;),
-	    TP_printk("%s pasid=0x%x group=%u requests=%zu flags=%s",
-		      __get_str(device), __entry->pasid, __entry->grpid,
-		      __entry->count, iopf_show_flags(__entry->flags))
+DEFINE_EVENT(iopf_group, iopf_deliver,
+	     TP_PROTO(struct device *dev,
+		      const struct iommu_fault_page_request *prm, size_t count),
+	     TP_ARGS(dev, prm, count)
+);
+
+/* User space has taken a group out of its fault queue. */
+DEFINE_EVENT(iopf_group, iopf_read,
+	     TP_PROTO(struct device *dev,
+		      const struct iommu_fault_page_request *prm, size_t count),
+	     TP_ARGS(dev, prm, count)
 );
 
 /* A group, or a last request that never became one (orphan), is answered. */

@@ -208,6 +208,18 @@ def load(name: str) -> Lane:
     return made
 
 
+def soak_lane(name: str) -> Lane:
+    """The lane of this name; TestbedError if it has no endpoints to soak in page faults."""
+    def has_endpoints(lane: Lane) -> bool:
+        return any(step.split()[:2] == ["bind", "vfio-pci"] for step in lane.plan)
+
+    lane = load(name)
+    if not has_endpoints(lane):
+        fit = [other for other in names() if has_endpoints(load(other))]
+        raise TestbedError(f"lane {name} has no endpoints to soak; these have: {' '.join(fit)}")
+    return lane
+
+
 def demo_lanes(name: str) -> list[Lane]:
     """The lane of this name, or for "all" those that are worth a comparison.
 

@@ -12,6 +12,8 @@ from ktap import START_MARK, Result
 DEMO_MARK = "#> "
 # A demonstration's figures for other programs: "#demo NAME=VALUE ..."
 SUMMARY_MARK = "#demo "
+# A line of a file that is to come out of the machine
+FILE_MARK = "#file "
 HEARTBEAT = 30
 
 
@@ -27,6 +29,7 @@ class Screen:
         self.plan = "?"
         self.transient = False
         self.summary: dict[str, str] = {}
+        self.file: list[str] = []
 
     def say(self, text: str) -> None:
         self.clear()
@@ -35,6 +38,8 @@ class Screen:
     def line(self, line: str) -> None:
         if line.startswith(DEMO_MARK + SUMMARY_MARK):
             self.take_summary(line[len(DEMO_MARK + SUMMARY_MARK):])
+        elif line.startswith(DEMO_MARK + FILE_MARK):
+            self.file.append(line[len(DEMO_MARK + FILE_MARK):])
         elif line.startswith(DEMO_MARK) or line == DEMO_MARK.strip():
             if self.demo:
                 self.say(line[len(DEMO_MARK):])

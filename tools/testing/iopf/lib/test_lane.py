@@ -183,8 +183,50 @@ class Runner(unittest.TestCase):
         status, text = self.run_lane(BOOT + BAD, "demo", "all")
         self.assertEqual(status, 1, text)
 
+    def test_trace(self) -> None:
+        out = os.path.join(self.folder, "trace.json")
+        demo = (r"printf 'KTAP version 1\n1..1\n#> for a person\n#> #file {\n#> #file  }\n"
+                r"ok 1 demo\n# iopf: end\n'")
+        status, text = self.run_lane(BOOT + demo, "trace", "vtd", ("--trace", out))
+        self.assertEqual(status, 0, text)
+        self.assertRegex(text, r"for a person\nthe trace is in .*/trace.json: open it")
+        with open(out, encoding="utf-8") as file:
+            self.assertEqual(file.read(), "{\n }\n")
+        os.unlink(out)
+        status, text = self.run_lane(BOOT + DEMO, "trace", "vtd", ("--trace", out))
+        self.assertEqual(status, 2, text)
+        self.assertRegex(text, "testbed: no trace came out")
+        status, text = self.run_lane(BOOT + BAD, "trace", "vtd", ("--trace", out))
+        self.assertEqual(status, 1, text)
+        self.assertFalse(os.path.exists(out))
+
+    def test_soak(self) -> None:
+        """What is given comes to the program, and only a hang meets the limit."""
+        script = f"""{BOOT}initrd=$(printf '%s\\n' "$@" | sed -n '/^-initrd$/{{n;p}}')
+            grep -a -o -e 'timeout [0-9]*' -e '^bind .*' -e '^test .*' -e '^demo .*' "$initrd" >{self.folder}/plan
+            {GOOD}"""
+        for more, words in (
+                ((), "1000000 10000 0"),
+                (("--faults", "5", "--overflows", "0", "--minutes", "60", "--seed", "7"),
+                 "5 0 60 7")):
+            status, text = self.run_lane(script, "soak", "vtd", more)
+            self.assertEqual(status, 0, text)
+            with open(os.path.join(self.folder, "plan"), encoding="utf-8") as file:
+                plan = file.read().splitlines()
+            self.assertEqual(plan[1:], ["bind vfio-pci 1234:11f0 3", "test iopf_soak "
+                                        f"/usr/libexec/iopf/iopf_soak {words}"])
+            self.assertGreater(int(plan[0].split()[1]), 3600 + int(words.split()[2]) * 60)
+
+    def test_soak_that_cannot_be(self) -> None:
+        status, text = self.run_lane(GOOD, "soak", "mock")
+        self.assertEqual((status, len(text.splitlines())), (2, 1), text)
+        self.assertRegex(text, "^testbed: lane mock has no endpoints to soak; .* vtd")
+        status, text = self.run_lane(GOOD, "soak", "vtd", ("--minutes", "-1"))
+        self.assertEqual((status, len(text.splitlines())), (2, 1), text)
+        self.assertFalse(os.path.exists(self.pid_file))
+
     def test_wrong_name(self) -> None:
-        for command in ("run", "demo", "shell"):
+        for command in ("run", "demo", "shell", "soak"):
             status, text = self.run_lane(GOOD, command, "vtt")
             self.assertEqual((status, len(text.splitlines())), (2, 1), text)
             self.assertRegex(text, "^testbed: no lane vtt; there are .*mock .*vtd")

@@ -371,6 +371,95 @@ static bool probe_busy(void)
 	return OK(end_program() == 0) && good;
 }
 
+/* What the kernel counts of a device is there as long as it is served. */
+static bool stat_served(void)
+{
+	struct program other;
+	char line[64];
+	bool good;
+
+	snprintf(line, sizeof(line), "\"device\": \"%s\"", bdf);
+	if (!OK(start_program(SERVE("--quiet"), NULL, NULL)) ||
+	    !OK(read_until("Ctrl-C ends")))
+		return false;
+	other = prog;
+	good = OK(run_program(WORDS("stat", "--json", bdf), NULL, NULL) == 0) &&
+	       OK(printed(line) && printed("\"requests\": 0")) &&
+	       OK(run_program(WORDS("stat"), NULL, NULL) == 0) &&
+	       OK(printed("\noverflows ") && printed(bdf));
+	prog = other;
+	kill(prog.pid, SIGTERM);
+	return OK(end_program() == 0) && good &&
+	       OK(run_program(WORDS("stat", bdf), NULL, NULL) == 1) &&
+	       OK(printed("are off")) &&
+	       OK(run_program(WORDS("stat"), NULL, NULL) == 0) &&
+	       OK(printed("\nrequests ") && !strstr(prog.text, bdf));
+}
+
+/* It goes on until it is told to end. */
+static bool stat_watched(void)
+{
+	if (!OK(start_program(WORDS("stat", "--watch"), NULL, NULL)) ||
+	    !OK(read_until("\nrequests ")))
+		return false;
+	/* Once more */
+	prog.len = 0;
+	prog.text[0] = 0;
+	if (!OK(read_until("\noverflows ")))
+		return false;
+	kill(prog.pid, SIGTERM);
+	return OK(end_program() == 0);
+}
+
+static bool no_buffer_left(void)
+{
+	DIR *dir = opendir("/sys/kernel/tracing/instances");
+	struct dirent *entry;
+	bool good = dir;
+
+	while (dir && (entry = readdir(dir)))
+		good &= strncmp(entry->d_name, "iopf-", 5) != 0;
+	if (dir)
+		closedir(dir);
+	return good;
+}
+
+/* One group of the demonstration, as programs that show traces have it */
+static bool trace_demo(void)
+{
+	static const char *const wanted[] = {
+		"\"group ", "\"all requests come\"", "\"to be read\"",
+		"\"program\"", "\"map\"", "\"answer\": \"success\"",
+	};
+	const char *out = "/dev/shm/iopf_program.json";
+	static char text[1 << 20];
+	bool good = true;
+	ssize_t len;
+	size_t i;
+	int fd;
+
+	if (!OK(run_program(WORDS("trace", "-o", out, "--", "iopf", "demo", bdf),
+			    NULL, NULL) == 0) ||
+	    !OK(printed("is not mapped")))
+		return false;
+	fd = open(out, O_RDONLY);
+	len = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	close(fd);
+	unlink(out);
+	if (!OK(len > 0))
+		return false;
+	text[len] = 0;
+	for (i = 0; i < ARRAY_SIZE(wanted); i++)
+		good &= OK(strstr(text, wanted[i]));
+	/* A command that fails is not hidden, and leaves no buffer behind. */
+	return good &&
+	       OK(run_program(WORDS("trace", "-o", out, "--", "iopf", "demo",
+				    "--what"), NULL, NULL) == 64) &&
+	       OK(run_program(WORDS("trace", "-o", out, "--", "/nonexistent"),
+			      NULL, NULL) == 127) &&
+	       OK(!unlink(out)) && OK(no_buffer_left());
+}
+
 static bool make_file(__u32 seed)
 {
 	static __u8 data[LENGTH];
@@ -796,6 +885,9 @@ static const struct {
 	{ "probe_without_pri", probe_without_pri },
 	{ "probe_busy", probe_busy },
 	{ "probe_try", probe_try },
+	{ "stat_served", stat_served },
+	{ "stat_watched", stat_watched },
+	{ "trace_demo", trace_demo },
 	{ "serve_data", serve_data },
 	{ "serve_status", serve_status },
 	{ "serve_refused", serve_refused },

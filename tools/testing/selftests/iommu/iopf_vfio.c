@@ -13,6 +13,7 @@
 #include <endian.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <linux/iopf.h>
 #include <linux/pci_regs.h>
 #include <poll.h>
 #include <signal.h>
@@ -28,6 +29,7 @@
 
 #include "common.h"
 #include "iopf_console.h"
+#include "iopf_counters.h"
 #include "iopf_endpoint.h"
 #include "iopf_late.h"
 #include "iopf_sysfs.h"
@@ -1110,6 +1112,107 @@ TEST_IOPF(storm)
 	EXPECT_EQ(testdev_reg(&ep->td, IOPF_TD_REG_STORM_GROUPS),
 		  testdev_reg(&ep->td, IOPF_TD_REG_STORM_RESPONSES));
 	EXPECT_EQ(0, testdev_reg(&ep->td, IOPF_TD_REG_STORM_OTHER));
+	ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, BASE, 0x4000));
+}
+
+/* Wait until a counter of the kernel, a member of struct counters, has a value. */
+static int wait_counter(const char *bdf, size_t member,
+			unsigned long long value, struct counters *c)
+{
+	__u64 end = iopf_now() + LONG_MS * 1000000ULL;
+	unsigned long long is;
+	int ret;
+
+	for (;;) {
+		ret = read_counters(bdf, c);
+		if (ret)
+			return iopf_err(ret, IOPF_COUNTERS ": %s",
+					strerror(-ret));
+		is = *(unsigned long long *)((char *)c + member);
+		if (is == value)
+			return 0;
+		if (iopf_now() > end)
+			return iopf_err(-ETIMEDOUT,
+					"a counter of %s stays %llu instead of %llu",
+					bdf, is, value);
+		nap();
+	}
+}
+
+#define WAIT_COUNTER(bdf, name, value, c)				\
+	ASSERT_LIB(wait_counter(bdf, offsetof(struct counters, name),	\
+				value, c))
+
+/* What the kernel counts is what the device has asked, and what came of it. */
+TEST_IOPF(counters)
+{
+	struct iopf_queue_limits limits = { .size = sizeof(limits), .depth = 2 };
+	struct counters before, now, all;
+	struct endpoint *ep = &self->ep;
+	const char *bdf = self->found.bdf[0];
+	struct testdev *td = &ep->td;
+	struct testdev_result r;
+	unsigned int slot[3], i;
+	unsigned int groups = 0;
+	__u32 cookie;
+
+	if (read_counters(NULL, &before))
+		SKIP(return, "the kernel does not count: " IOPF_COUNTERS);
+	ASSERT_EQ(0, read_counters(bdf, &now));
+	EXPECT_EQ(1, now.devices);
+	EXPECT_EQ(0, now.requests);
+
+	/* Open groups are told of before they are answered. */
+	ASSERT_LIB(open_groups(ep, slot, &cookie));
+	WAIT_COUNTER(bdf, groups, 3, &now);
+	EXPECT_EQ(3, now.open);
+	EXPECT_EQ(5, now.requests);
+	EXPECT_EQ(0, now.success + now.invalid + now.latencies);
+	ASSERT_LIB(iopf_queue_answer(ep->queue, cookie,
+				     IOMMUFD_PAGE_RESP_INVALID));
+	for (i = 1; i < ARRAY_SIZE(slot); i++)
+		ASSERT_LIB(serve_op(ep, slot[i], &r));
+	storm(ep, 600, 3);
+	ASSERT_LIB(calm_storm(ep, &groups));
+
+	/* A group is freed after its answer was sent. */
+	WAIT_COUNTER(bdf, open, 0, &now);
+	EXPECT_EQ(testdev_reg(td, IOPF_TD_REG_CNT_PR), now.requests);
+	EXPECT_EQ(testdev_reg(td, IOPF_TD_REG_CNT_PR_LAST), now.groups);
+	EXPECT_EQ(testdev_reg(td, IOPF_TD_REG_CNT_RSP_SUCCESS), now.success);
+	EXPECT_EQ(testdev_reg(td, IOPF_TD_REG_CNT_RSP_INVALID), now.invalid);
+	EXPECT_EQ(3 + groups, now.groups);
+	EXPECT_EQ(now.groups, now.latencies);
+	EXPECT_EQ(0, now.refused + now.failure + now.dropped + now.lost);
+
+	/* Groups that have no room in the fault queue */
+	ASSERT_EQ(0, ioctl(iopf_queue_fd(ep->queue), IOPF_QUEUE_SET_LIMITS,
+			   &limits));
+	storm(ep, 10, 1);
+	WAIT_COUNTER(bdf, lost, 8, &now);
+	/* And those which are not answered in time, read or not */
+	limits.timeout_ms = 1;
+	ASSERT_EQ(0, ioctl(iopf_queue_fd(ep->queue), IOPF_QUEUE_SET_LIMITS,
+			   &limits));
+	ASSERT_LIB(wait_reg(ep, IOPF_TD_REG_PRI_OUTSTANDING, 0));
+	WAIT_COUNTER(bdf, open, 0, &now);
+	EXPECT_EQ(2, now.timed_out);
+	limits.timeout_ms = 0;
+	limits.depth = 0;
+	ASSERT_EQ(0, ioctl(iopf_queue_fd(ep->queue), IOPF_QUEUE_SET_LIMITS,
+			   &limits));
+
+	/* The device is gone with its attachment, the sums are not. */
+	ASSERT_LIB(iopf_dev_detach(ep->dev));
+	EXPECT_EQ(-ENODEV, read_counters(bdf, &all));
+	ASSERT_EQ(0, read_counters(NULL, &all));
+	EXPECT_EQ(0, all.devices);
+	EXPECT_EQ(before.requests + now.requests, all.requests);
+	EXPECT_EQ(before.success + now.success, all.success);
+	EXPECT_EQ(before.invalid + now.invalid, all.invalid);
+	EXPECT_EQ(before.latencies + now.latencies, all.latencies);
+	EXPECT_EQ(before.timed_out + 2, all.timed_out);
+	ASSERT_LIB(iopf_dev_attach(ep->dev, ep->hwpt_id));
 	ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, BASE, 0x4000));
 }
 
