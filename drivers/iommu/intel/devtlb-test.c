@@ -10,6 +10,7 @@
 #include <kunit/test.h>
 #include <linux/dmar.h>
 #include <linux/iommu.h>
+#include <linux/pci.h>
 
 #include "iommu.h"
 
@@ -171,11 +172,26 @@ static void test_release(struct kunit *test)
 	t->info.devtlb_silent = false;
 }
 
+/* A reset makes up for the time-outs before it. */
+static void test_forgiven(struct kunit *test)
+{
+	struct devtlb_test *t = test->priv;
+
+	t->dev.bus = &pci_bus_type;
+	t->dev_iommu.priv = &t->info;
+	t->info.ats_supported = 1;
+	t->info.devtlb_timeouts = 1;
+	KUNIT_EXPECT_TRUE(test, intel_devtlb_reset_done(&t->dev));
+	KUNIT_EXPECT_EQ(test, t->info.devtlb_timeouts, 0);
+	t->dev.bus = NULL;
+}
+
 static struct kunit_case devtlb_cases[] = {
 	KUNIT_CASE(test_nameless),
 	KUNIT_CASE(test_innocent),
 	KUNIT_CASE(test_gone),
 	KUNIT_CASE(test_release),
+	KUNIT_CASE(test_forgiven),
 	{}
 };
 

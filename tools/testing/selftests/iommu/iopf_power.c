@@ -428,6 +428,12 @@ TEST_SILENT(fenced)
 	EXPECT_EQ(0, iopf_queue_read(ep->queue, &g));
 	EXPECT_EQ(-EIO, iopf_dev_attach(ep->dev, ep->hwpt_id));
 
+	/* Without ATS it may do what it likes in a table of its own. */
+	ASSERT_LIB(iopf_backing_map(ep->backing, STALE, 4096, IOPF_RW));
+	ASSERT_LIB(iopf_dev_attach(ep->dev, ep->ioas_id));
+	EXPECT_LIB(transfer(ep, IOPF_TD_OP_FILL, STALE, 4096));
+	ASSERT_LIB(iopf_dev_detach(ep->dev));
+
 	ASSERT_LIB(iopf_dev_reset(ep->dev));
 	ASSERT_LIB(iopf_dev_attach(ep->dev, ep->hwpt_id));
 	ASSERT_LIB(endpoint_works(ep));
