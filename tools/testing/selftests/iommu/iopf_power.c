@@ -313,6 +313,7 @@ static void expect_silence(const char *bdf)
 	char pattern[128];
 
 	expect_on_console("^DMAR: VT-d detected Invalidation Time-out Error");
+	expect_on_console("^DMAR: Invalidation Time-out Error .ITE. cleared");
 	expect_on_console("^DMAR: QI (HEAD|PRIOR): ");
 	snprintf(pattern, sizeof(pattern),
 		 "^vfio-pci (0000:)?%s: does not invalidate its TLB", bdf);
