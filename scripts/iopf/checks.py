@@ -118,9 +118,10 @@ def check_git_am(name, log):
 
 
 # FILE_PATH_CHANGES asks for people in MAINTAINERS, this project names none;
-# EMBEDDED_FILENAME takes the path in a Kconfig "source" line for a comment.
+# EMBEDDED_FILENAME takes the path in a Kconfig "source" line for a comment;
+# UNKNOWN_COMMIT_ID looks for what Fixes: names, and the base has no history.
 CHECKPATCH = {"linux": ["--strict", "--codespell", "--ignore",
-                        "FILE_PATH_CHANGES,EMBEDDED_FILENAME"],
+                        "FILE_PATH_CHANGES,EMBEDDED_FILENAME,UNKNOWN_COMMIT_ID"],
               "qemu": ["--strict"]}
 
 
