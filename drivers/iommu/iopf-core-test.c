@@ -63,6 +63,8 @@ struct iopf_test {
 	/* How often the feature was switched, and what to say to that */
 	unsigned int enabled, disabled;
 	unsigned int nr_drains;
+	unsigned int resets_done;
+	bool silent;
 	int enable_ret;
 	bool enable_without_queue;
 };
@@ -127,6 +129,14 @@ static int test_disable_feat(struct device *dev, enum iommu_dev_features feat)
 	if (!t->enable_without_queue)
 		iopf_queue_remove_device(t->queue, dev);
 	return 0;
+}
+
+static bool test_reset_done(struct device *dev)
+{
+	struct iopf_test *t = dev_to_test(dev);
+
+	t->resets_done++;
+	return !t->silent;
 }
 
 static void test_drain(struct device *dev)
@@ -245,6 +255,7 @@ static int iopf_test_init(struct kunit *test)
 	t->ops.page_response_batch = test_page_response_batch;
 	t->ops.dev_enable_feat = test_enable_feat;
 	t->ops.dev_disable_feat = test_disable_feat;
+	t->ops.dev_reset_done = test_reset_done;
 	t->domain.iopf_handler = test_handler;
 	t->handle.domain = &t->domain;
 	t->handler_dequeues = true;
@@ -1259,6 +1270,55 @@ static void test_enable_in_reset(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, iopf_dev_put(&t->dev), 0);
 }
 
+/* A device that does not react is fenced until a reset has helped. */
+static void test_fence(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+
+	KUNIT_ASSERT_EQ(test, iopf_dev_get(&t->dev), 0);
+	report(t, 1, 0, LAST, 0x1000);
+	/* It was reset before the driver came to say so. */
+	iopf_dev_fence(&t->dev, &t->silent);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 0);
+	t->silent = true;
+	iopf_dev_fence(&t->dev, &t->silent);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 1);
+	expect_answer(test, 0, 1, IOMMU_PAGE_RESP_INVALID);
+	iopf_dev_fence(&t->dev, &t->silent);
+	KUNIT_EXPECT_EQ(test, t->nr_drains, 1);
+	KUNIT_EXPECT_EQ(test, report(t, 2, 0, LAST, 0x1000), -ESHUTDOWN);
+	KUNIT_EXPECT_EQ(test, iopf_dev_get(&t->dev), -EIO);
+
+	/* A reset that does not help leaves it as it is. */
+	iommu_iopf_reset_prepare(&t->dev);
+	iommu_iopf_reset_done(&t->dev);
+	KUNIT_EXPECT_EQ(test, t->resets_done, 1);
+	KUNIT_EXPECT_EQ(test, report(t, 2, 0, LAST, 0x1000), -ESHUTDOWN);
+	KUNIT_EXPECT_EQ(test, iopf_dev_get(&t->dev), -EIO);
+
+	/* One that does need not be the outermost, which is waited for. */
+	iommu_iopf_reset_prepare(&t->dev);
+	iommu_iopf_reset_prepare(&t->dev);
+	t->silent = false;
+	iommu_iopf_reset_done(&t->dev);
+	KUNIT_EXPECT_EQ(test, t->resets_done, 2);
+	KUNIT_EXPECT_EQ(test, report(t, 2, 0, LAST, 0x1000), -ESHUTDOWN);
+	KUNIT_EXPECT_EQ(test, t->nr_drains, 1);
+	iommu_iopf_reset_done(&t->dev);
+	KUNIT_EXPECT_EQ(test, t->nr_drains, 2);
+	KUNIT_EXPECT_EQ(test, report(t, 2, 0, LAST, 0x1000), 0);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 1);
+
+	KUNIT_EXPECT_EQ(test, iopf_dev_get(&t->dev), 0);
+	KUNIT_EXPECT_EQ(test, iopf_dev_put(&t->dev), 0);
+
+	/* The driver, which has released it, is not asked any more. */
+	iopf_dev_end_resets(&t->dev);
+	iommu_iopf_reset_done(&t->dev);
+	KUNIT_EXPECT_EQ(test, t->resets_done, 3);
+	KUNIT_EXPECT_EQ(test, iopf_dev_put(&t->dev), 0);
+}
+
 /* When the last user goes, what is open is answered. */
 static void test_disable_answers(struct kunit *test)
 {
@@ -1322,6 +1382,7 @@ static struct kunit_case iopf_enable_cases[] = {
 	KUNIT_CASE(test_enable_counts),
 	KUNIT_CASE(test_enable_refused),
 	KUNIT_CASE(test_enable_in_reset),
+	KUNIT_CASE(test_fence),
 	KUNIT_CASE(test_disable_answers),
 	{}
 };

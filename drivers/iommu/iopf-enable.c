@@ -66,7 +66,8 @@ static void iopf_reset_end(struct device *dev)
  * Context: may sleep. The group mutex may be held.
  *
  * Return: 0 on success, -ENODEV if device or IOMMU driver know no I/O page
- * faults, else what the IOMMU driver returns.
+ * faults, -EIO if the device has to be reset first, else what the IOMMU driver
+ * returns.
  */
 int iopf_dev_get(struct device *dev)
 {
@@ -80,7 +81,9 @@ int iopf_dev_get(struct device *dev)
 		return -ENODEV;
 
 	mutex_lock(&dev->iommu->iopf_mutex);
-	if (!dev->iommu->iopf_users)
+	if (dev->iommu->iopf_fenced)
+		ret = -EIO;
+	else if (!dev->iommu->iopf_users)
 		ret = ops->dev_enable_feat(dev, IOMMU_DEV_FEAT_IOPF);
 	if (!ret && !dev->iommu->iopf_users++ && dev->iommu->iopf_resets)
 		iopf_reset_start(dev);
@@ -151,8 +154,9 @@ static bool iopf_shares_pri(struct device *dev)
  *
  * Return: 0 on success, -EINVAL if the device shares its page request interface
  * with other functions or cannot use it as it is set up, -ENODEV if the device
- * cannot send page requests or its IOMMU does not take them, -EOPNOTSUPP if the
- * IOMMU driver does not deliver them.
+ * cannot send page requests or its IOMMU does not take them, -EIO if it does not
+ * react any more and has not been reset, -EOPNOTSUPP if the IOMMU driver does not
+ * deliver them.
  */
 int iopf_attach_prepare(struct device *dev, struct iommu_domain *domain)
 {
@@ -204,6 +208,48 @@ void iopf_attach_finish(struct device *dev, struct iommu_domain *domain)
 	WARN_ON_ONCE(iopf_dev_put(dev));
 }
 
+/**
+ * iopf_dev_fence() - A device does not react any more
+ * @dev: the device, known to the IOMMU driver that calls this
+ * @silent: does not react; iommu_ops::dev_reset_done may have found otherwise
+ *          meanwhile
+ *
+ * All open page requests are answered as invalid, and what comes from now on is
+ * dropped, as in a reset. That ends when the device is reset, and
+ * iommu_ops::dev_reset_done says that it reacts again. Until then page faults
+ * cannot be turned on.
+ *
+ * Context: may sleep. The group mutex may be held.
+ */
+void iopf_dev_fence(struct device *dev, const bool *silent)
+{
+	struct dev_iommu *iommu = dev->iommu;
+
+	mutex_lock(&iommu->iopf_mutex);
+	if (READ_ONCE(*silent) && !iommu->iopf_fenced) {
+		iommu->iopf_fenced = true;
+		if (!iommu->iopf_resets)
+			iopf_reset_start(dev);
+	}
+	mutex_unlock(&iommu->iopf_mutex);
+}
+EXPORT_SYMBOL_GPL(iopf_dev_fence);
+
+/**
+ * iopf_dev_end_resets() - A device is about to be released by the IOMMU driver
+ * @dev: the device
+ *
+ * The driver is not told of resets any more.
+ *
+ * Context: may sleep. The group mutex may be held.
+ */
+void iopf_dev_end_resets(struct device *dev)
+{
+	mutex_lock(&dev->iommu->iopf_mutex);
+	dev->iommu->iopf_released = true;
+	mutex_unlock(&dev->iommu->iopf_mutex);
+}
+
 /* A device may be removed while it, or its bus, is being reset. */
 DEFINE_STATIC_SRCU(iopf_reset_srcu);
 
@@ -247,13 +293,29 @@ void iommu_iopf_reset_prepare(struct device *dev)
 	if (iommu && iommu->iommu_dev) {
 		/* Keeps the device on its queue. */
 		mutex_lock(&iommu->iopf_mutex);
-		if (!iommu->iopf_resets++)
+		if (!iommu->iopf_resets++ && !iommu->iopf_fenced)
 			iopf_reset_start(dev);
 		mutex_unlock(&iommu->iopf_mutex);
 	}
 	srcu_read_unlock(&iopf_reset_srcu, idx);
 }
 EXPORT_SYMBOL_GPL(iommu_iopf_reset_prepare);
+
+static void iopf_reset_step(struct device *dev, struct dev_iommu *iommu)
+{
+	const struct iommu_ops *ops = dev_iommu_ops(dev);
+	bool was_off = iommu->iopf_resets || iommu->iopf_fenced;
+
+	/* The device may have got its IOMMU in the middle. */
+	if (iommu->iopf_resets)
+		iommu->iopf_resets--;
+	/* Each of them: only the innermost may have reset the device. */
+	if (ops->dev_reset_done && !iommu->iopf_released &&
+	    ops->dev_reset_done(dev))
+		iommu->iopf_fenced = false;
+	if (was_off && !iommu->iopf_resets && !iommu->iopf_fenced)
+		iopf_reset_end(dev);
+}
 
 /**
  * iommu_iopf_reset_done() - The reset of a device is over
@@ -273,9 +335,7 @@ void iommu_iopf_reset_done(struct device *dev)
 	iommu = READ_ONCE(dev->iommu);
 	if (iommu && iommu->iommu_dev) {
 		mutex_lock(&iommu->iopf_mutex);
-		/* The device may have got its IOMMU in the middle. */
-		if (iommu->iopf_resets && !--iommu->iopf_resets)
-			iopf_reset_end(dev);
+		iopf_reset_step(dev, iommu);
 		mutex_unlock(&iommu->iopf_mutex);
 	}
 	srcu_read_unlock(&iopf_reset_srcu, idx);

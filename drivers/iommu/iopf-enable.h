@@ -14,6 +14,8 @@ int iopf_dev_get(struct device *dev);
 int iopf_dev_put(struct device *dev);
 int iopf_attach_prepare(struct device *dev, struct iommu_domain *domain);
 void iopf_attach_finish(struct device *dev, struct iommu_domain *domain);
+void iopf_dev_fence(struct device *dev, const bool *silent);
+void iopf_dev_end_resets(struct device *dev);
 void iopf_dev_release(void);
 #else
 static inline int iopf_dev_get(struct device *dev)
@@ -34,6 +36,14 @@ static inline int iopf_attach_prepare(struct device *dev,
 
 static inline void iopf_attach_finish(struct device *dev,
 				      struct iommu_domain *domain)
+{
+}
+
+static inline void iopf_dev_fence(struct device *dev, const bool *silent)
+{
+}
+
+static inline void iopf_dev_end_resets(struct device *dev)
 {
 }
 

@@ -133,9 +133,10 @@ def check_git_am(name, log):
 
 
 # FILE_PATH_CHANGES asks for people in MAINTAINERS, this project names none;
-# EMBEDDED_FILENAME takes the path in a Kconfig "source" line for a comment.
+# EMBEDDED_FILENAME takes the path in a Kconfig "source" line for a comment;
+# UNKNOWN_COMMIT_ID looks for what Fixes: names, and the base has no history.
 CHECKPATCH = {"linux": ["--strict", "--codespell", "--ignore",
-                        "FILE_PATH_CHANGES,EMBEDDED_FILENAME"],
+                        "FILE_PATH_CHANGES,EMBEDDED_FILENAME,UNKNOWN_COMMIT_ID"],
               "qemu": ["--strict"]}
 
 
@@ -267,6 +268,47 @@ def build_patches(repo, tip, tree, work, log):
         logged([*make, "allnoconfig"], log, env={**env, "KCONFIG_ALLCONFIG": str(merged)})
         logged([*make, "prepare", "drivers/iommu/", "drivers/vfio/", "drivers/pci/",
                 "samples/"], log, env=env, what=f"build of '{title}'")
+
+
+# Configurations that no lane has: architecture, options beside those of the lane, and
+# what has to be left of them, for a configuration that is not what it says tests nothing
+CONFIGURATIONS = {
+    "i386": ("i386", "", ["INTEL_IOMMU", "IOMMUFD", "VFIO_PCI"]),
+    "without SVM": ("x86", "# CONFIG_INTEL_IOMMU_SVM is not set\n",
+                    ["INTEL_IOMMU", "!INTEL_IOMMU_SVM"]),
+    "without page faults": ("x86", "# CONFIG_INTEL_IOMMU is not set\n"
+                            "# CONFIG_AMD_IOMMU is not set\n",
+                            ["IOMMUFD", "VFIO_PCI", "!IOMMU_IOPF"]),
+    "arm64": ("arm64", "CONFIG_ARM_SMMU_V3=y\nCONFIG_ARM_SMMU_V3_SVA=y\n",
+              ["ARM_SMMU_V3_SVA", "IOMMU_IOPF", "IOMMUFD", "VFIO_PCI"]),
+}
+
+
+def check_configurations(log):
+    """The series builds without a warning where no lane looks; our files under W=1, too."""
+    tree = series.built_tree("linux")
+    for name, (arch, options, wanted) in CONFIGURATIONS.items():
+        with build.build_folder(host.out() / "check" / f"build-{name.replace(' ', '-')}") as work:
+            build_configuration(tree, name, arch, options, wanted, work, log)
+
+
+def build_configuration(tree, name, arch, options, wanted, work, log):
+    merged, env = write_fragment(work), build.build_env()
+    merged.write_text(f"{merged.read_text()}CONFIG_WERROR=y\n{options}")
+    cross = build.compiler("x86" if arch == "i386" else arch)
+    make = ["make", "-C", tree, f"O={work}", f"ARCH={arch}", f"CROSS_COMPILE={cross}",
+            f"CC={build.cc(cross)}", f"HOSTCC={build.cc()}", f"-j{host.jobs()}"]
+    logged([*make, "allnoconfig"], log, env={**env, "KCONFIG_ALLCONFIG": str(merged)})
+    config = (work / ".config").read_text().splitlines()
+    wrong = [w for w in wanted if (f"CONFIG_{w.lstrip('!')}=y" in config) == w.startswith("!")]
+    if wrong:
+        raise Failure(f"configuration {name}: {wrong[0]} is not as it should be; see "
+                      f"CONFIGURATIONS in {__file__}")
+    logged([*make, "prepare", "drivers/iommu/", "drivers/vfio/", "drivers/pci/"], log, env=env,
+           what=f"build for {name}")
+    ours = [p[:-2] + ".o" for p in new_files(".c") if not git_has(p)]
+    logged([*make, "W=1", *[o for o in ours if (work / o).exists()]], log, env=env,
+           what=f"build with W=1 for {name}")
 
 
 # ---- user space and QEMU ---------------------------------------------------------
@@ -478,6 +520,8 @@ CHECKS = [
     Check("kernel", "kernel-doc", kernel_key, check_kernel_doc, ("perl", "python3-docutils")),
     Check("kernel", "coccicheck", kernel_key, check_coccinelle, ("coccinelle",)),
     Check("patches", "each kernel patch builds", kernel_key, check_patches, KERNEL_BUILD),
+    Check("patches", "i386, arm64, without SVM or page faults", kernel_key,
+          check_configurations, (*KERNEL_BUILD, "gcc-aarch64-linux-gnu")),
     Check("user", "tools/iommu unit tests, man page", kernel_key, check_user,
           (*KERNEL_BUILD, "g++", "mandoc", "busybox-static")),
     Check("user", "tools/iommu with musl, and on 32 bit", kernel_key, check_user_ports,

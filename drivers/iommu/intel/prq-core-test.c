@@ -7,8 +7,12 @@
 #include <kunit/test.h>
 #include <linux/bitfield.h>
 #include <linux/iommu.h>
+#include <linux/interrupt.h>
+#include <linux/irq.h>
+#include <linux/irqdomain.h>
 
 #include "iommu.h"
+#include "../iommu-pages.h"
 #include "../iopf-core.h"
 
 #define RID		0x1234
@@ -185,8 +189,7 @@ static struct intel_iommu *fake_iommu(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, iommu);
 	KUNIT_ASSERT_NOT_NULL(test, reg);
 	iommu->reg = (void __iomem __force *)reg;
-	iommu->prq = (void *)__get_free_pages(GFP_KERNEL | __GFP_ZERO,
-					      PRQ_ORDER);
+	iommu->prq = iommu_alloc_pages(GFP_KERNEL, PRQ_ORDER);
 	KUNIT_ASSERT_NOT_NULL(test, iommu->prq);
 	strscpy(iommu->name, "kunit");
 	mutex_init(&iommu->iopf_lock);
@@ -199,7 +202,7 @@ static struct intel_iommu *fake_iommu(struct kunit *test)
 static void free_fake_iommu(struct intel_iommu *iommu)
 {
 	iopf_queue_free(iommu->iopf_queue);
-	free_pages((unsigned long)iommu->prq, PRQ_ORDER);
+	iommu_free_pages(iommu->prq, PRQ_ORDER);
 }
 
 static void put_reg(struct intel_iommu *iommu, unsigned int reg, u32 value)
@@ -291,6 +294,80 @@ static void test_suspend(struct kunit *test)
 	free_fake_iommu(iommu);
 }
 
+/* What the queue was like when its interrupt went */
+struct prq_at_shutdown {
+	struct intel_iommu *iommu;
+	unsigned int times;
+	u32 address, tail;
+};
+
+static void finish_shutdown(struct irq_data *data)
+{
+	struct prq_at_shutdown *at = irq_data_get_irq_chip_data(data);
+
+	at->times++;
+	at->address = get_reg(at->iommu, DMAR_PQA_REG);
+	at->tail = get_reg(at->iommu, DMAR_PQT_REG);
+}
+
+static struct irq_chip finish_chip = {
+	.name = "prq-kunit",
+	.irq_shutdown = finish_shutdown,
+};
+
+static int finish_irq_alloc(struct irq_domain *domain, unsigned int irq,
+			    unsigned int nr, void *at)
+{
+	irq_domain_set_info(domain, irq, 0, &finish_chip, at, handle_simple_irq,
+			    NULL, NULL);
+	return 0;
+}
+
+static const struct irq_domain_ops finish_irq_ops = {
+	.alloc = finish_irq_alloc,
+	.free = irq_domain_free_irqs_top,
+};
+
+static irqreturn_t finish_thread(int irq, void *iommu)
+{
+	return IRQ_RETVAL(intel_prq_work(iommu));
+}
+
+/*
+ * As long as there is an interrupt its thread may look for requests. It would
+ * find old ones if the registers said less than what it has worked off.
+ */
+static void test_finish(struct kunit *test)
+{
+	struct intel_iommu *iommu = fake_iommu(test);
+	struct prq_at_shutdown at = { .iommu = iommu };
+	struct irq_domain *domain;
+	int irq;
+
+	domain = irq_domain_create_linear(NULL, 1, &finish_irq_ops, NULL);
+	KUNIT_ASSERT_NOT_NULL(test, domain);
+	irq = irq_domain_alloc_irqs(domain, 1, NUMA_NO_NODE, &at);
+	KUNIT_ASSERT_GT(test, irq, 0);
+	KUNIT_ASSERT_EQ(test, request_threaded_irq(irq, NULL, finish_thread,
+						   IRQF_ONESHOT, "prq-kunit",
+						   iommu), 0);
+	iommu->pr_irq = irq;
+	intel_prq_hw_start(iommu);
+	put_markers(iommu, 3);
+	intel_prq_work(iommu);
+
+	intel_iommu_finish_prq(iommu);
+	KUNIT_EXPECT_EQ(test, at.times, 1);
+	KUNIT_EXPECT_NE(test, at.address, 0);
+	KUNIT_EXPECT_EQ(test, at.tail, 3 * 32);
+	KUNIT_EXPECT_EQ(test, iommu->pr_irq, 0);
+	KUNIT_EXPECT_NULL(test, iommu->prq);
+	KUNIT_EXPECT_NULL(test, iommu->iopf_queue);
+	KUNIT_EXPECT_EQ(test, get_reg(iommu, DMAR_PQA_REG), 0);
+	KUNIT_EXPECT_EQ(test, get_reg(iommu, DMAR_PQT_REG), 0);
+	irq_domain_remove(domain);
+}
+
 static struct kunit_case prq_cases[] = {
 	KUNIT_CASE(test_decode_fields),
 	KUNIT_CASE_PARAM(test_decode_verdict, prq_verdict_gen_params),
@@ -300,6 +377,7 @@ static struct kunit_case prq_cases[] = {
 	KUNIT_CASE(test_work),
 	KUNIT_CASE(test_start),
 	KUNIT_CASE(test_suspend),
+	KUNIT_CASE(test_finish),
 	{}
 };
 

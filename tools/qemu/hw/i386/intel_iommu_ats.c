@@ -148,7 +148,7 @@ void vtd_invalidate_device_tlb(IntelIOMMUState *s, uint16_t sid,
         s->inv_held++;
         break;
     case PCI_ATS_INV_FAILED:
-        vtd_inv_timeout(s);
+        vtd_inv_timeout(s, sid);
         break;
     }
     /* Vhost knows nothing of PASIDs, and registers with the memory API */
@@ -165,7 +165,7 @@ void vtd_ats_invalidation_over(PCIBus *bus, void *opaque, int devfn,
 
     s->inv_held -= MIN(n, s->inv_held);
     if (!completed) {
-        vtd_inv_timeout(s);
+        vtd_inv_timeout(s, PCI_BUILD_BDF(pci_bus_num(bus), devfn));
     }
     vtd_fetch_inv_desc(s);
 }

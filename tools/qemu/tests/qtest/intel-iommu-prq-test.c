@@ -848,12 +848,64 @@ static void test_withheld_completion(void)
     put_wait(t, 0x4444);
     cfg_writew(ep, ep->exp + PCI_EXP_DEVCTL, PCI_EXP_DEVCTL_BCR_FLR);
     g_assert_cmphex(fsts(t), ==, VTD_FSTS_ITE);
-    vtd_writel(t, DMAR_FSTS_REG, VTD_FSTS_ITE);
-    g_assert_cmphex(qtest_readl(t->qts, STATUS_WORD), ==, 0x4444);
-    put_dev_tlb(ep, IOVA, false);
+    check_iqh(t, 0);
     put_wait(t, 0x5555);
+    check_iqh(t, 1);
+    vtd_writel(t, DMAR_FSTS_REG, VTD_FSTS_ITE);
     g_assert_cmphex(qtest_readl(t->qts, STATUS_WORD), ==, 0x5555);
+    put_dev_tlb(ep, IOVA, false);
+    put_wait(t, 0x6666);
+    g_assert_cmphex(qtest_readl(t->qts, STATUS_WORD), ==, 0x6666);
     test_end(t);
+}
+
+/*
+ * What is pending at a time-out is aborted, and it is known who was late.  With
+ * @reads, the queue takes them to go on.
+ */
+static void check_timeout(const char *options, unsigned reads)
+{
+    Test *t = test_start_with(options);
+    Endpoint *ep = &t->ep[0];
+    unsigned i;
+
+    write_leaf(t, SL_TABLES, IOVA, PAGE_A | PTE_RW);
+    fill_atc(ep, NOP, IOVA);
+    put_wait(t, 0x1111);
+    for (i = 0; i < reads; i++) {
+        fsts(t);
+    }
+    g_assert_cmphex(qtest_readl(t->qts, STATUS_WORD), ==, 0x1111);
+
+    ep_writel(ep, IOPF_TD_REG_HOSTILE, IOPF_TD_HOSTILE_REFUSE_INV);
+    iq_hold(t);
+    put_dev_tlb(ep, IOVA, false);
+    put_iotlb(t);
+    put_wait(t, 0x2222);
+    put_wait(t, 0x3333);
+    iq_release(t);
+    for (i = 0; i < reads; i++) {
+        fsts(t);
+    }
+    /* The first wait has gone without a word, the other was not fetched */
+    g_assert_cmphex(fsts(t), ==, VTD_FSTS_ITE);
+    check_iqh(t, 1);
+    g_assert_cmphex(qtest_readl(t->qts, STATUS_WORD), ==, 0x1111);
+    g_assert_cmphex(vtd_readq(t, DMAR_IQERCD_REG), ==,
+                    VTD_IQERCD_ITESID(ep->bdf));
+    vtd_writel(t, DMAR_FSTS_REG, VTD_FSTS_ITE);
+    for (i = 0; i < reads; i++) {
+        fsts(t);
+    }
+    check_iqh(t, 0);
+    g_assert_cmphex(qtest_readl(t->qts, STATUS_WORD), ==, 0x3333);
+    test_end(t);
+}
+
+static void test_timeout(void)
+{
+    check_timeout("", 0);
+    check_timeout(",x-lazy-invalidation=on", 4);
 }
 
 static uint64_t write_translated(Endpoint *ep, uint64_t addr)
@@ -1864,6 +1916,7 @@ int main(int argc, char **argv)
                    test_translated_cached);
     qtest_add_func("/q35/intel-iommu/ats/withheld-completion",
                    test_withheld_completion);
+    qtest_add_func("/q35/intel-iommu/ats/timeout", test_timeout);
     qtest_add_func("/q35/intel-iommu/ats/lazy-invalidation",
                    test_lazy_invalidation);
     qtest_add_func("/q35/intel-iommu/ats/stu", test_stu);

@@ -68,6 +68,7 @@ typedef struct Endpoint {
 struct Test {
     QTestState *qts;
     unsigned iq_tail;
+    bool iq_held;
     unsigned prq_head, prq_order;
     Endpoint ep[2];
 };

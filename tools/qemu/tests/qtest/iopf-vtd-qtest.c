@@ -152,6 +152,19 @@ void iq_put(Test *t, uint64_t q0, uint64_t q1, uint64_t q2, uint64_t q3)
     qtest_writeq(t->qts, addr + 16, q2);
     qtest_writeq(t->qts, addr + 24, q3);
     t->iq_tail = (t->iq_tail + 1) % IQ_ENTRIES;
+    if (!t->iq_held) {
+        vtd_writeq(t, DMAR_IQT_REG, t->iq_tail << 5);
+    }
+}
+
+void iq_hold(Test *t)
+{
+    t->iq_held = true;
+}
+
+void iq_release(Test *t)
+{
+    t->iq_held = false;
     vtd_writeq(t, DMAR_IQT_REG, t->iq_tail << 5);
 }
 

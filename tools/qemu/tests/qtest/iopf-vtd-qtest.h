@@ -87,6 +87,9 @@ void start_vtd(Test *t, unsigned prq_order);
 
 /* No check whatsoever */
 void iq_put(Test *t, uint64_t q0, uint64_t q1, uint64_t q2, uint64_t q3);
+/* What is put from the one to the other is for the IOMMU to see at once */
+void iq_hold(Test *t);
+void iq_release(Test *t);
 /* A good descriptor */
 void iq_submit(Test *t, uint64_t q0, uint64_t q1);
 /* Put these without a check; they are carried out by the rules of the queue */

@@ -12,6 +12,9 @@
  * The endpoint has the capabilities for power management and AER; the first one
  * that has is used.
  *
+ * And what only a reset helps against: an endpoint that is there, but does not
+ * complete invalidations any more.
+ *
  * Copyright (C) 2026 The linux-iopf authors
  */
 #include <endian.h>
@@ -291,6 +294,256 @@ TEST_POWER(fatal_error)
 	endpoint_close(ep);
 	ASSERT_LIB(endpoint_open(ep, self->ctx, self->found.bdf[0], NULL));
 	ASSERT_LIB(endpoint_works(ep));
+}
+
+/* Where the endpoint has a translation that it will not give up */
+#define STALE	(BASE + 0x80000)
+
+FIXTURE(silent)
+{
+	struct iopf_ctx *ctx;
+	struct found found;
+	struct endpoint ep;
+	unsigned int slot[3];
+	__u32 cookie;
+};
+
+static void expect_silence(const char *bdf)
+{
+	char pattern[128];
+
+	expect_on_console("^DMAR: VT-d detected Invalidation Time-out Error");
+	expect_on_console("^DMAR: Invalidation Time-out Error .ITE. cleared");
+	expect_on_console("^DMAR: QI (HEAD|PRIOR): ");
+	snprintf(pattern, sizeof(pattern),
+		 "^vfio-pci (0000:)?%s: does not invalidate its TLB", bdf);
+	expect_on_console(pattern);
+	/* What it does with its old translation, and asks for a new one */
+	expect_vtd_faults(bdf, "NO_PASID", "[0-9a-f]+", 0x44);
+}
+
+FIXTURE_SETUP(silent)
+{
+	struct endpoint *ep = &self->ep;
+	int ret;
+
+	iopf_pci_scan(find_endpoint, &self->found);
+	if (!self->found.nr)
+		SKIP(return, "no test endpoint 1234:11f0 with PRI on vfio-pci");
+	ASSERT_LIB(iopf_ctx_open(&self->ctx));
+	ret = endpoint_open(ep, self->ctx, self->found.bdf[0], NULL);
+	if (ret == -EOPNOTSUPP)
+		SKIP(return, "no fault queues on paging domains in this kernel");
+	ASSERT_LIB(ret);
+	ASSERT_LIB(iopf_backing_map(ep->backing, STALE, 4096, IOPF_RW));
+	ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, STALE, 4096));
+	ASSERT_LIB(open_groups(ep, self->slot, &self->cookie));
+
+	expect_silence(strchr(self->found.bdf[0], ':') + 1);
+	testdev_set(&ep->td, IOPF_TD_REG_HOSTILE,
+		    IOPF_TD_HOSTILE_IGNORE_INV | IOPF_TD_HOSTILE_REFUSE_INV);
+	/* This comes to an end, which is the first thing to test. */
+	ASSERT_LIB(iopf_backing_unmap(ep->backing, STALE, 4096));
+	memset(iopf_backing_ptr(ep->backing, STALE), 0, 4096);
+}
+
+FIXTURE_TEARDOWN(silent)
+{
+	endpoint_close(&self->ep);
+	iopf_ctx_close(self->ctx);
+	expect_no_more_on_console();
+}
+
+/* How a write without page requests to what was unmapped ends */
+static int write_stale(struct endpoint *ep, __u32 *status)
+{
+	struct testdev_result r;
+	unsigned int slot;
+	int ret;
+
+	ret = start_op(ep, IOPF_TD_OP_FILL, IOPF_TD_F_NO_PR, STALE, 4096, &slot);
+	if (!ret)
+		ret = wait_op(ep, slot, &r);
+	if (ret)
+		return ret;
+	*status = r.status;
+	if (*(__u8 *)iopf_backing_ptr(ep->backing, STALE + 1))
+		return iopf_err(-EIO, "it writes to what was unmapped");
+	return 0;
+}
+
+/* What it had open is answered: it may still listen. */
+static int all_refused(struct endpoint *ep, const unsigned int *slot)
+{
+	struct testdev_result r;
+	int i, ret;
+
+	for (i = 0; i < 3; i++) {
+		ret = wait_op(ep, slot[i], &r);
+		if (ret)
+			return ret;
+		if (r.status != IOPF_TD_ST_RSP_INVALID)
+			return iopf_err(-EIO, "request %d: %s", i,
+					testdev_status(r.status));
+	}
+	return 0;
+}
+
+static int ask_for_page(struct endpoint *ep)
+{
+	struct testdev_result r;
+	unsigned int slot;
+	int ret;
+
+	ret = start_op(ep, IOPF_TD_OP_PAGE_REQUEST, IOPF_TD_F_READ,
+		       BASE + 0x90000, 4096, &slot);
+	if (!ret)
+		ret = wait_op(ep, slot, &r);
+	if (!ret && r.status != IOPF_TD_ST_OK)
+		return iopf_err(-EIO, "page request: %s", testdev_status(r.status));
+	return ret;
+}
+
+/*
+ * It cannot use what it should have forgotten, and what it asks for is not heard,
+ * until it is reset.
+ */
+#define TEST_SILENT(name) TEST_F_TIMEOUT(silent, name, TEST_SECONDS)
+
+TEST_SILENT(fenced)
+{
+	struct endpoint *ep = &self->ep;
+	struct iopf_group g;
+	__u32 status;
+
+	ASSERT_LIB(write_stale(ep, &status));
+	EXPECT_EQ(IOPF_TD_ST_ACCESS_ERROR, status)
+		TH_LOG("%s", testdev_status(status));
+	ASSERT_LIB(all_refused(ep, self->slot));
+	ASSERT_LIB(answer_late(ep, self->cookie, IOMMUFD_PAGE_RESP_SUCCESS));
+
+	/* Nobody sees it; the detach waits for what is on its way. */
+	ASSERT_LIB(ask_for_page(ep));
+	ASSERT_LIB(iopf_dev_detach(ep->dev));
+	EXPECT_EQ(3, testdev_responses(&ep->td));
+	EXPECT_EQ(0, iopf_queue_read(ep->queue, &g));
+	EXPECT_EQ(-EIO, iopf_dev_attach(ep->dev, ep->hwpt_id));
+
+	/* Without ATS it may do what it likes in a table of its own. */
+	ASSERT_LIB(iopf_backing_map(ep->backing, STALE, 4096, IOPF_RW));
+	ASSERT_LIB(iopf_dev_attach(ep->dev, ep->ioas_id));
+	EXPECT_LIB(transfer(ep, IOPF_TD_OP_FILL, STALE, 4096));
+	ASSERT_LIB(iopf_dev_detach(ep->dev));
+
+	ASSERT_LIB(iopf_dev_reset(ep->dev));
+	ASSERT_LIB(iopf_dev_attach(ep->dev, ep->hwpt_id));
+	ASSERT_LIB(endpoint_works(ep));
+}
+
+/* The rest of the machine does not care, nor do other pages of its own table. */
+TEST_SILENT(others)
+{
+	struct endpoint *ep = &self->ep, other = { 0 };
+	int i;
+
+	if (self->found.nr < 2)
+		SKIP(return, "takes two test endpoints");
+	ASSERT_LIB(endpoint_open(&other, self->ctx, self->found.bdf[1], NULL));
+	for (i = 0; i < 3; i++) {
+		ASSERT_LIB(transfer(&other, IOPF_TD_OP_FILL, STALE, 4096));
+		ASSERT_LIB(iopf_backing_unmap(other.backing, STALE, 4096));
+		memset(iopf_backing_ptr(other.backing, STALE), 0, 4096);
+		ASSERT_LIB(iopf_backing_map(ep->backing, STALE, 4096, IOPF_RW));
+		ASSERT_LIB(iopf_backing_unmap(ep->backing, STALE, 4096));
+	}
+	EXPECT_LIB(check_answers(&other, 3, 0));
+	endpoint_close(&other);
+	ASSERT_LIB(iopf_dev_reset(ep->dev));
+	ASSERT_LIB(endpoint_works(ep));
+}
+
+/* Reset with its page table */
+TEST_SILENT(reset)
+{
+	struct endpoint *ep = &self->ep;
+
+	ASSERT_LIB(iopf_dev_reset(ep->dev));
+	ASSERT_LIB(answer_late(ep, self->cookie, IOMMUFD_PAGE_RESP_SUCCESS));
+	ASSERT_LIB(endpoint_works(ep));
+	/* All is forgiven: it can be given up again, and be reset again. */
+	ASSERT_LIB(iopf_backing_map(ep->backing, STALE, 4096, IOPF_RW));
+	ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, STALE, 4096));
+	testdev_set(&ep->td, IOPF_TD_REG_HOSTILE,
+		    IOPF_TD_HOSTILE_IGNORE_INV | IOPF_TD_HOSTILE_REFUSE_INV);
+	ASSERT_LIB(iopf_backing_unmap(ep->backing, STALE, 4096));
+	ASSERT_LIB(iopf_dev_reset(ep->dev));
+	ASSERT_LIB(endpoint_works(ep));
+}
+
+/* Closed and opened again, which resets it, too */
+TEST_SILENT(close)
+{
+	struct endpoint *ep = &self->ep;
+
+	endpoint_close(ep);
+	ASSERT_LIB(endpoint_open(ep, self->ctx, self->found.bdf[0], NULL));
+	ASSERT_LIB(endpoint_works(ep));
+}
+
+/* Asleep without a word to the device, which has no power management, and awake */
+static int sleep_and_wake(struct endpoint *ep)
+{
+	__u64 end = iopf_now() + LONG_MS * 1000000ULL;
+	char path[96], text[32] = "";
+	int ret;
+
+	ret = low_power(ep, VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY);
+	if (ret)
+		return ret;
+	snprintf(path, sizeof(path),
+		 "/sys/bus/pci/devices/%s/power/runtime_status",
+		 iopf_dev_bdf(ep->dev));
+	while (strncmp(text, "suspended", 9)) {
+		ret = read_text(path, text, sizeof(text));
+		if (ret)
+			return iopf_err(ret, "%s: %s", path, strerror(-ret));
+		if (iopf_now() > end)
+			return iopf_err(-ETIMEDOUT, "the device stays %s", text);
+		nap();
+	}
+	return low_power(ep, VFIO_DEVICE_FEATURE_LOW_POWER_EXIT);
+}
+
+/*
+ * What was no reset does not help by itself: it is asked to forget what it has,
+ * and has to do so.
+ */
+TEST_SILENT(asked_again)
+{
+	struct endpoint *ep = &self->ep;
+	__u32 status;
+	int ret;
+
+	ret = find_cap(ep, PCI_CAP_ID_PM);
+	ASSERT_LE(0, ret);
+	if (ret)
+		SKIP(return, "the endpoint is reset when it wakes up");
+	ret = sleep_and_wake(ep);
+	if (ret == -ENOTTY)
+		SKIP(return, "this kernel does not suspend devices");
+	ASSERT_LIB(ret);
+	ASSERT_LIB(write_stale(ep, &status));
+	EXPECT_EQ(IOPF_TD_ST_ACCESS_ERROR, status)
+		TH_LOG("%s", testdev_status(status));
+
+	testdev_set(&ep->td, IOPF_TD_REG_HOSTILE, 0);
+	ASSERT_LIB(sleep_and_wake(ep));
+	ASSERT_LIB(write_stale(ep, &status));
+	EXPECT_EQ(IOPF_TD_ST_NO_ACCESS, status)
+		TH_LOG("%s", testdev_status(status));
+	ASSERT_LIB(answer_late(ep, self->cookie, IOMMUFD_PAGE_RESP_SUCCESS));
+	ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, BASE + 0x40000, 0x4000));
+	EXPECT_LIB(check_answers(ep, -1, 3));
 }
 
 TEST_HARNESS_MAIN

@@ -2292,4 +2292,84 @@ TEST_IOPF(detach_takes_tags)
 	ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, BASE, 0x4000));
 }
 
+/* The allocation to fail, counted from 1; 0 for none */
+static int set_fail_nth(int fd, unsigned int nth)
+{
+	char text[16];
+	int len = snprintf(text, sizeof(text), "%u", nth);
+
+	return pwrite(fd, text, len, 0) == len ? 0 : -errno;
+}
+
+/* Was there such an allocation since set_fail_nth()? */
+static bool has_failed(int fd)
+{
+	char text[16] = "";
+
+	return pread(fd, text, sizeof(text) - 1, 0) > 0 && !atoi(text);
+}
+
+static int attach_failing(struct iopf_dev *dev, __u32 hwpt_id, int fd,
+			  unsigned int nth, bool *failed)
+{
+	int ret = set_fail_nth(fd, nth);
+
+	if (ret)
+		return iopf_err(ret, "fail-nth: %s", strerror(-ret));
+	ret = iopf_dev_attach(dev, hwpt_id);
+	*failed = has_failed(fd);
+	set_fail_nth(fd, 0);
+	return ret;
+}
+
+/*
+ * Two devices with one page table share the tag for the IOTLB. An attach that
+ * fails, wherever it is, takes as many tags away as it has brought.
+ */
+TEST_IOPF(attach_fails_tags)
+{
+	static const char assign[] = "intel_iommu/cache_tag_assign";
+	static const char unassign[] = "intel_iommu/cache_tag_unassign";
+	struct endpoint *one = &self->ep, two = { 0 };
+	bool failed = true, refused = false;
+	int fd, ret, come, gone;
+	unsigned int nth;
+
+	if (self->found.nr < 2)
+		SKIP(return, "takes two test endpoints");
+	if (access(IOPF_TRACING "/events/intel_iommu/cache_tag_assign", F_OK) ||
+	    write_file("/sys/kernel/debug/failslab/verbose", "0") ||
+	    write_file("/sys/kernel/debug/failslab/ignore-gfp-wait", "N"))
+		SKIP(return, "takes tracepoints and failslab");
+	fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, fd);
+	ASSERT_LIB(endpoint_open(&two, self->ctx, self->found.bdf[1],
+				 one->queue));
+	for (nth = 1; failed; nth++) {
+		ASSERT_LIB(iopf_dev_detach(two.dev));
+		ASSERT_EQ(0, trace_begin(assign));
+		ASSERT_EQ(0, trace_begin(unassign));
+		ret = attach_failing(two.dev, one->hwpt_id, fd, nth, &failed);
+		come = trace_end(assign, "cache_tag_assign", NULL, NULL);
+		gone = trace_end(unassign, "cache_tag_unassign", NULL, NULL);
+		if (!ret)
+			continue;
+		refused = true;
+		EXPECT_EQ(come, gone)
+			TH_LOG("allocation %u: %d tags came, %d went", nth, come,
+			       gone);
+	}
+	close(fd);
+	write_file("/sys/kernel/debug/failslab/ignore-gfp-wait", "Y");
+	EXPECT_EQ(0, ret);
+	EXPECT_TRUE(refused);
+	endpoint_close(&two);
+	/* What is unmapped is flushed for the one that has stayed. */
+	ASSERT_LIB(transfer(one, IOPF_TD_OP_FILL, BASE, 4096));
+	ASSERT_LIB(iopf_backing_unmap(one->backing, BASE, 4096));
+	memset(iopf_backing_ptr(one->backing, BASE), 0, 4096);
+	ASSERT_LIB(transfer(one, IOPF_TD_OP_FILL, BASE, 4096));
+	EXPECT_LIB(check_answers(one, 2, 0));
+}
+
 TEST_HARNESS_MAIN

@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Intel VT-d: devices that do not complete invalidations of their TLB
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ *
+ * The hardware waits for a device to complete an invalidation, and reports a
+ * time-out (ITE) if it does not. Every submission whose wait descriptor was in
+ * the queue then is aborted and has to be made again, whomever it was for. A
+ * device that is there and silent would be asked for ever like that, by a caller
+ * which has interrupts off.
+ *
+ * So a device may be late DEVTLB_MAX_TIMEOUTS times. Then it is given up:
+ *
+ * - Submissions leave out what is for it. What is for others is still done.
+ * - What it has in its TLB is worth nothing any more. Before the submission that
+ *   had to do without it returns, its translated requests are blocked, and so
+ *   are its requests for translations.
+ * - Its page requests are dropped, and nobody can turn them on.
+ *
+ * All of that ends with a reset, if the device has lost its TLB by it or flushes
+ * it when it is asked to.
+ *
+ * intel_iommu::device_rbtree_lock protects what is in device_domain_info, and the
+ * device from going away meanwhile.
+ */
+#include <linux/bitfield.h>
+#include <linux/dmar.h>
+#include <linux/iommu.h>
+#include <linux/pci.h>
+#include <linux/pci-ats.h>
+
+#include "iommu.h"
+#include "pasid.h"
+#include "../iopf-enable.h"
+
+/* One that was only slow, or met an error of the link, gets another chance. */
+#define DEVTLB_MAX_TIMEOUTS	2
+
+#define DEVTLB_QW0_TYPE		GENMASK_ULL(3, 0)
+#define DEVTLB_QW0_SID		GENMASK_ULL(47, 32)
+#define DEVTLB_QW0_PASID_SID	GENMASK_ULL(31, 16)
+#define DEVTLB_QW1_ALL_PASIDS	BIT_ULL(0)
+
+/* Global Invalidate Supported, PCIe r6.0 section 10.5.1.2 */
+#define DEVTLB_ATS_CAP_GLOBAL_INV	BIT(6)
+
+/*
+ * Allows translated requests, and requests for translations: DTE in scalable
+ * mode, what 01b is more than 00b as a translation type in legacy mode.
+ */
+#define CONTEXT_DEVTLB_BIT	2
+#define CONTEXT_PASS_THROUGH_BIT	BIT(3)
+
+/* Stands in for what is left out: a wait descriptor that tells nobody */
+static const struct qi_desc devtlb_no_desc = {
+	.qw0 = QI_IWD_STATUS_DATA(QI_DONE) | QI_IWD_FENCE | QI_IWD_TYPE,
+};
+
+static bool devtlb_sid(const struct qi_desc *desc, u16 *sid)
+{
+	switch (FIELD_GET(DEVTLB_QW0_TYPE, desc->qw0)) {
+	case QI_DIOTLB_TYPE:
+		*sid = FIELD_GET(DEVTLB_QW0_SID, desc->qw0);
+		return true;
+	case QI_DEIOTLB_TYPE:
+		*sid = FIELD_GET(DEVTLB_QW0_PASID_SID, desc->qw0);
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void devtlb_give_up(struct device_domain_info *info)
+{
+	lockdep_assert_held(&info->iommu->device_rbtree_lock);
+
+	if (info->devtlb_silent)
+		return;
+	info->devtlb_silent = true;
+	atomic_inc(&info->iommu->devtlb_nr_silent);
+	schedule_work(&info->devtlb_fence);
+	dev_err_ratelimited(info->dev,
+			    "does not invalidate its TLB, ATS and page requests are blocked until it is reset\n");
+}
+
+/**
+ * intel_devtlb_timed_out() - A device has not completed an invalidation in time
+ * @iommu: the IOMMU
+ * @sid: requester ID of the device, 0 if the hardware does not tell
+ *
+ * Context: any.
+ */
+void intel_devtlb_timed_out(struct intel_iommu *iommu, u16 sid)
+{
+	struct device_domain_info *info;
+	unsigned long flags;
+
+	spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
+	if (!sid)
+		iommu->devtlb_nameless++;
+	info = sid ? device_rbtree_find_info(iommu, sid) : NULL;
+	/* One that is gone cannot get any better. */
+	if (info && (++info->devtlb_timeouts >= DEVTLB_MAX_TIMEOUTS ||
+		     !pci_device_is_present(to_pci_dev(info->dev))))
+		devtlb_give_up(info);
+	spin_unlock_irqrestore(&iommu->device_rbtree_lock, flags);
+}
+
+/**
+ * intel_devtlb_begin() - A submission is made, perhaps not for the first time
+ * @iommu: the IOMMU
+ * @try: zeroed before the first time
+ *
+ * Context: any.
+ */
+void intel_devtlb_begin(struct intel_iommu *iommu, struct devtlb_try *try)
+{
+	try->nameless = READ_ONCE(iommu->devtlb_nameless);
+	try->skipped = false;
+}
+
+/**
+ * intel_devtlb_desc() - What to submit for a descriptor
+ * @iommu: the IOMMU
+ * @try: see intel_devtlb_begin()
+ * @desc: the descriptor
+ *
+ * Context: any.
+ *
+ * Return: @desc, or one that does nothing if @desc is for a device which has
+ * been given up. A device that has been released, and may be what the time-out
+ * was for, is not asked twice.
+ */
+const struct qi_desc *intel_devtlb_desc(struct intel_iommu *iommu,
+					struct devtlb_try *try,
+					const struct qi_desc *desc)
+{
+	struct device_domain_info *info;
+	unsigned long flags;
+	bool skip;
+	u16 sid;
+
+	if (!try->aborts && !atomic_read(&iommu->devtlb_nr_silent))
+		return desc;
+	if (!devtlb_sid(desc, &sid))
+		return desc;
+
+	spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
+	info = device_rbtree_find_info(iommu, sid);
+	skip = info ? info->devtlb_silent : try->aborts;
+	spin_unlock_irqrestore(&iommu->device_rbtree_lock, flags);
+	if (!skip)
+		return desc;
+
+	try->skipped = true;
+	return &devtlb_no_desc;
+}
+
+/**
+ * intel_devtlb_aborted() - A submission was aborted and will be made again
+ * @iommu: the IOMMU
+ * @try: see intel_devtlb_begin()
+ * @desc: the descriptors
+ * @count: how many
+ *
+ * If the hardware tells which devices are late, they have been counted. If not,
+ * any that this submission is for may be: all of them are given up when it is
+ * aborted once too often.
+ *
+ * Context: any.
+ */
+void intel_devtlb_aborted(struct intel_iommu *iommu, struct devtlb_try *try,
+			  const struct qi_desc *desc, unsigned int count)
+{
+	struct device_domain_info *info;
+	unsigned long flags;
+	unsigned int i;
+	u16 sid;
+
+	try->aborts++;
+	if (try->nameless == READ_ONCE(iommu->devtlb_nameless) ||
+	    ++try->timeouts < DEVTLB_MAX_TIMEOUTS)
+		return;
+
+	spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
+	for (i = 0; i < count; i++) {
+		if (!devtlb_sid(&desc[i], &sid))
+			continue;
+		info = device_rbtree_find_info(iommu, sid);
+		if (info)
+			devtlb_give_up(info);
+	}
+	spin_unlock_irqrestore(&iommu->device_rbtree_lock, flags);
+}
+
+static struct context_entry *devtlb_context(struct intel_iommu *iommu, u16 sid)
+{
+	struct context_entry *context;
+
+	context = iommu_context_addr(iommu, PCI_BUS_NUM(sid), sid & 0xff, 0);
+	return context && context_present(context) ? context : NULL;
+}
+
+static void devtlb_flush_context(struct intel_iommu *iommu,
+				 struct context_entry *context, u16 sid)
+{
+	__iommu_flush_cache(iommu, context, sizeof(*context));
+	qi_flush_context(iommu, context_domain_id(context), sid,
+			 DMA_CCMD_MASK_NOBIT, DMA_CCMD_DEVICE_INVL);
+}
+
+static bool devtlb_is_allowed(const struct context_entry *context)
+{
+	return READ_ONCE(context->lo) & BIT(CONTEXT_DEVTLB_BIT);
+}
+
+/* Returns true if caches have to be flushed, since nobody else has done so. */
+static bool devtlb_forbid(struct intel_iommu *iommu, u16 sid,
+			  struct context_entry *context)
+{
+	struct device_domain_info *info;
+	bool forbid = false;
+	unsigned long flags;
+
+	spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
+	info = device_rbtree_find_info(iommu, sid);
+	if (info && info->devtlb_silent)
+		forbid = !info->devtlb_blocked || devtlb_is_allowed(context);
+	if (forbid)
+		clear_bit(CONTEXT_DEVTLB_BIT, (unsigned long *)&context->lo);
+	spin_unlock_irqrestore(&iommu->device_rbtree_lock, flags);
+	return forbid;
+}
+
+static void devtlb_set_blocked(struct intel_iommu *iommu, u16 sid)
+{
+	struct device_domain_info *info;
+	unsigned long flags;
+
+	spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
+	info = device_rbtree_find_info(iommu, sid);
+	if (info && info->devtlb_silent)
+		info->devtlb_blocked = true;
+	spin_unlock_irqrestore(&iommu->device_rbtree_lock, flags);
+}
+
+/*
+ * Not under the lock for context entries, which the caller may hold. It is one
+ * bit, and who undoes that by writing the whole word flushes the device TLB then
+ * and comes here.
+ */
+static void devtlb_block(struct intel_iommu *iommu, u16 sid)
+{
+	struct context_entry *context = devtlb_context(iommu, sid);
+
+	if (!context || !devtlb_forbid(iommu, sid, context))
+		return;
+
+	devtlb_flush_context(iommu, context, sid);
+	/* Any cache that was filled by way of the entry may have kept the bit. */
+	if (sm_supported(iommu))
+		qi_flush_pasid_cache(iommu, 0, QI_PC_GLOBAL, 0);
+	qi_flush_iotlb(iommu, 0, 0, 0, DMA_TLB_GLOBAL_FLUSH);
+	devtlb_set_blocked(iommu, sid);
+}
+
+/**
+ * intel_devtlb_end() - A submission is complete
+ * @iommu: the IOMMU
+ * @try: see intel_devtlb_begin()
+ * @desc: the descriptors
+ * @count: how many
+ *
+ * If something was left out, the device must not use any more what it should
+ * have forgotten.
+ *
+ * Context: any; what @iommu is told here has no device-TLB part.
+ *
+ * Return: 0, or -ETIMEDOUT if a device TLB could not be invalidated.
+ */
+int intel_devtlb_end(struct intel_iommu *iommu, const struct devtlb_try *try,
+		     const struct qi_desc *desc, unsigned int count)
+{
+	unsigned int i;
+	u16 sid;
+
+	if (!try->skipped)
+		return 0;
+
+	for (i = 0; i < count; i++) {
+		if (devtlb_sid(&desc[i], &sid))
+			devtlb_block(iommu, sid);
+	}
+	return -ETIMEDOUT;
+}
+
+static void devtlb_fence(struct work_struct *work)
+{
+	struct device_domain_info *info =
+		container_of(work, struct device_domain_info, devtlb_fence);
+
+	iopf_dev_fence(info->dev, &info->devtlb_silent);
+}
+
+/**
+ * intel_devtlb_init() - Get a device ready to be given up
+ * @info: the device
+ */
+void intel_devtlb_init(struct device_domain_info *info)
+{
+	INIT_WORK(&info->devtlb_fence, devtlb_fence);
+}
+
+/**
+ * intel_devtlb_forget() - A device is released
+ * @info: the device, which can no longer be found by its requester ID
+ *
+ * Context: may sleep.
+ */
+void intel_devtlb_forget(struct device_domain_info *info)
+{
+	if (info->devtlb_silent)
+		atomic_dec(&info->iommu->devtlb_nr_silent);
+	cancel_work_sync(&info->devtlb_fence);
+}
+
+static bool devtlb_ats_is_on(struct pci_dev *pdev)
+{
+	u16 ctrl = 0;
+
+	pci_read_config_word(pdev, pdev->ats_cap + PCI_ATS_CTRL, &ctrl);
+	return ctrl & PCI_ATS_CTRL_ENABLE;
+}
+
+/* One that lacks it cannot be told to forget the translations of every PASID. */
+static bool devtlb_has_global_inv(struct pci_dev *pdev)
+{
+	u16 cap = 0;
+
+	pci_read_config_word(pdev, pdev->ats_cap + PCI_ATS_CAP, &cap);
+	return cap & DEVTLB_ATS_CAP_GLOBAL_INV;
+}
+
+/* What was before the reset is forgiven. Has the device been given up? */
+static bool devtlb_forgive(struct device_domain_info *info)
+{
+	struct intel_iommu *iommu = info->iommu;
+	unsigned long flags;
+	bool silent;
+
+	spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
+	silent = info->devtlb_silent;
+	info->devtlb_timeouts = 0;
+	spin_unlock_irqrestore(&iommu->device_rbtree_lock, flags);
+	return silent;
+}
+
+/* Submissions reach the device again, which may be late as often as is left. */
+static void devtlb_listen(struct device_domain_info *info, unsigned int left)
+{
+	struct intel_iommu *iommu = info->iommu;
+	unsigned long flags;
+
+	spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
+	info->devtlb_timeouts = DEVTLB_MAX_TIMEOUTS - left;
+	if (info->devtlb_silent) {
+		info->devtlb_silent = false;
+		atomic_dec(&iommu->devtlb_nr_silent);
+	}
+	spin_unlock_irqrestore(&iommu->device_rbtree_lock, flags);
+}
+
+/* Does the device, of which nothing is known, forget all translations? */
+static bool devtlb_flush_all(struct device_domain_info *info)
+{
+	u16 sid = PCI_DEVID(info->bus, info->devfn);
+	struct qi_desc desc[2] = {};
+	unsigned int count = 1;
+
+	qi_desc_dev_iotlb(sid, info->pfsid, info->ats_qdep, 0,
+			  MAX_AGAW_PFN_WIDTH, &desc[0]);
+	if (info->pasid_enabled) {
+		qi_desc_dev_iotlb_pasid(sid, info->pfsid, 0, info->ats_qdep, 0,
+					MAX_AGAW_PFN_WIDTH, &desc[1]);
+		desc[1].qw1 |= DEVTLB_QW1_ALL_PASIDS;
+		count = 2;
+	}
+	return !qi_submit_sync(info->iommu, desc, count, 0);
+}
+
+static void devtlb_allow(struct intel_iommu *iommu,
+			 struct context_entry *context)
+{
+	/* A translation type that knows no device TLB remains what it is. */
+	if (!sm_supported(iommu) && (context->lo & CONTEXT_PASS_THROUGH_BIT))
+		return;
+	set_bit(CONTEXT_DEVTLB_BIT, (unsigned long *)&context->lo);
+}
+
+/* Translated requests are allowed again, if the device is not silent again. */
+static bool devtlb_unblock(struct device_domain_info *info)
+{
+	u16 sid = PCI_DEVID(info->bus, info->devfn);
+	struct intel_iommu *iommu = info->iommu;
+	struct context_entry *context = devtlb_context(iommu, sid);
+	unsigned long flags;
+	bool silent;
+
+	spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
+	silent = info->devtlb_silent;
+	if (!silent) {
+		info->devtlb_timeouts = 0;
+		info->devtlb_blocked = false;
+		if (context)
+			devtlb_allow(iommu, context);
+	}
+	spin_unlock_irqrestore(&iommu->device_rbtree_lock, flags);
+
+	if (!silent && context)
+		devtlb_flush_context(iommu, context, sid);
+	return !silent;
+}
+
+/**
+ * intel_devtlb_reset_done() - A device was reset
+ * @dev: the device
+ *
+ * ATS is off after a reset, and there is nothing in the device TLB when it is
+ * turned on. If it is on already, or was never off because what is called a
+ * reset was none, the device is asked to forget all that it has. It gets one
+ * chance.
+ *
+ * Context: may sleep. The device is not released meanwhile.
+ *
+ * Return: true unless the device is, or is again, one that is given up.
+ */
+bool intel_devtlb_reset_done(struct device *dev)
+{
+	struct device_domain_info *info = dev_iommu_priv_get(dev);
+	struct pci_dev *pdev;
+
+	if (!info || !dev_is_pci(dev) || !info->ats_supported)
+		return true;
+	if (!devtlb_forgive(info))
+		return true;
+
+	pdev = to_pci_dev(dev);
+	if (!pci_device_is_present(pdev))
+		return false;
+	if (!devtlb_ats_is_on(pdev)) {
+		devtlb_listen(info, DEVTLB_MAX_TIMEOUTS);
+		return devtlb_unblock(info);
+	}
+	if (info->pasid_enabled && !devtlb_has_global_inv(pdev))
+		return false;
+	devtlb_listen(info, 1);
+	return devtlb_flush_all(info) && devtlb_unblock(info);
+}
