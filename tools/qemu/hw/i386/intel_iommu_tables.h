@@ -66,6 +66,9 @@ int vtd_check_pasid_entry(IntelIOMMUState *s, const VTDPASIDEntry *pe);
 int vtd_lookup_tables(const VTDRequester *who, VTDRequestKind kind,
                       VTDTables *t);
 
+/* Whether they say that addresses are not translated */
+bool vtd_is_pass_through(const IntelIOMMUState *s, const VTDTables *t);
+
 /**
  * vtd_report_request_fault: Record a fault unless software disabled that
  *
