@@ -26,7 +26,7 @@ typedef struct VTDShadow {
     hwaddr next, last;
 } VTDShadow;
 
-int vtd_shadow_tables(VTDAddressSpace *as, VTDTables *t)
+int vtd_shadow_tables(VTDAddressSpace *as, VTDRequestKind kind, VTDTables *t)
 {
     VTDRequester who = { as, PCI_NO_PASID };
     IntelIOMMUState *s = as->iommu_state;
@@ -36,7 +36,7 @@ int vtd_shadow_tables(VTDAddressSpace *as, VTDTables *t)
         return -VTD_FR_ROOT_ENTRY_P;
     }
     QEMU_LOCK_GUARD(&s->iommu_lock);
-    return vtd_lookup_tables(&who, VTD_REQ_UNTRANSLATED, t);
+    return vtd_lookup_tables(&who, kind, t);
 }
 
 static bool vtd_has_first_stage(IntelIOMMUState *s, const VTDTables *t)
@@ -183,7 +183,7 @@ static bool vtd_has_map_notifier(VTDAddressSpace *as)
  */
 static bool vtd_can_shadow(VTDAddressSpace *as, VTDTables *t)
 {
-    return !vtd_shadow_tables(as, t) &&
+    return !vtd_shadow_tables(as, VTD_REQ_UNTRANSLATED, t) &&
            !vtd_is_pass_through(as->iommu_state, t);
 }
 
@@ -225,7 +225,7 @@ void vtd_shadow_sync_domain(IntelIOMMUState *s, uint16_t did)
     VTDTables t;
 
     QLIST_FOREACH(as, &s->vtd_as_with_notifiers, next) {
-        if (!vtd_shadow_tables(as, &t) && t.did == did) {
+        if (!vtd_shadow_tables(as, VTD_REQ_NONE, &t) && t.did == did) {
             vtd_address_space_sync(as);
         }
     }
@@ -237,7 +237,8 @@ void vtd_shadow_sync_pasid(IntelIOMMUState *s, uint16_t did, uint32_t pasid)
     VTDTables t;
 
     QLIST_FOREACH(as, &s->vtd_as_with_notifiers, next) {
-        if (!vtd_shadow_tables(as, &t) && t.did == did && t.pasid == pasid) {
+        if (!vtd_shadow_tables(as, VTD_REQ_NONE, &t) && t.did == did &&
+            t.pasid == pasid) {
             vtd_address_space_sync(as);
         }
     }
@@ -278,7 +279,7 @@ void vtd_shadow_sync_pages(IntelIOMMUState *s, uint16_t did, uint32_t pasid,
     VTDShadow sh = { .t = &t };
 
     QLIST_FOREACH(as, &s->vtd_as_with_notifiers, next) {
-        if (vtd_shadow_tables(as, &t) || t.did != did ||
+        if (vtd_shadow_tables(as, VTD_REQ_NONE, &t) || t.did != did ||
             (pasid != PCI_NO_PASID && t.pasid != pasid)) {
             continue;
         }

@@ -21,7 +21,7 @@
  */
 
 /* The tables of such a request. Returns: 0 or a negative VTDFaultReason */
-int vtd_shadow_tables(VTDAddressSpace *as, VTDTables *t);
+int vtd_shadow_tables(VTDAddressSpace *as, VTDRequestKind kind, VTDTables *t);
 
 /* Tell a new notifier with MAP events what there is */
 void vtd_shadow_replay(VTDAddressSpace *as, IOMMUNotifier *n);

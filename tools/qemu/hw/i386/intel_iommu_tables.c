@@ -98,7 +98,8 @@ void vtd_report_request_fault(const VTDRequester *who, VTDRequestKind kind,
 }
 
 /* Context entry of the function, from the context cache or memory */
-static int vtd_lookup_context(VTDAddressSpace *as, VTDContextEntry *ce)
+static int vtd_lookup_context(VTDAddressSpace *as, VTDRequestKind kind,
+                              VTDContextEntry *ce)
 {
     IntelIOMMUState *s = as->iommu_state;
     VTDContextCacheEntry *cc = &as->context_cache_entry;
@@ -112,7 +113,7 @@ static int vtd_lookup_context(VTDAddressSpace *as, VTDContextEntry *ce)
         return 0;
     }
     ret = vtd_fetch_context_entry(s, bus_num, as->devfn, ce);
-    if (ret) {
+    if (ret || kind == VTD_REQ_NONE) {
         return ret;
     }
     trace_vtd_iotlb_cc_update(bus_num, as->devfn, ce->hi, ce->lo,
@@ -311,7 +312,8 @@ static void vtd_drop_pasid_cache(IntelIOMMUState *s, uint16_t did,
     }
 }
 
-static int vtd_lookup_pasid_entry(const VTDRequester *who, VTDTables *t)
+static int vtd_lookup_pasid_entry(const VTDRequester *who, VTDRequestKind kind,
+                                  VTDTables *t)
 {
     IntelIOMMUState *s = who->as->iommu_state;
     uint64_t key = vtd_pasid_cache_key(vtd_requester_sid(who), t->pasid);
@@ -322,7 +324,7 @@ static int vtd_lookup_pasid_entry(const VTDRequester *who, VTDTables *t)
     if (!pc) {
         ret = vtd_fetch_pasid_entry(s, &t->ce, t->pasid, &t->pe, &fpd);
         t->fpd |= fpd;
-        if (ret) {
+        if (ret || kind == VTD_REQ_NONE) {
             return ret;
         }
         pc = g_new0(VTDPASIDCacheEntry, 1);
@@ -447,7 +449,7 @@ static int vtd_check_legacy_context(const VTDRequester *who,
     if (kind == VTD_REQ_PAGE) {
         return -VTD_FR_TTM_PAGE_REQ;
     }
-    if (kind != VTD_REQ_UNTRANSLATED &&
+    if ((kind == VTD_REQ_TRANSLATION || kind == VTD_REQ_TRANSLATED) &&
         (t->ce.lo & VTD_CONTEXT_ENTRY_TT) != VTD_CONTEXT_TT_DEV_IOTLB) {
         return -VTD_FR_CONTEXT_ENTRY_TT;
     }
@@ -463,7 +465,7 @@ int vtd_lookup_tables(const VTDRequester *who, VTDRequestKind kind,
 
     memset(t, 0, sizeof(*t));
     t->sid = vtd_requester_sid(who);
-    ret = vtd_lookup_context(who->as, &t->ce);
+    ret = vtd_lookup_context(who->as, kind, &t->ce);
     if (ret) {
         /* Not read at all if the fault came earlier: FPD is clear then */
         t->fpd = t->ce.lo & VTD_CONTEXT_ENTRY_FPD;
@@ -479,7 +481,7 @@ int vtd_lookup_tables(const VTDRequester *who, VTDRequestKind kind,
     if (ret || kind == VTD_REQ_TRANSLATED) {
         return ret;
     }
-    ret = vtd_lookup_pasid_entry(who, t);
+    ret = vtd_lookup_pasid_entry(who, kind, t);
     if (ret) {
         return ret;
     }

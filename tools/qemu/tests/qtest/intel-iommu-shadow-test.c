@@ -568,7 +568,11 @@ static void test_unmap_only(void)
     uint64_t events;
 
     write_pasid_sl(t, RID_PASID, DID, SL_TABLES);
+    write_leaf(t, SL_TABLES, IOVA, PAGE_A | PTE_RW);
     start_vtd(t, 0);
+    /* A request, so that there is something in the caches */
+    ep_writeq(&t->ep[0], REG_IOVA, IOVA);
+    g_assert_cmphex(shadow(t, REG_DATA), ==, PAGE_A);
     events = shadow(t, REG_EVENTS);
     inv_pages(t, IOVA, 0, false);
     g_assert_cmpuint(shadow(t, REG_EVENTS), ==, events + 1);
