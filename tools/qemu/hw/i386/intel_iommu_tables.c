@@ -98,7 +98,8 @@ void vtd_report_request_fault(const VTDRequester *who, VTDRequestKind kind,
 }
 
 /* Context entry of the function, from the context cache or memory */
-static int vtd_lookup_context(VTDAddressSpace *as, VTDContextEntry *ce)
+static int vtd_lookup_context(VTDAddressSpace *as, VTDRequestKind kind,
+                              VTDContextEntry *ce)
 {
     IntelIOMMUState *s = as->iommu_state;
     VTDContextCacheEntry *cc = &as->context_cache_entry;
@@ -112,7 +113,7 @@ static int vtd_lookup_context(VTDAddressSpace *as, VTDContextEntry *ce)
         return 0;
     }
     ret = vtd_fetch_context_entry(s, bus_num, as->devfn, ce);
-    if (ret) {
+    if (ret || kind == VTD_REQ_NONE) {
         return ret;
     }
     trace_vtd_iotlb_cc_update(bus_num, as->devfn, ce->hi, ce->lo,
@@ -311,7 +312,8 @@ static void vtd_drop_pasid_cache(IntelIOMMUState *s, uint16_t did,
     }
 }
 
-static int vtd_lookup_pasid_entry(const VTDRequester *who, VTDTables *t)
+static int vtd_lookup_pasid_entry(const VTDRequester *who, VTDRequestKind kind,
+                                  VTDTables *t)
 {
     IntelIOMMUState *s = who->as->iommu_state;
     uint64_t key = vtd_pasid_cache_key(vtd_requester_sid(who), t->pasid);
@@ -322,7 +324,7 @@ static int vtd_lookup_pasid_entry(const VTDRequester *who, VTDTables *t)
     if (!pc) {
         ret = vtd_fetch_pasid_entry(s, &t->ce, t->pasid, &t->pe, &fpd);
         t->fpd |= fpd;
-        if (ret) {
+        if (ret || kind == VTD_REQ_NONE) {
             return ret;
         }
         pc = g_new0(VTDPASIDCacheEntry, 1);
@@ -336,28 +338,51 @@ static int vtd_lookup_pasid_entry(const VTDRequester *who, VTDTables *t)
     return 0;
 }
 
-/*
- * The new entry may turn pass-through on or off, which matters where
- * untranslated requests go: those without PASID.
- */
-static void vtd_switch_rid_pasid(IntelIOMMUState *s, bool all_pasids,
-                                 uint32_t pasid)
+/* Whether the entry of requests without PASID of the function is cached */
+static bool vtd_has_rid_pasid_entry(VTDAddressSpace *as)
 {
+    IntelIOMMUState *s = as->iommu_state;
+    const VTDContextCacheEntry *cc = &as->context_cache_entry;
+    VTDRequester who = { as, PCI_NO_PASID };
+    uint64_t key;
+
+    QEMU_LOCK_GUARD(&s->iommu_lock);
+    key = vtd_pasid_cache_key(vtd_requester_sid(&who),
+                              cc->context_entry.val[1] &
+                              VTD_SM_CONTEXT_ENTRY_RID2PASID_MASK);
+    return cc->context_cache_gen == s->context_cache_gen &&
+           g_hash_table_lookup(s->pasid_cache, &key);
+}
+
+/*
+ * A new entry may turn pass-through on or off, which matters where untranslated
+ * requests go: those without PASID.  It also is new to those who have been told
+ * what the old one meant.
+ */
+static void vtd_refresh_rid_pasid(IntelIOMMUState *s)
+{
+    g_autoptr(GPtrArray) changed = g_ptr_array_new();
     VTDAddressSpace *as;
     GHashTableIter iter;
+    int i;
 
-    memory_region_transaction_begin();
     g_hash_table_iter_init(&iter, s->vtd_address_spaces);
     while (g_hash_table_iter_next(&iter, NULL, (void **)&as)) {
-        uint64_t rid_pasid = as->context_cache_entry.context_entry.val[1] &
-                             VTD_SM_CONTEXT_ENTRY_RID2PASID_MASK;
-
-        if (all_pasids || rid_pasid == pasid ||
-            as->context_cache_entry.context_cache_gen != s->context_cache_gen) {
-            vtd_switch_address_space(as);
+        if (!vtd_has_rid_pasid_entry(as)) {
+            g_ptr_array_add(changed, as);
         }
     }
+    memory_region_transaction_begin();
+    for (i = 0; i < changed->len; i++) {
+        vtd_switch_address_space(g_ptr_array_index(changed, i));
+    }
     memory_region_transaction_commit();
+    for (i = 0; i < changed->len; i++) {
+        as = g_ptr_array_index(changed, i);
+        if (as->notifier_flags != IOMMU_NOTIFIER_NONE) {
+            vtd_address_space_sync(as);
+        }
+    }
 }
 
 /* Drop what the descriptor is about (6.5.2.2) */
@@ -382,7 +407,7 @@ bool vtd_process_pasid_cache_desc(IntelIOMMUState *s, VTDInvDesc *inv_desc)
             vtd_drop_pasid_cache(s, did, all_pasids, pasid);
         }
     }
-    vtd_switch_rid_pasid(s, all_pasids, pasid);
+    vtd_refresh_rid_pasid(s);
     return true;
 }
 
@@ -424,7 +449,7 @@ static int vtd_check_legacy_context(const VTDRequester *who,
     if (kind == VTD_REQ_PAGE) {
         return -VTD_FR_TTM_PAGE_REQ;
     }
-    if (kind != VTD_REQ_UNTRANSLATED &&
+    if ((kind == VTD_REQ_TRANSLATION || kind == VTD_REQ_TRANSLATED) &&
         (t->ce.lo & VTD_CONTEXT_ENTRY_TT) != VTD_CONTEXT_TT_DEV_IOTLB) {
         return -VTD_FR_CONTEXT_ENTRY_TT;
     }
@@ -440,7 +465,7 @@ int vtd_lookup_tables(const VTDRequester *who, VTDRequestKind kind,
 
     memset(t, 0, sizeof(*t));
     t->sid = vtd_requester_sid(who);
-    ret = vtd_lookup_context(who->as, &t->ce);
+    ret = vtd_lookup_context(who->as, kind, &t->ce);
     if (ret) {
         /* Not read at all if the fault came earlier: FPD is clear then */
         t->fpd = t->ce.lo & VTD_CONTEXT_ENTRY_FPD;
@@ -456,12 +481,20 @@ int vtd_lookup_tables(const VTDRequester *who, VTDRequestKind kind,
     if (ret || kind == VTD_REQ_TRANSLATED) {
         return ret;
     }
-    ret = vtd_lookup_pasid_entry(who, t);
+    ret = vtd_lookup_pasid_entry(who, kind, t);
     if (ret) {
         return ret;
     }
     t->did = VTD_SM_PASID_ENTRY_DID(t->pe.val[1]);
     return 0;
+}
+
+bool vtd_is_pass_through(const IntelIOMMUState *s, const VTDTables *t)
+{
+    if (s->root_scalable) {
+        return VTD_PE_PGTT(&t->pe) == VTD_SM_PASID_ENTRY_PT;
+    }
+    return (t->ce.lo & VTD_CONTEXT_ENTRY_TT) == VTD_CONTEXT_TT_PASS_THROUGH;
 }
 
 bool vtd_may_bypass(VTDAddressSpace *as, const VTDContextEntry *ce)

@@ -17,6 +17,7 @@
 
 /* What a request wants from the IOMMU */
 typedef enum VTDRequestKind {
+    VTD_REQ_NONE,           /* look only: nothing gets cached */
     VTD_REQ_UNTRANSLATED,
     VTD_REQ_TRANSLATION,    /* ATS translation request */
     VTD_REQ_TRANSLATED,     /* access with an address that ATS returned */
@@ -65,6 +66,9 @@ int vtd_check_pasid_entry(IntelIOMMUState *s, const VTDPASIDEntry *pe);
  */
 int vtd_lookup_tables(const VTDRequester *who, VTDRequestKind kind,
                       VTDTables *t);
+
+/* Whether they say that addresses are not translated */
+bool vtd_is_pass_through(const IntelIOMMUState *s, const VTDTables *t);
 
 /**
  * vtd_report_request_fault: Record a fault unless software disabled that

@@ -10,11 +10,11 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/lockable.h"
 #include "exec/address-spaces.h"
 #include "hw/pci/pci.h"
 #include "hw/pci/pci_bus.h"
 #include "intel_iommu_translate.h"
-#include "intel_iommu_walk.h"
 #include "trace.h"
 
 /*
@@ -39,14 +39,6 @@ static bool vtd_is_recoverable_fault(int fault)
     default:
         return false;
     }
-}
-
-static bool vtd_is_pass_through(IntelIOMMUState *s, const VTDTables *t)
-{
-    if (s->root_scalable) {
-        return VTD_PE_PGTT(&t->pe) == VTD_SM_PASID_ENTRY_PT;
-    }
-    return (t->ce.lo & VTD_CONTEXT_ENTRY_TT) == VTD_CONTEXT_TT_PASS_THROUGH;
 }
 
 static bool vtd_hits_interrupt_range(hwaddr addr, hwaddr mask)
@@ -128,6 +120,26 @@ static bool vtd_translate_cached(IntelIOMMUState *s, uint16_t sid,
     return true;
 }
 
+/* Walk, and describe the page or the hole */
+static int vtd_walk_entry(IntelIOMMUState *s, const VTDTables *t, hwaddr addr,
+                          IOMMUAccessFlags want, bool partial,
+                          VTDWalkHint *hint, VTDWalk *walk,
+                          IOMMUTLBEntry *entry)
+{
+    int ret = vtd_walk(s, t, addr, want, partial, hint, walk);
+
+    if (!ret) {
+        ret = vtd_check_result(s, walk);
+    }
+    if (ret) {
+        walk->xlat = 0;
+        walk->perm = IOMMU_NONE;
+    }
+    vtd_fill_entry(entry, addr, VTD_LEVEL_MASK(walk->level), walk->xlat,
+                   walk->perm);
+    return ret;
+}
+
 /* Walk, after all tables up to the PASID entry were found in order */
 static int vtd_translate_walk(const VTDRequester *who, const VTDTables *t,
                               hwaddr addr, IOMMUAccessFlags want, bool ats,
@@ -135,25 +147,17 @@ static int vtd_translate_walk(const VTDRequester *who, const VTDTables *t,
 {
     IntelIOMMUState *s = who->as->iommu_state;
     uint16_t sid = vtd_requester_sid(who);
-    VTDWalk walk = { .level = VTD_PT_LEVEL };
+    VTDWalk walk;
     int ret;
 
     ret = vtd_check_request(s, t, want);
-    if (!ret && vtd_translate_cached(s, sid, t, addr, want, entry)) {
-        return 0;
-    }
-    if (!ret) {
-        ret = vtd_walk(s, t, addr, want, ats, &walk);
-    }
-    if (!ret) {
-        ret = vtd_check_result(s, &walk);
-    }
-    if (ret) {
-        vtd_fill_entry(entry, addr, VTD_LEVEL_MASK(walk.level), 0, IOMMU_NONE);
+    if (ret || vtd_translate_cached(s, sid, t, addr, want, entry)) {
         return ret;
     }
-    vtd_fill_entry(entry, addr, VTD_LEVEL_MASK(walk.level), walk.xlat,
-                   walk.perm);
+    ret = vtd_walk_entry(s, t, addr, want, ats, NULL, &walk, entry);
+    if (ret) {
+        return ret;
+    }
     vtd_update_iotlb(s, sid, t->did, addr, walk.xlat, walk.perm, walk.level,
                      vtd_iotlb_pasid(t->pasid, want),
                      s->root_scalable ? VTD_PE_PGTT(&t->pe) :
@@ -181,9 +185,6 @@ static int vtd_translate_tables(const VTDRequester *who, const VTDTables *t,
     }
     trace_vtd_translate_pt(sid, addr);
     vtd_fill_entry(entry, addr, ~VTD_PAGE_MASK_4K, addr, IOMMU_RW);
-    if (!ats && no_pasid && vtd_may_bypass(who->as, &t->ce)) {
-        vtd_pt_enable_fast_path(s, sid);
-    }
     return 0;
 }
 
@@ -200,32 +201,43 @@ static void vtd_finish_ats(IOMMUTLBEntry *entry, hwaddr addr,
     }
 }
 
-int vtd_translate(const VTDRequester *who, hwaddr addr, IOMMUAccessFlags want,
-                  bool ats, IOMMUTLBEntry *entry)
+/* What the context entry makes of a request without PASID */
+static IOMMUAccessFlags vtd_rid_priv(const IntelIOMMUState *s,
+                                     const VTDTables *t)
+{
+    return s->root_scalable &&
+           (t->ce.val[1] & VTD_SM_CONTEXT_ENTRY_RID_PRIV) ? IOMMU_PRIV : 0;
+}
+
+static void vtd_init_entry(const VTDRequester *who, hwaddr addr,
+                           IOMMUTLBEntry *entry)
+{
+    vtd_fill_entry(entry, addr, ~VTD_PAGE_MASK_4K, 0, IOMMU_NONE);
+    entry->target_as = &address_space_memory;
+    entry->pasid = who->pasid;
+}
+
+/* With the lock of the IOMMU; *@t is for what comes after it */
+static int vtd_translate_locked(const VTDRequester *who, hwaddr addr,
+                                IOMMUAccessFlags want, bool ats, VTDTables *t,
+                                IOMMUTLBEntry *entry)
 {
     VTDRequestKind kind = ats ? VTD_REQ_TRANSLATION : VTD_REQ_UNTRANSLATED;
     IntelIOMMUState *s = who->as->iommu_state;
     bool no_pasid = who->pasid == PCI_NO_PASID;
-    VTDTables t;
     int ret;
 
-    vtd_fill_entry(entry, addr, ~VTD_PAGE_MASK_4K, 0, IOMMU_NONE);
-    entry->target_as = &address_space_memory;
-    entry->pasid = who->pasid;
-
-    QEMU_LOCK_GUARD(&s->iommu_lock);
-    ret = vtd_lookup_tables(who, kind, &t);
+    ret = vtd_lookup_tables(who, kind, t);
     if (ret) {
-        vtd_report_request_fault(who, kind, want, addr, -ret, t.fpd);
+        vtd_report_request_fault(who, kind, want, addr, -ret, t->fpd);
         return ret;
     }
-    if (no_pasid && s->root_scalable &&
-        (t.ce.val[1] & VTD_SM_CONTEXT_ENTRY_RID_PRIV)) {
-        want |= IOMMU_PRIV;
+    if (no_pasid) {
+        want |= vtd_rid_priv(s, t);
     }
-    ret = vtd_translate_tables(who, &t, addr, want, ats, entry);
+    ret = vtd_translate_tables(who, t, addr, want, ats, entry);
     if (ret && !(ats && vtd_is_recoverable_fault(-ret))) {
-        vtd_report_request_fault(who, kind, want, addr, -ret, t.fpd);
+        vtd_report_request_fault(who, kind, want, addr, -ret, t->fpd);
     }
     if (ats) {
         vtd_finish_ats(entry, addr, want, no_pasid);
@@ -233,4 +245,44 @@ int vtd_translate(const VTDRequester *who, hwaddr addr, IOMMUAccessFlags want,
     }
     entry->perm &= IOMMU_RW;
     return ret;
+}
+
+int vtd_translate(const VTDRequester *who, hwaddr addr, IOMMUAccessFlags want,
+                  bool ats, IOMMUTLBEntry *entry)
+{
+    IntelIOMMUState *s = who->as->iommu_state;
+    VTDTables t;
+    int ret;
+
+    vtd_init_entry(who, addr, entry);
+    WITH_QEMU_LOCK_GUARD(&s->iommu_lock) {
+        ret = vtd_translate_locked(who, addr, want, ats, &t, entry);
+    }
+    /* May want the BQL, and looks the tables up itself: not with the lock */
+    if (!ret && !ats && who->pasid == PCI_NO_PASID &&
+        vtd_is_pass_through(s, &t) && vtd_may_bypass(who->as, &t.ce)) {
+        vtd_pt_enable_fast_path(s, vtd_requester_sid(who));
+    }
+    return ret;
+}
+
+void vtd_translate_next(VTDAddressSpace *as, const VTDTables *t, hwaddr addr,
+                        VTDWalkHint *hint, IOMMUTLBEntry *entry)
+{
+    VTDRequester who = { as, PCI_NO_PASID };
+    IntelIOMMUState *s = as->iommu_state;
+    IOMMUAccessFlags want = IOMMU_RW | vtd_rid_priv(s, t);
+    VTDWalk walk;
+
+    vtd_init_entry(&who, addr, entry);
+    if (vtd_hits_interrupt_range(addr, 0)) {
+        return;
+    }
+    QEMU_LOCK_GUARD(&s->iommu_lock);
+    if (vtd_check_request(s, t, want)) {
+        return;
+    }
+    vtd_walk_entry(s, t, addr, want, true, hint, &walk, entry);
+    entry->perm &= IOMMU_RW;
+    vtd_clip_interrupt_range(entry, addr);
 }

@@ -9,7 +9,7 @@
 #ifndef HW_I386_INTEL_IOMMU_TRANSLATE_H
 #define HW_I386_INTEL_IOMMU_TRANSLATE_H
 
-#include "intel_iommu_tables.h"
+#include "intel_iommu_walk.h"
 
 /**
  * vtd_translate: Translate one address and report faults
@@ -26,5 +26,20 @@
  */
 int vtd_translate(const VTDRequester *who, hwaddr addr, IOMMUAccessFlags want,
                   bool ats, IOMMUTLBEntry *entry);
+
+/**
+ * vtd_translate_next: Translate one of many addresses, ahead of requests
+ *
+ * @as: the function, whose untranslated requests without PASID these would be
+ * @t: their tables, not for pass-through
+ * @addr: the address
+ * @hint: what is known from the address before, all zero for the first one
+ * @entry: where to store the page with all its permissions, or the hole
+ *
+ * Nothing is reported, and the IOTLB has no part in it.  Whoever has the answer
+ * uses it without coming back, so accessed and dirty bits are set now.
+ */
+void vtd_translate_next(VTDAddressSpace *as, const VTDTables *t, hwaddr addr,
+                        VTDWalkHint *hint, IOMMUTLBEntry *entry);
 
 #endif

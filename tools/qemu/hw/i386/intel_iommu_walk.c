@@ -17,7 +17,6 @@
 #include "exec/address-spaces.h"
 #include "system/dma.h"
 #include "hw/pci/pci_bus.h"
-#include "intel_iommu_psc.h"
 #include "intel_iommu_walk.h"
 
 static hwaddr vtd_pte_addr(hwaddr base, hwaddr addr, uint32_t level)
@@ -96,12 +95,31 @@ static bool vtd_set_pte_flags(hwaddr addr, uint64_t old, uint64_t flags,
     return true;
 }
 
+/* The hint knows the table that an address is in */
+static bool vtd_hint_is_for(const VTDWalkHint *hint, hwaddr addr)
+{
+    return hint && hint->table.level &&
+           !((addr ^ hint->addr) & ~VTD_LEVEL_MASK(hint->table.level));
+}
+
+/* A walk has found a table */
+static void vtd_remember(IntelIOMMUState *s, const VTDPSCTag *tag, hwaddr addr,
+                         const VTDPSCTable *table, VTDWalkHint *hint)
+{
+    vtd_psc_update(s, tag, addr, table);
+    if (hint) {
+        hint->addr = addr;
+        hint->table = *table;
+    }
+}
+
 /* Second stage tables, also those of legacy mode */
 typedef struct VTDSecondStage {
     IntelIOMMUState *s;
     hwaddr base;
     uint32_t top;
     VTDPSCTag tag;
+    VTDWalkHint *hint;
     bool ad;            /* maintain accessed and dirty bits */
 } VTDSecondStage;
 
@@ -183,8 +201,10 @@ static hwaddr vtd_ss_start(const VTDSecondStage *ss, hwaddr addr,
     VTDPSCTable table;
 
     walk->level = ss->top;
-    if (!vtd_psc_lookup(ss->s, &ss->tag, addr, ss->top,
-                        vtd_ss_psc_rights(want), &table)) {
+    if (vtd_hint_is_for(ss->hint, addr)) {
+        table = ss->hint->table;
+    } else if (!vtd_psc_lookup(ss->s, &ss->tag, addr, ss->top,
+                               vtd_ss_psc_rights(want), &table)) {
         return ss->base;
     }
     walk->level = table.level - 1;
@@ -217,11 +237,11 @@ static int vtd_walk_ss(const VTDSecondStage *ss, hwaddr addr,
         if (vtd_is_leaf(pte, walk->level)) {
             break;
         }
-        vtd_psc_update(ss->s, &ss->tag, addr, &(VTDPSCTable) {
+        vtd_remember(ss->s, &ss->tag, addr, &(VTDPSCTable) {
             .base = base,
             .level = walk->level,
             .rights = vtd_ss_psc_rights(walk->perm),
-        });
+        }, ss->hint);
     }
     /* Without D, a later write has to come back here */
     if (ss->ad && !(pte & VTD_SL_D)) {
@@ -239,6 +259,7 @@ typedef struct VTDFirstStage {
     bool nested;            /* addresses are for the second stage */
     VTDSecondStage ss;
     VTDPSCTag tag;
+    VTDWalkHint *hint;
     IOMMUAccessFlags want;
     bool partial;
     bool us, rw, xd;
@@ -449,7 +470,10 @@ static hwaddr vtd_fs_start(VTDFirstStage *fs, hwaddr addr, uint32_t *level)
     VTDPSCTable table;
 
     *level = fs->top;
-    if (!vtd_psc_lookup(fs->s, &fs->tag, addr, fs->top, rights, &table)) {
+    if (vtd_hint_is_for(fs->hint, addr)) {
+        table = fs->hint->table;
+    } else if (!vtd_psc_lookup(fs->s, &fs->tag, addr, fs->top, rights,
+                               &table)) {
         return fs->pe->val[2] & VTD_SM_PASID_ENTRY_FLPTPTR;
     }
     *level = table.level - 1;
@@ -479,11 +503,11 @@ static int vtd_walk_fs(VTDFirstStage *fs, hwaddr addr, VTDWalk *walk)
             return ret;
         }
         base = pte & VTD_PT_BASE_ADDR_MASK(fs->s->aw_bits);
-        vtd_psc_update(fs->s, &fs->tag, addr, &(VTDPSCTable) {
+        vtd_remember(fs->s, &fs->tag, addr, &(VTDPSCTable) {
             .base = base,
             .level = level,
             .rights = vtd_fs_psc_rights(fs),
-        });
+        }, fs->hint);
     }
 }
 
@@ -509,20 +533,23 @@ static int vtd_legacy_fault(int fault, IOMMUAccessFlags want)
 }
 
 static int vtd_walk_legacy(IntelIOMMUState *s, const VTDTables *t, hwaddr addr,
-                           IOMMUAccessFlags want, bool partial, VTDWalk *walk)
+                           IOMMUAccessFlags want, bool partial,
+                           VTDWalkHint *hint, VTDWalk *walk)
 {
     VTDSecondStage ss = {
         .s = s,
         .base = t->ce.lo & VTD_CONTEXT_ENTRY_SLPTPTR,
         .top = 2 + (t->ce.hi & VTD_CONTEXT_ENTRY_AW),
         .tag = { PCI_NO_PASID, t->sid, t->did },
+        .hint = hint,
     };
 
     return vtd_legacy_fault(vtd_walk_ss(&ss, addr, want, partial, walk), want);
 }
 
 int vtd_walk(IntelIOMMUState *s, const VTDTables *t, hwaddr addr,
-             IOMMUAccessFlags want, bool partial, VTDWalk *walk)
+             IOMMUAccessFlags want, bool partial, VTDWalkHint *hint,
+             VTDWalk *walk)
 {
     const VTDPASIDEntry *pe = &t->pe;
     VTDFirstStage fs = {
@@ -538,6 +565,7 @@ int vtd_walk(IntelIOMMUState *s, const VTDTables *t, hwaddr addr,
             .ad = pe->val[0] & VTD_SM_PASID_ENTRY_SSADE,
         },
         .tag = { t->pasid, t->sid, t->did },
+        .hint = hint,
         .want = want,
         .partial = partial,
         .us = true,
@@ -545,9 +573,10 @@ int vtd_walk(IntelIOMMUState *s, const VTDTables *t, hwaddr addr,
     };
 
     if (!s->root_scalable) {
-        return vtd_walk_legacy(s, t, addr, want, partial, walk);
+        return vtd_walk_legacy(s, t, addr, want, partial, hint, walk);
     }
     if (VTD_PE_PGTT(pe) == VTD_SM_PASID_ENTRY_SLT) {
+        fs.ss.hint = hint;
         return vtd_walk_ss(&fs.ss, addr, want, partial, walk);
     }
     return vtd_walk_fs(&fs, addr, walk);

@@ -9,6 +9,7 @@
 #ifndef HW_I386_INTEL_IOMMU_WALK_H
 #define HW_I386_INTEL_IOMMU_WALK_H
 
+#include "intel_iommu_psc.h"
 #include "intel_iommu_tables.h"
 
 #define VTD_PERM_RWX (IOMMU_RW | IOMMU_EXEC)
@@ -25,6 +26,12 @@ typedef struct VTDWalk {
     IOMMUAccessFlags perm;  /* granted, and safe to cache */
 } VTDWalk;
 
+/* The lowest table that a walk came to, for walks of addresses close by */
+typedef struct VTDWalkHint {
+    hwaddr addr;
+    VTDPSCTable table;      /* level 0 for none */
+} VTDWalkHint;
+
 /**
  * vtd_walk: Walk the page tables of a request, of either or of both stages
  *
@@ -33,6 +40,8 @@ typedef struct VTDWalk {
  * @addr: the address
  * @want: permissions asked for, and IOMMU_PRIV for a privileged request
  * @partial: whether less than all of @want is good enough
+ * @hint: NULL, or what the walk before left there, of the same tables and with
+ *     all that the guest has changed since invalidated later
  * @walk: where to store the result; the level is valid on error, too
  *
  * Sets accessed and dirty bits.  The caller holds the lock of the IOMMU.
@@ -40,6 +49,7 @@ typedef struct VTDWalk {
  * Returns: 0 or a negative VTDFaultReason, which is not reported yet
  */
 int vtd_walk(IntelIOMMUState *s, const VTDTables *t, hwaddr addr,
-             IOMMUAccessFlags want, bool partial, VTDWalk *walk);
+             IOMMUAccessFlags want, bool partial, VTDWalkHint *hint,
+             VTDWalk *walk);
 
 #endif

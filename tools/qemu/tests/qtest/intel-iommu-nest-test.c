@@ -676,6 +676,15 @@ static void test_interrupt_range(void)
     /* For requests without PASID it is no memory */
     check_translation(ep, NOP, 0xfee00000, WANT_RW, 0, PAGE, 0);
     g_assert_cmphex(take_fault(t, NULL), ==, VTD_FR_SM_INTERRUPT_ADDR);
+
+    /* Nor is it with pass-through */
+    write_pasid_entry(t, PASID, VTD_SM_PASID_ENTRY_PT | VTD_PASID_ENTRY_P,
+                      DID, 0);
+    inv_tables(t);
+    check_translation(ep, PASID, PAGE_A, WANT_RW, PAGE_A, PAGE, PERM_RW);
+    check_no_fault(t);
+    check_translation(ep, PASID, 0xfee00000, WANT_RW, 0, PAGE, 0);
+    g_assert_cmphex(take_fault(t, NULL), ==, VTD_FR_SM_INTERRUPT_ADDR);
     test_end(t);
 }
 
