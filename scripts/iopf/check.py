@@ -2,7 +2,7 @@
 # Copyright (C) 2026 The linux-iopf authors
 """All tests of the project, in the order in which they tell most.
 
-    check            everything but deb, fresh and mutants-qemu
+    check            everything but deb and mutants-qemu
     check NAME...    some of: {names}
 
 The result of a check is kept under a key of everything it reads and of the
@@ -27,9 +27,9 @@ from iopf.results import Kept, Result
 from iopf.testbed import Count, lanefile
 
 BOOTS = ["lanes", "selfcheck"]
-# Only when they are named: lintian has more to say in each release, fresh fetches two
-# releases' packages again and builds in them, QEMU is built once for every mutant
-WHEN_NAMED = {"deb", "fresh", "mutants-qemu"}
+# Only when they are named: lintian has more to say in each release, QEMU is built once for
+# every mutant
+WHEN_NAMED = {"deb", "mutants-qemu"}
 # Failures that are named at the end
 COMPLAINTS = 20
 

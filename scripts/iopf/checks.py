@@ -460,6 +460,10 @@ def everything_key():
     return digest_files([f for f in sources(".") if not f.is_symlink()], REPO)
 
 
+def fresh_key():
+    return digest(everything_key(), os.environ.get("FRESH", ""))
+
+
 def mails_key(name):
     """Messages count here, and for nothing else."""
     files = sorted(p for p in SERIES[name].dir.rglob("*") if p.is_file())
@@ -539,7 +543,8 @@ CHECKS = [
     Check("mutants-qemu", "mutants of the QEMU series", mutants_qemu_key, model_mutants.check,
           QEMU_BUILD),
     # without a key: it depends on the archive of packages, which nobody here knows
-    Check("fresh", "make run on a bare Debian 12 and 13", None, check_fresh, ("debootstrap",)),
+    Check("fresh", "make run on a bare Debian 12 and 13", fresh_key, check_fresh,
+          ("debootstrap",)),
 ]
 
 
