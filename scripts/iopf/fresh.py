@@ -155,6 +155,14 @@ def make_root(release, commit, log):
     return root
 
 
+def must(argv, log, what):
+    """A long command that must succeed; that it does not is a failure of this test."""
+    try:
+        logged(argv, log, what=what)
+    except Failure as failure:
+        raise Failure(str(failure), 1) from failure
+
+
 class Machine:
     """A bare system that commands can be run in."""
 
@@ -187,10 +195,7 @@ class Machine:
     def run(self, user, command, what, *env):
         """A long command that must succeed; returns what it printed."""
         start = self.log.stat().st_size if self.log.exists() else 0
-        try:
-            logged(self.argv(user, command, *env), self.log, what=what)
-        except Failure as failure:
-            raise Failure(str(failure), 1) from failure
+        must(self.argv(user, command, *env), self.log, what)
         with open(self.log, encoding="utf-8", errors="replace") as log:
             log.seek(start)
             return log.read()
@@ -250,11 +255,8 @@ def take_over(machine, products):
 def check_packages(machine):
     """The packages build, and programs build with what they install."""
     machine.run("root", ["make", "deb"], f"make deb in a bare {machine.release}")
-    try:
-        logged([REPO / "scripts/deb-test", machine.root, machine.root / "root/linux-iopf/out/deb"],
-               machine.log, what=f"the packages in a bare {machine.release}")
-    except Failure as failure:
-        raise Failure(str(failure), 1) from failure
+    must([REPO / "scripts/deb-test", machine.root, machine.root / "root/linux-iopf/out/deb"],
+         machine.log, f"the packages in a bare {machine.release}")
 
 
 def check_release(release, commit, log, products):

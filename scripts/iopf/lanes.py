@@ -172,8 +172,9 @@ def count_option(name, text, most=None):
 
 RUN, SELFCHECK = {"run": "'make lanes'"}, {"selfcheck": "'make selfcheck'"}
 # what lib/lane would refuse, after all has been built
-OPTIONS_OF = {"only": RUN, "load": RUN, "repeat": RUN, "json": {**RUN, **SELFCHECK, "bench": "'make bench'"},
-              "junit": {**RUN, **SELFCHECK}, "file": {"shell": "'make shell'"}}
+OPTIONS_OF = {"only": RUN, "load": RUN, "repeat": RUN, "junit": {**RUN, **SELFCHECK},
+              "json": {**RUN, **SELFCHECK, "bench": "'make bench'"},
+              "file": {"shell": "'make shell'"}}
 
 
 def passed_on(command, opts):
