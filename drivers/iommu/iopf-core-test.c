@@ -1009,6 +1009,9 @@ static void test_sync_leaves_others(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, t->nr_answers, 0);
 	answer_and_free(t, 0, IOMMU_PAGE_RESP_SUCCESS);
 	answer_and_free(t, 1, IOMMU_PAGE_RESP_SUCCESS);
+	/* The end of a group that was dequeued before does not count again. */
+	KUNIT_EXPECT_EQ(test, atomic_read(&t->handle.iopf_busy), 0);
+	KUNIT_EXPECT_EQ(test, atomic_read(&other.iopf_busy), 0);
 }
 
 static void test_response_codes(struct kunit *test)
