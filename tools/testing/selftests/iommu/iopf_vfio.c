@@ -2060,8 +2060,9 @@ TEST_IOPF(replace_rotates)
 }
 
 /*
- * Every other page table is not used. So what the IOTLB has of the one before is
- * replaced by nothing, and would be found by the next one that gets its number.
+ * Every other page table replaces one and is not used. So what the IOTLB has of the
+ * one before is replaced by nothing, and would be found by the next one that gets
+ * its number, and is attached to a device without any, which flushes nothing.
  */
 TEST_IOPF(replace_reuses_number)
 {
@@ -2073,9 +2074,12 @@ TEST_IOPF(replace_reuses_number)
 	ASSERT_LIB(more_tables(ep, hwpt, ioas, backing));
 	for (i = 0; i < 4 * TABLES; i++) {
 		at = i % TABLES;
-		ASSERT_LIB(iopf_dev_attach(ep->dev, hwpt[at]));
-		if (i % 2)
+		if (i % 2) {
+			ASSERT_LIB(iopf_dev_attach(ep->dev, hwpt[at]));
 			continue;
+		}
+		ASSERT_LIB(iopf_dev_detach(ep->dev));
+		ASSERT_LIB(iopf_dev_attach(ep->dev, hwpt[at]));
 		ASSERT_LIB(iopf_backing_map(backing[at], BASE, 4096, IOPF_RW));
 		ASSERT_LIB(write_to_table(ep, backing, at));
 	}
