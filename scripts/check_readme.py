@@ -197,13 +197,14 @@ ELSEWHERE = {
 def uncovered(text):
     """What no test runs, or an entry above that is no longer so; a line each."""
     listed = all_commands(text)
+    printed = {command for _, command in listed}
     marked = {command for lines in blocks(text).values() for command in lines}
     for number, command in listed:
         if command not in marked and command not in ELSEWHERE:
             yield (f"README.md line {number}: no test runs '{command}'; mark its block with "
                    "<!-- test: NAME -->, or say in scripts/check_readme.py which test does")
     for command, (file, words) in ELSEWHERE.items():
-        if command not in {command for _, command in listed}:
+        if command not in printed:
             yield f"scripts/check_readme.py knows '{command}', which is not in README.md"
         if words not in (REPO / file).read_text(encoding="utf-8"):
             yield f"{file} has no '{words}', by which it would run '{command}' of README.md"

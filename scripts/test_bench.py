@@ -95,7 +95,8 @@ class Table(unittest.TestCase):
     def setUp(self):
         one = [records.Round(n, n, 3, 2, 1) for n in (15000, 14000, 17000)]
         self.sides = ({"one-page": one, "group": []},
-                      {"one-page": [records.Round(900, 900, 3, 2, 1)], "answers": [records.Round(0, 5, 0, 0, 0)]})
+                      {"one-page": [records.Round(900, 900, 3, 2, 1)],
+                       "answers": [records.Round(0, 5, 0, 0, 0)]})
 
     def line(self, text):
         return next(f for f in records.figures(*self.sides) if f[0].text == text)

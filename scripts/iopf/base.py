@@ -336,8 +336,7 @@ def repository(name):
         return found
     if offline():
         raise Failure(f"OFFLINE=1, and no {' '.join(filter(None, (name, 'base', wanted)))} in "
-                      f"{host.cache()}; "
-                      "run once with the network")
+                      f"{host.cache()}; run once with the network")
     with fetching(name):
         found = cached(name, wanted)
         if to_be_used(found, name):

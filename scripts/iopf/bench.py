@@ -146,7 +146,8 @@ def footnotes(made, left_out):
     lines = [f"ours: Linux {stock_kernel.release(made['ours'])} with the series; theirs: "
              f"Linux {stock_kernel.release(made['theirs'])}, Debian's source; both with the "
              f"options of the kernel {KERNEL}",
-             "guest instructions of the lowest round; no seconds, and no cost of cache misses in them"]
+             "guest instructions of the lowest round; no seconds, and no cost of cache misses "
+             "in them"]
     if differ:
         lines.append(f"options of the two that differ (ours / theirs): {', '.join(differ)}")
     return lines + [f"{side}, {name}: {why}" for side, others in left_out.items()

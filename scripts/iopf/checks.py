@@ -542,7 +542,7 @@ CHECKS = [
           vmstate.check, QEMU_BUILD),
     Check("mutants-qemu", "mutants of the QEMU series", mutants_qemu_key, model_mutants.check,
           QEMU_BUILD),
-    # without a key: it depends on the archive of packages, which nobody here knows
+    # kept while the project is the same; that the archive of packages changes is not seen
     Check("fresh", "make run on a bare Debian 12 and 13", fresh_key, check_fresh,
           ("debootstrap",)),
 ]

@@ -16,7 +16,8 @@ from iopf.errors import Failure, Parser
 from iopf.host import REPO
 from iopf.process import git_files, logged
 
-PACKAGES = "debhelper dpkg-dev g++ gcc libc6-dev lintian make pkgconf".split()
+# build-essential itself, since dpkg-checkbuilddeps asks for no less
+PACKAGES = "build-essential debhelper lintian pkgconf".split()
 
 
 def version():

@@ -5,8 +5,8 @@
 For each release a bare system is made by debootstrap, with nothing but what the
 README asks for, and kept in the cache as an archive. A fresh clone of HEAD is put
 in. A user with no rights must get the one line to paste and no more; root must
-see the demonstration. Packages are installed anew each time, builds may come from
-the shared cache.
+see the demonstration; the packages of library and program must build, and programs
+with them. Packages are installed anew each time, builds may come from the shared cache.
 
 What is built depends on the compiler, so each release has builds of its own. The
 older one's are those of the first make run, and mostly there. The newer one's
@@ -155,6 +155,14 @@ def make_root(release, commit, log):
     return root
 
 
+def must(argv, log, what):
+    """A long command that must succeed; that it does not is a failure of this test."""
+    try:
+        logged(argv, log, what=what)
+    except Failure as failure:
+        raise Failure(str(failure), 1) from failure
+
+
 class Machine:
     """A bare system that commands can be run in."""
 
@@ -187,10 +195,7 @@ class Machine:
     def run(self, user, command, what, *env):
         """A long command that must succeed; returns what it printed."""
         start = self.log.stat().st_size if self.log.exists() else 0
-        try:
-            logged(self.argv(user, command, *env), self.log, what=what)
-        except Failure as failure:
-            raise Failure(str(failure), 1) from failure
+        must(self.argv(user, command, *env), self.log, what)
         with open(self.log, encoding="utf-8", errors="replace") as log:
             log.seek(start)
             return log.read()
@@ -247,6 +252,13 @@ def take_over(machine, products):
         (folder / name).symlink_to(path)
 
 
+def check_packages(machine):
+    """The packages build, and programs build with what they install."""
+    machine.run("root", ["make", "deb"], f"make deb in a bare {machine.release}")
+    must([REPO / "scripts/deb-test", machine.root, machine.root / "root/linux-iopf/out/deb"],
+         machine.log, f"the packages in a bare {machine.release}")
+
+
 def check_release(release, commit, log, products):
     """All that is tried in one bare system. Returns the system and its passes."""
     machine = Machine(release, commit, log)
@@ -262,7 +274,8 @@ def check_release(release, commit, log, products):
     if products:
         machine.run("root", ["scripts/build", "try"],
                     f"what builds need in a bare {release}")
-    return machine, 3 if products else 2
+    check_packages(machine)
+    return machine, 4 if products else 3
 
 
 def check(log, commit="HEAD", releases=RELEASES, full=False):

@@ -21,7 +21,7 @@ from iopf.host import REPO
 from iopf.patches import version_number
 from iopf.process import logged, run
 
-PACKAGES = ["debhelper", "kmod"]
+PACKAGES = ["build-essential", "debhelper", "kmod"]
 CONFIG_PACKAGE = base.KERNEL_PACKAGE.replace("source", "config")
 FRAGMENT = REPO / "arch/x86/configs/iopf.config"
 

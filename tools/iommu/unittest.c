@@ -721,7 +721,9 @@ static void test_reserved(void)
 	CHECK(!memcmp(g.reserved, zero, sizeof(g.reserved)));
 	CHECK(!iopf_backing_serve(b, &g, &s));
 	CHECK(!memcmp(s.reserved, zero, sizeof(s.reserved)));
-	CHECK(iopf_pci_read("ffff:ff:1f.7", &pci) == -ENODEV);
+	/* There may be no sysfs where a package is built. */
+	CHECK(iopf_pci_read("ffff:ff:1f.7", &pci) ==
+	      (access("/sys/bus/pci/devices", F_OK) ? -EIO : -ENODEV));
 	CHECK(!memcmp(pci.reserved, zero, sizeof(pci.reserved)));
 	iopf_backing_close(b);
 	close(fault_fds[1]);

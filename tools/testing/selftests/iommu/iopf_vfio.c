@@ -2076,6 +2076,23 @@ static int more_tables(struct endpoint *ep, __u32 *hwpt, __u32 *ioas,
 	return ret;
 }
 
+/* The end of more_tables(): back to the first one, the others go. */
+static int fewer_tables(struct endpoint *ep, __u32 *hwpt, __u32 *ioas,
+			struct iopf_backing **backing)
+{
+	unsigned int i;
+	int ret;
+
+	ret = iopf_dev_attach(ep->dev, hwpt[0]);
+	for (i = 1; i < TABLES && !ret; i++) {
+		iopf_backing_close(backing[i]);
+		ret = iopf_destroy(ep->ctx, hwpt[i]);
+		if (!ret)
+			ret = iopf_destroy(ep->ctx, ioas[i]);
+	}
+	return ret;
+}
+
 /* Write to the page at BASE, which must land in one of the memories only. */
 static int write_to_table(struct endpoint *ep, struct iopf_backing **backing,
 			  unsigned int at)
@@ -2142,12 +2159,7 @@ TEST_IOPF(replace_rotates)
 		ASSERT_LIB(wait_op(ep, slot, &r));
 		EXPECT_NE(IOPF_TD_ST_OK, r.status);
 	}
-	ASSERT_LIB(iopf_dev_attach(ep->dev, hwpt[0]));
-	for (i = 1; i < TABLES; i++) {
-		iopf_backing_close(backing[i]);
-		EXPECT_LIB(iopf_destroy(self->ctx, hwpt[i]));
-		EXPECT_LIB(iopf_destroy(self->ctx, ioas[i]));
-	}
+	ASSERT_LIB(fewer_tables(ep, hwpt, ioas, backing));
 }
 
 /*
@@ -2174,12 +2186,7 @@ TEST_IOPF(replace_reuses_number)
 		ASSERT_LIB(iopf_backing_map(backing[at], BASE, 4096, IOPF_RW));
 		ASSERT_LIB(write_to_table(ep, backing, at));
 	}
-	ASSERT_LIB(iopf_dev_attach(ep->dev, hwpt[0]));
-	for (i = 1; i < TABLES; i++) {
-		iopf_backing_close(backing[i]);
-		EXPECT_LIB(iopf_destroy(self->ctx, hwpt[i]));
-		EXPECT_LIB(iopf_destroy(self->ctx, ioas[i]));
-	}
+	ASSERT_LIB(fewer_tables(ep, hwpt, ioas, backing));
 }
 
 /* A page table that was left costs the device no invalidations any more. */
@@ -2205,12 +2212,7 @@ TEST_IOPF(replace_leaves_old)
 	ASSERT_EQ(0, trace_begin(event));
 	ASSERT_LIB(iopf_backing_unmap(backing[0], BASE, 4096));
 	EXPECT_EQ(0, trace_end(event, "cache_tag_flush_range", NULL, NULL));
-	ASSERT_LIB(iopf_dev_attach(ep->dev, hwpt[0]));
-	for (i = 1; i < TABLES; i++) {
-		iopf_backing_close(backing[i]);
-		EXPECT_LIB(iopf_destroy(self->ctx, hwpt[i]));
-		EXPECT_LIB(iopf_destroy(self->ctx, ioas[i]));
-	}
+	ASSERT_LIB(fewer_tables(ep, hwpt, ioas, backing));
 }
 
 /* The fence that a drain begins with, VT-d r4.1 section 7.10; others send none. */
