@@ -34,7 +34,7 @@ static int devtlb_test_init(struct kunit *test)
 	if (!t)
 		return -ENOMEM;
 	test->priv = t;
-	spin_lock_init(&t->iommu.device_rbtree_lock);
+	raw_spin_lock_init(&t->iommu.device_rbtree_lock);
 	mutex_init(&t->dev_iommu.iopf_mutex);
 	t->dev.iommu = &t->dev_iommu;
 	t->dev.init_name = "devtlb-kunit";

@@ -22,7 +22,8 @@
  * it when it is asked to.
  *
  * intel_iommu::device_rbtree_lock protects what is in device_domain_info, and the
- * device from going away meanwhile.
+ * device from going away meanwhile. It is taken with the queue locked and interrupts
+ * off, so nothing that takes its time is done under it.
  */
 #include <linux/bitfield.h>
 #include <linux/dmar.h>
@@ -77,11 +78,9 @@ static void devtlb_give_up(struct device_domain_info *info)
 
 	if (info->devtlb_silent)
 		return;
-	info->devtlb_silent = true;
+	WRITE_ONCE(info->devtlb_silent, true);
 	atomic_inc(&info->iommu->devtlb_nr_silent);
 	schedule_work(&info->devtlb_fence);
-	dev_err_ratelimited(info->dev,
-			    "does not invalidate its TLB, ATS and page requests are blocked until it is reset\n");
 }
 
 /**
@@ -96,15 +95,13 @@ void intel_devtlb_timed_out(struct intel_iommu *iommu, u16 sid)
 	struct device_domain_info *info;
 	unsigned long flags;
 
-	spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
+	raw_spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
 	if (!sid)
-		iommu->devtlb_nameless++;
+		WRITE_ONCE(iommu->devtlb_nameless, iommu->devtlb_nameless + 1);
 	info = sid ? device_rbtree_find_info(iommu, sid) : NULL;
-	/* One that is gone cannot get any better. */
-	if (info && (++info->devtlb_timeouts >= DEVTLB_MAX_TIMEOUTS ||
-		     !pci_device_is_present(to_pci_dev(info->dev))))
+	if (info && ++info->devtlb_timeouts >= DEVTLB_MAX_TIMEOUTS)
 		devtlb_give_up(info);
-	spin_unlock_irqrestore(&iommu->device_rbtree_lock, flags);
+	raw_spin_unlock_irqrestore(&iommu->device_rbtree_lock, flags);
 }
 
 /**
@@ -146,10 +143,10 @@ const struct qi_desc *intel_devtlb_desc(struct intel_iommu *iommu,
 	if (!devtlb_sid(desc, &sid))
 		return desc;
 
-	spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
+	raw_spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
 	info = device_rbtree_find_info(iommu, sid);
 	skip = info ? info->devtlb_silent : try->aborts;
-	spin_unlock_irqrestore(&iommu->device_rbtree_lock, flags);
+	raw_spin_unlock_irqrestore(&iommu->device_rbtree_lock, flags);
 	if (!skip)
 		return desc;
 
@@ -183,7 +180,7 @@ void intel_devtlb_aborted(struct intel_iommu *iommu, struct devtlb_try *try,
 	    ++try->timeouts < DEVTLB_MAX_TIMEOUTS)
 		return;
 
-	spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
+	raw_spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
 	for (i = 0; i < count; i++) {
 		if (!devtlb_sid(&desc[i], &sid))
 			continue;
@@ -191,7 +188,7 @@ void intel_devtlb_aborted(struct intel_iommu *iommu, struct devtlb_try *try,
 		if (info)
 			devtlb_give_up(info);
 	}
-	spin_unlock_irqrestore(&iommu->device_rbtree_lock, flags);
+	raw_spin_unlock_irqrestore(&iommu->device_rbtree_lock, flags);
 }
 
 static struct context_entry *devtlb_context(struct intel_iommu *iommu, u16 sid)
@@ -223,13 +220,13 @@ static bool devtlb_forbid(struct intel_iommu *iommu, u16 sid,
 	bool forbid = false;
 	unsigned long flags;
 
-	spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
+	raw_spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
 	info = device_rbtree_find_info(iommu, sid);
 	if (info && info->devtlb_silent)
 		forbid = !info->devtlb_blocked || devtlb_is_allowed(context);
 	if (forbid)
 		clear_bit(CONTEXT_DEVTLB_BIT, (unsigned long *)&context->lo);
-	spin_unlock_irqrestore(&iommu->device_rbtree_lock, flags);
+	raw_spin_unlock_irqrestore(&iommu->device_rbtree_lock, flags);
 	return forbid;
 }
 
@@ -238,11 +235,11 @@ static void devtlb_set_blocked(struct intel_iommu *iommu, u16 sid)
 	struct device_domain_info *info;
 	unsigned long flags;
 
-	spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
+	raw_spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
 	info = device_rbtree_find_info(iommu, sid);
 	if (info && info->devtlb_silent)
 		info->devtlb_blocked = true;
-	spin_unlock_irqrestore(&iommu->device_rbtree_lock, flags);
+	raw_spin_unlock_irqrestore(&iommu->device_rbtree_lock, flags);
 }
 
 /*
@@ -300,6 +297,9 @@ static void devtlb_fence(struct work_struct *work)
 	struct device_domain_info *info =
 		container_of(work, struct device_domain_info, devtlb_fence);
 
+	if (READ_ONCE(info->devtlb_silent))
+		dev_err_ratelimited(info->dev,
+				    "does not invalidate its TLB, ATS and page requests are blocked until it is reset\n");
 	iopf_dev_fence(info->dev, &info->devtlb_silent);
 }
 
@@ -320,7 +320,7 @@ void intel_devtlb_init(struct device_domain_info *info)
  */
 void intel_devtlb_forget(struct device_domain_info *info)
 {
-	if (info->devtlb_silent)
+	if (READ_ONCE(info->devtlb_silent))
 		atomic_dec(&info->iommu->devtlb_nr_silent);
 	cancel_work_sync(&info->devtlb_fence);
 }
@@ -349,10 +349,10 @@ static bool devtlb_forgive(struct device_domain_info *info)
 	unsigned long flags;
 	bool silent;
 
-	spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
+	raw_spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
 	silent = info->devtlb_silent;
 	info->devtlb_timeouts = 0;
-	spin_unlock_irqrestore(&iommu->device_rbtree_lock, flags);
+	raw_spin_unlock_irqrestore(&iommu->device_rbtree_lock, flags);
 	return silent;
 }
 
@@ -362,13 +362,13 @@ static void devtlb_listen(struct device_domain_info *info, unsigned int left)
 	struct intel_iommu *iommu = info->iommu;
 	unsigned long flags;
 
-	spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
+	raw_spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
 	info->devtlb_timeouts = DEVTLB_MAX_TIMEOUTS - left;
 	if (info->devtlb_silent) {
-		info->devtlb_silent = false;
+		WRITE_ONCE(info->devtlb_silent, false);
 		atomic_dec(&iommu->devtlb_nr_silent);
 	}
-	spin_unlock_irqrestore(&iommu->device_rbtree_lock, flags);
+	raw_spin_unlock_irqrestore(&iommu->device_rbtree_lock, flags);
 }
 
 /* Does the device, of which nothing is known, forget all translations? */
@@ -407,7 +407,7 @@ static bool devtlb_unblock(struct device_domain_info *info)
 	unsigned long flags;
 	bool silent;
 
-	spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
+	raw_spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
 	silent = info->devtlb_silent;
 	if (!silent) {
 		info->devtlb_timeouts = 0;
@@ -415,7 +415,7 @@ static bool devtlb_unblock(struct device_domain_info *info)
 		if (context)
 			devtlb_allow(iommu, context);
 	}
-	spin_unlock_irqrestore(&iommu->device_rbtree_lock, flags);
+	raw_spin_unlock_irqrestore(&iommu->device_rbtree_lock, flags);
 
 	if (!silent && context)
 		devtlb_flush_context(iommu, context, sid);
