@@ -1322,6 +1322,50 @@ static void test_fence(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, iopf_dev_put(&t->dev), 0);
 }
 
+/* One that has its power again may be heard, if nobody is resetting it. */
+static void test_device_back(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+
+	KUNIT_ASSERT_EQ(test, iopf_dev_get(&t->dev), 0);
+	t->silent = true;
+	iopf_dev_fence(&t->dev, &t->silent);
+	KUNIT_EXPECT_EQ(test, t->nr_drains, 1);
+
+	iommu_iopf_device_back(&t->dev);
+	KUNIT_EXPECT_EQ(test, t->resets_done, 1);
+	KUNIT_EXPECT_EQ(test, iopf_dev_get(&t->dev), -EIO);
+	KUNIT_EXPECT_EQ(test, report(t, 2, 0, LAST, 0x1000), -ESHUTDOWN);
+
+	t->silent = false;
+	iommu_iopf_device_back(&t->dev);
+	KUNIT_EXPECT_EQ(test, t->resets_done, 2);
+	KUNIT_EXPECT_EQ(test, t->nr_drains, 2);
+	KUNIT_EXPECT_EQ(test, report(t, 2, 0, LAST, 0x1000), 0);
+	/* What has not been off need not be waited for. */
+	iommu_iopf_device_back(&t->dev);
+	KUNIT_EXPECT_EQ(test, t->nr_drains, 2);
+
+	/* It is in the middle of somebody's reset, which goes on. */
+	t->silent = true;
+	iopf_dev_fence(&t->dev, &t->silent);
+	iommu_iopf_reset_prepare(&t->dev);
+	t->silent = false;
+	iommu_iopf_device_back(&t->dev);
+	KUNIT_EXPECT_EQ(test, t->nr_drains, 3);
+	KUNIT_EXPECT_EQ(test, report(t, 3, 0, LAST, 0x1000), -ESHUTDOWN);
+	KUNIT_EXPECT_EQ(test, iopf_dev_get(&t->dev), 0);
+	KUNIT_EXPECT_EQ(test, iopf_dev_put(&t->dev), 0);
+	iommu_iopf_reset_done(&t->dev);
+	KUNIT_EXPECT_EQ(test, t->nr_drains, 4);
+	KUNIT_EXPECT_EQ(test, report(t, 3, 0, LAST, 0x1000), 0);
+
+	iopf_dev_end_resets(&t->dev);
+	iommu_iopf_device_back(&t->dev);
+	KUNIT_EXPECT_EQ(test, t->resets_done, 5);
+	KUNIT_EXPECT_EQ(test, iopf_dev_put(&t->dev), 0);
+}
+
 /* When the last user goes, what is open is answered. */
 static void test_disable_answers(struct kunit *test)
 {
@@ -1386,6 +1430,7 @@ static struct kunit_case iopf_enable_cases[] = {
 	KUNIT_CASE(test_enable_refused),
 	KUNIT_CASE(test_enable_in_reset),
 	KUNIT_CASE(test_fence),
+	KUNIT_CASE(test_device_back),
 	KUNIT_CASE(test_disable_answers),
 	{}
 };

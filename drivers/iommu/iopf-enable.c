@@ -145,7 +145,8 @@ static bool iopf_shares_pri(struct device *dev)
  * @domain: the domain that is about to be attached to the RID of @dev
  *
  * If @domain handles page faults, turn them on for @dev. The faults of a device
- * that cannot be served would wait for ever, so this is when it is refused.
+ * that cannot be served would wait for ever, so this is when it is refused. One
+ * that had such a domain before, and does not react any more, goes on without.
  *
  * On success, and if another device of the group makes it fail after that, the
  * caller must call iopf_attach_finish().
@@ -233,7 +234,6 @@ void iopf_dev_fence(struct device *dev, const bool *silent)
 	}
 	mutex_unlock(&iommu->iopf_mutex);
 }
-EXPORT_SYMBOL_GPL(iopf_dev_fence);
 
 /**
  * iopf_dev_end_resets() - A device is about to be released by the IOMMU driver
@@ -301,18 +301,25 @@ void iommu_iopf_reset_prepare(struct device *dev)
 }
 EXPORT_SYMBOL_GPL(iommu_iopf_reset_prepare);
 
-static void iopf_reset_step(struct device *dev, struct dev_iommu *iommu)
+/* Has the driver, which is asked, no reason for a fence, or none any more? */
+static void iopf_lower_fence(struct device *dev, struct dev_iommu *iommu)
 {
 	const struct iommu_ops *ops = dev_iommu_ops(dev);
+
+	if (ops->dev_reset_done && !iommu->iopf_released &&
+	    ops->dev_reset_done(dev))
+		iommu->iopf_fenced = false;
+}
+
+static void iopf_reset_step(struct device *dev, struct dev_iommu *iommu)
+{
 	bool was_off = iommu->iopf_resets || iommu->iopf_fenced;
 
 	/* The device may have got its IOMMU in the middle. */
 	if (iommu->iopf_resets)
 		iommu->iopf_resets--;
 	/* Each of them: only the innermost may have reset the device. */
-	if (ops->dev_reset_done && !iommu->iopf_released &&
-	    ops->dev_reset_done(dev))
-		iommu->iopf_fenced = false;
+	iopf_lower_fence(dev, iommu);
 	if (was_off && !iommu->iopf_resets && !iommu->iopf_fenced)
 		iopf_reset_end(dev);
 }
@@ -341,3 +348,44 @@ void iommu_iopf_reset_done(struct device *dev)
 	srcu_read_unlock(&iopf_reset_srcu, idx);
 }
 EXPORT_SYMBOL_GPL(iommu_iopf_reset_done);
+
+static void iopf_back_step(struct device *dev, struct dev_iommu *iommu)
+{
+	bool was_fenced = iommu->iopf_fenced;
+
+	/* In any case: the fence may be about to be put up. */
+	iopf_lower_fence(dev, iommu);
+	if (was_fenced && !iommu->iopf_fenced && !iommu->iopf_resets)
+		iopf_reset_end(dev);
+}
+
+/**
+ * iommu_iopf_device_back() - A device has lost what its registers held
+ * @dev: the device, which can be reached again
+ *
+ * For who is about to restore the registers of a device that was reset, or has
+ * its power again. Something that the driver of the IOMMU had against the device
+ * may have ended by that, which can be seen best before ATS is on again. Until
+ * then a device that did not react, perhaps only because it had no power, stays
+ * blocked.
+ *
+ * This is no end of a reset: what iommu_iopf_reset_prepare() has begun goes on.
+ *
+ * Context: may sleep, and waits for the queue of page requests. Interrupts of
+ * devices must not be off, as they are in the noirq phase of system sleep.
+ */
+void iommu_iopf_device_back(struct device *dev)
+{
+	struct dev_iommu *iommu;
+	int idx;
+
+	idx = srcu_read_lock(&iopf_reset_srcu);
+	iommu = READ_ONCE(dev->iommu);
+	if (iommu && iommu->iommu_dev) {
+		mutex_lock(&iommu->iopf_mutex);
+		iopf_back_step(dev, iommu);
+		mutex_unlock(&iommu->iopf_mutex);
+	}
+	srcu_read_unlock(&iopf_reset_srcu, idx);
+}
+EXPORT_SYMBOL_GPL(iommu_iopf_device_back);

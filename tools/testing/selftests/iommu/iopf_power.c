@@ -322,6 +322,27 @@ static void expect_silence(const char *bdf)
 	expect_vtd_faults(bdf, "NO_PASID", "[0-9a-f]+", 0x44);
 }
 
+/*
+ * It has a translation, which it keeps, and refuses to complete invalidations. That
+ * the unmap comes to an end is the first thing to test.
+ */
+static int fall_silent(struct endpoint *ep)
+{
+	testdev_set(&ep->td, IOPF_TD_REG_HOSTILE,
+		    IOPF_TD_HOSTILE_IGNORE_INV | IOPF_TD_HOSTILE_REFUSE_INV);
+	return iopf_backing_unmap(ep->backing, STALE, 4096);
+}
+
+static int keep_translation(struct endpoint *ep)
+{
+	int ret;
+
+	ret = iopf_backing_map(ep->backing, STALE, 4096, IOPF_RW);
+	if (ret)
+		return ret;
+	return transfer(ep, IOPF_TD_OP_FILL, STALE, 4096);
+}
+
 FIXTURE_SETUP(silent)
 {
 	struct endpoint *ep = &self->ep;
@@ -335,15 +356,11 @@ FIXTURE_SETUP(silent)
 	if (ret == -EOPNOTSUPP)
 		SKIP(return, "no fault queues on paging domains in this kernel");
 	ASSERT_LIB(ret);
-	ASSERT_LIB(iopf_backing_map(ep->backing, STALE, 4096, IOPF_RW));
-	ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, STALE, 4096));
+	ASSERT_LIB(keep_translation(ep));
 	ASSERT_LIB(open_groups(ep, self->slot, &self->cookie));
 
 	expect_silence(strchr(self->found.bdf[0], ':') + 1);
-	testdev_set(&ep->td, IOPF_TD_REG_HOSTILE,
-		    IOPF_TD_HOSTILE_IGNORE_INV | IOPF_TD_HOSTILE_REFUSE_INV);
-	/* This comes to an end, which is the first thing to test. */
-	ASSERT_LIB(iopf_backing_unmap(ep->backing, STALE, 4096));
+	ASSERT_LIB(fall_silent(ep));
 	memset(iopf_backing_ptr(ep->backing, STALE), 0, 4096);
 }
 
@@ -471,11 +488,61 @@ TEST_SILENT(reset)
 	ASSERT_LIB(answer_late(ep, self->cookie, IOMMUFD_PAGE_RESP_SUCCESS));
 	ASSERT_LIB(endpoint_works(ep));
 	/* All is forgiven: it can be given up again, and be reset again. */
-	ASSERT_LIB(iopf_backing_map(ep->backing, STALE, 4096, IOPF_RW));
-	ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, STALE, 4096));
-	testdev_set(&ep->td, IOPF_TD_REG_HOSTILE,
-		    IOPF_TD_HOSTILE_IGNORE_INV | IOPF_TD_HOSTILE_REFUSE_INV);
-	ASSERT_LIB(iopf_backing_unmap(ep->backing, STALE, 4096));
+	ASSERT_LIB(keep_translation(ep));
+	ASSERT_LIB(fall_silent(ep));
+	ASSERT_LIB(iopf_dev_reset(ep->dev));
+	ASSERT_LIB(endpoint_works(ep));
+}
+
+/* The kernel's messages from here on, or a negative errno */
+static int open_messages(void)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd >= 0 && lseek(fd, 0, SEEK_END) >= 0)
+		return fd;
+	return -errno;
+}
+
+static unsigned int count_messages(int fd, const char *text)
+{
+	unsigned int nr = 0;
+	char line[1024];
+	ssize_t len;
+
+	/* EPIPE: some were lost, the next are there */
+	while ((len = read(fd, line, sizeof(line) - 1)) >= 0 || errno == EPIPE) {
+		if (len < 0)
+			continue;
+		line[len] = 0;
+		nr += strstr(line, text) && !strstr(line, "iopf: ");
+	}
+	return nr;
+}
+
+/*
+ * Who has the device can have it time out, be reset and time out again for ever. The
+ * kernel says so ten times in five seconds.
+ */
+TEST_SILENT(log_is_bounded)
+{
+	struct endpoint *ep = &self->ep;
+	__u64 start = iopf_now();
+	unsigned int nr, i;
+	int fd;
+
+	fd = open_messages();
+	ASSERT_LE(0, fd);
+	for (i = 0; i < 40; i++) {
+		ASSERT_LIB(iopf_dev_reset(ep->dev));
+		ASSERT_LIB(keep_translation(ep));
+		ASSERT_LIB(fall_silent(ep));
+	}
+	nr = count_messages(fd, "Invalidation Time-out Error: SID");
+	close(fd);
+	EXPECT_LT(0, nr);
+	EXPECT_GE(10 * ((iopf_now() - start) / 5000000000ULL + 2), nr)
+		TH_LOG("%u messages of 80 time-outs", nr);
 	ASSERT_LIB(iopf_dev_reset(ep->dev));
 	ASSERT_LIB(endpoint_works(ep));
 }
@@ -490,7 +557,7 @@ TEST_SILENT(close)
 	ASSERT_LIB(endpoint_works(ep));
 }
 
-/* Asleep without a word to the device, which has no power management, and awake */
+/* Asleep, without a word to a device that has no power management, and awake */
 static int sleep_and_wake(struct endpoint *ep)
 {
 	__u64 end = iopf_now() + LONG_MS * 1000000ULL;
@@ -544,6 +611,63 @@ TEST_SILENT(asked_again)
 	ASSERT_LIB(answer_late(ep, self->cookie, IOMMUFD_PAGE_RESP_SUCCESS));
 	ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, BASE + 0x40000, 0x4000));
 	EXPECT_LIB(check_answers(ep, -1, 3));
+}
+
+/*
+ * A reset of any kind helps a device that cannot be asked to forget what it has in
+ * all of its address spaces: that ATS was off says that it has. In the lanes the
+ * endpoint with power management is such a device.
+ */
+static int fall_silent_again(struct endpoint *ep, const char *bdf)
+{
+	int ret;
+
+	ret = keep_translation(ep);
+	if (ret)
+		return ret;
+	expect_silence(strchr(bdf, ':') + 1);
+	return fall_silent(ep);
+}
+
+TEST_POWER(silent_hot_reset)
+{
+	struct vfio_pci_hot_reset hot = { .argsz = sizeof(hot) };
+	struct endpoint *ep = &self->ep;
+
+	ASSERT_LIB(fall_silent_again(ep, self->found.bdf[0]));
+	EXPECT_EQ(0, ioctl(iopf_dev_fd(ep->dev), VFIO_DEVICE_PCI_HOT_RESET,
+			   &hot))
+		TH_LOG("%s", strerror(errno));
+	expect_no_more_on_console();
+	ASSERT_LIB(answer_late(ep, self->cookie, IOMMUFD_PAGE_RESP_SUCCESS));
+	ASSERT_LIB(endpoint_works(ep));
+}
+
+TEST_POWER(silent_d3hot)
+{
+	struct endpoint *ep = &self->ep;
+
+	ASSERT_LIB(fall_silent_again(ep, self->found.bdf[0]));
+	EXPECT_LIB(set_power(ep, self->pm, 3));
+	EXPECT_LIB(set_power(ep, self->pm, 0));
+	expect_no_more_on_console();
+	ASSERT_LIB(answer_late(ep, self->cookie, IOMMUFD_PAGE_RESP_SUCCESS));
+	ASSERT_LIB(endpoint_works(ep));
+}
+
+TEST_POWER(silent_low_power)
+{
+	struct endpoint *ep = &self->ep;
+	int ret;
+
+	ASSERT_LIB(fall_silent_again(ep, self->found.bdf[0]));
+	ret = sleep_and_wake(ep);
+	expect_no_more_on_console();
+	if (ret == -ENOTTY)
+		SKIP(return, "this kernel does not suspend devices");
+	ASSERT_LIB(ret);
+	ASSERT_LIB(answer_late(ep, self->cookie, IOMMUFD_PAGE_RESP_SUCCESS));
+	ASSERT_LIB(endpoint_works(ep));
 }
 
 TEST_HARNESS_MAIN
