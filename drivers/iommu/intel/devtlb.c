@@ -10,7 +10,8 @@
  * device that is there and silent would be asked for ever like that, by a caller
  * which has interrupts off.
  *
- * So a device may be late DEVTLB_MAX_TIMEOUTS times. Then it is given up:
+ * So a device may be late DEVTLB_MAX_TIMEOUTS times, not too far from each other.
+ * Then it is given up:
  *
  * - Submissions leave out what is for it. What is for others is still done.
  * - What it has in its TLB is worth nothing any more. Before the submission that
@@ -37,6 +38,16 @@
 
 /* One that was only slow, or met an error of the link, gets another chance. */
 #define DEVTLB_MAX_TIMEOUTS	2
+/*
+ * In jiffies: what was longer ago has nothing to do with it. Time alone counts: a
+ * device that completes some invalidations and not others must not be able to keep
+ * a CPU busy with the latter.
+ */
+#define DEVTLB_FORGET_AFTER	(600 * HZ)
+/* Hardware that names no device: others meet the late one again by chance. */
+#define DEVTLB_MAX_NAMELESS	8
+/* Whomever the hardware names, it comes to an end. */
+#define DEVTLB_MAX_MISNAMED	64
 
 #define DEVTLB_QW0_TYPE		GENMASK_ULL(3, 0)
 #define DEVTLB_QW0_SID		GENMASK_ULL(47, 32)
@@ -48,7 +59,8 @@
 
 /*
  * Allows translated requests, and requests for translations: DTE in scalable
- * mode, what 01b is more than 00b as a translation type in legacy mode.
+ * mode, in legacy mode the bit that the translation types with and without device
+ * TLB (01b and 00b) differ in.
  */
 #define CONTEXT_DEVTLB_BIT	2
 #define CONTEXT_PASS_THROUGH_BIT	BIT(3)
@@ -72,15 +84,35 @@ static bool devtlb_sid(const struct qi_desc *desc, u16 *sid)
 	}
 }
 
-static void devtlb_give_up(struct device_domain_info *info)
+/* @suspected: nobody knows which device it is */
+static void devtlb_give_up(struct device_domain_info *info, bool suspected)
 {
 	lockdep_assert_held(&info->iommu->device_rbtree_lock);
 
 	if (info->devtlb_silent)
 		return;
+	WRITE_ONCE(info->devtlb_suspected, suspected);
 	WRITE_ONCE(info->devtlb_silent, true);
 	atomic_inc(&info->iommu->devtlb_nr_silent);
 	schedule_work(&info->devtlb_fence);
+}
+
+static void devtlb_set_late(struct device_domain_info *info, unsigned int often)
+{
+	lockdep_assert_held(&info->iommu->device_rbtree_lock);
+
+	info->devtlb_timeouts = often;
+	info->devtlb_late_at = get_jiffies_64();
+}
+
+static void devtlb_late(struct device_domain_info *info)
+{
+	if (time_after64(get_jiffies_64(),
+			 info->devtlb_late_at + DEVTLB_FORGET_AFTER))
+		info->devtlb_timeouts = 0;
+	devtlb_set_late(info, info->devtlb_timeouts + 1);
+	if (info->devtlb_timeouts >= DEVTLB_MAX_TIMEOUTS)
+		devtlb_give_up(info, false);
 }
 
 /**
@@ -96,11 +128,13 @@ void intel_devtlb_timed_out(struct intel_iommu *iommu, u16 sid)
 	unsigned long flags;
 
 	raw_spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
+	info = sid ? device_rbtree_find_info(iommu, sid) : NULL;
 	if (!sid)
 		WRITE_ONCE(iommu->devtlb_nameless, iommu->devtlb_nameless + 1);
-	info = sid ? device_rbtree_find_info(iommu, sid) : NULL;
-	if (info && ++info->devtlb_timeouts >= DEVTLB_MAX_TIMEOUTS)
-		devtlb_give_up(info);
+	else if (!info || info->devtlb_silent)
+		WRITE_ONCE(iommu->devtlb_misnamed, iommu->devtlb_misnamed + 1);
+	else
+		devtlb_late(info);
 	raw_spin_unlock_irqrestore(&iommu->device_rbtree_lock, flags);
 }
 
@@ -114,6 +148,7 @@ void intel_devtlb_timed_out(struct intel_iommu *iommu, u16 sid)
 void intel_devtlb_begin(struct intel_iommu *iommu, struct devtlb_try *try)
 {
 	try->nameless = READ_ONCE(iommu->devtlb_nameless);
+	try->misnamed = READ_ONCE(iommu->devtlb_misnamed);
 	try->skipped = false;
 }
 
@@ -126,8 +161,8 @@ void intel_devtlb_begin(struct intel_iommu *iommu, struct devtlb_try *try)
  * Context: any.
  *
  * Return: @desc, or one that does nothing if @desc is for a device which has
- * been given up. A device that has been released, and may be what the time-out
- * was for, is not asked twice.
+ * been given up, or a response that was sent before the abort. A device that has
+ * been released, and may be what the time-out was for, is not asked twice.
  */
 const struct qi_desc *intel_devtlb_desc(struct intel_iommu *iommu,
 					struct devtlb_try *try,
@@ -140,6 +175,13 @@ const struct qi_desc *intel_devtlb_desc(struct intel_iommu *iommu,
 
 	if (!try->aborts && !atomic_read(&iommu->devtlb_nr_silent))
 		return desc;
+	/*
+	 * The wait descriptor that was aborted is behind it: it was sent. An
+	 * invalidation may be repeated, a message to a device may not.
+	 */
+	if (try->aborts &&
+	    FIELD_GET(DEVTLB_QW0_TYPE, desc->qw0) == QI_PGRP_RESP_TYPE)
+		return &devtlb_no_desc;
 	if (!devtlb_sid(desc, &sid))
 		return desc;
 
@@ -162,8 +204,8 @@ const struct qi_desc *intel_devtlb_desc(struct intel_iommu *iommu,
  * @count: how many
  *
  * If the hardware tells which devices are late, they have been counted. If not,
- * any that this submission is for may be: all of them are given up when it is
- * aborted once too often.
+ * or if it names what it cannot be, any that this submission is for may be: all of
+ * them are given up when it is aborted once too often.
  *
  * Context: any.
  */
@@ -176,8 +218,12 @@ void intel_devtlb_aborted(struct intel_iommu *iommu, struct devtlb_try *try,
 	u16 sid;
 
 	try->aborts++;
-	if (try->nameless == READ_ONCE(iommu->devtlb_nameless) ||
-	    ++try->timeouts < DEVTLB_MAX_TIMEOUTS)
+	if (try->nameless != READ_ONCE(iommu->devtlb_nameless))
+		try->by_nobody++;
+	if (try->misnamed != READ_ONCE(iommu->devtlb_misnamed))
+		try->by_stranger++;
+	if (try->by_nobody < DEVTLB_MAX_NAMELESS &&
+	    try->by_stranger < DEVTLB_MAX_MISNAMED)
 		return;
 
 	raw_spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
@@ -186,7 +232,7 @@ void intel_devtlb_aborted(struct intel_iommu *iommu, struct devtlb_try *try,
 			continue;
 		info = device_rbtree_find_info(iommu, sid);
 		if (info)
-			devtlb_give_up(info);
+			devtlb_give_up(info, true);
 	}
 	raw_spin_unlock_irqrestore(&iommu->device_rbtree_lock, flags);
 }
@@ -212,9 +258,12 @@ static bool devtlb_is_allowed(const struct context_entry *context)
 	return READ_ONCE(context->lo) & BIT(CONTEXT_DEVTLB_BIT);
 }
 
-/* Returns true if caches have to be flushed, since nobody else has done so. */
+/*
+ * Returns true if caches have to be flushed, since nobody else has done so.
+ * @round: for devtlb_set_blocked() after that
+ */
 static bool devtlb_forbid(struct intel_iommu *iommu, u16 sid,
-			  struct context_entry *context)
+			  struct context_entry *context, unsigned int *round)
 {
 	struct device_domain_info *info;
 	bool forbid = false;
@@ -222,36 +271,40 @@ static bool devtlb_forbid(struct intel_iommu *iommu, u16 sid,
 
 	raw_spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
 	info = device_rbtree_find_info(iommu, sid);
-	if (info && info->devtlb_silent)
+	if (info && info->devtlb_silent) {
 		forbid = !info->devtlb_blocked || devtlb_is_allowed(context);
+		*round = info->devtlb_round;
+	}
 	if (forbid)
 		clear_bit(CONTEXT_DEVTLB_BIT, (unsigned long *)&context->lo);
 	raw_spin_unlock_irqrestore(&iommu->device_rbtree_lock, flags);
 	return forbid;
 }
 
-static void devtlb_set_blocked(struct intel_iommu *iommu, u16 sid)
+/* A flush that is older than the last unblock has not done it. */
+static void devtlb_set_blocked(struct intel_iommu *iommu, u16 sid,
+			       unsigned int round)
 {
 	struct device_domain_info *info;
 	unsigned long flags;
 
 	raw_spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
 	info = device_rbtree_find_info(iommu, sid);
-	if (info && info->devtlb_silent)
+	if (info && info->devtlb_silent && info->devtlb_round == round)
 		info->devtlb_blocked = true;
 	raw_spin_unlock_irqrestore(&iommu->device_rbtree_lock, flags);
 }
 
 /*
  * Not under the lock for context entries, which the caller may hold. It is one
- * bit, and who undoes that by writing the whole word flushes the device TLB then
- * and comes here.
+ * bit, as is what others change in an entry that is present.
  */
 static void devtlb_block(struct intel_iommu *iommu, u16 sid)
 {
 	struct context_entry *context = devtlb_context(iommu, sid);
+	unsigned int round;
 
-	if (!context || !devtlb_forbid(iommu, sid, context))
+	if (!context || !devtlb_forbid(iommu, sid, context, &round))
 		return;
 
 	devtlb_flush_context(iommu, context, sid);
@@ -259,7 +312,7 @@ static void devtlb_block(struct intel_iommu *iommu, u16 sid)
 	if (sm_supported(iommu))
 		qi_flush_pasid_cache(iommu, 0, QI_PC_GLOBAL, 0);
 	qi_flush_iotlb(iommu, 0, 0, 0, DMA_TLB_GLOBAL_FLUSH);
-	devtlb_set_blocked(iommu, sid);
+	devtlb_set_blocked(iommu, sid, round);
 }
 
 /**
@@ -299,7 +352,10 @@ static void devtlb_fence(struct work_struct *work)
 
 	if (READ_ONCE(info->devtlb_silent))
 		dev_err_ratelimited(info->dev,
-				    "does not invalidate its TLB, ATS and page requests are blocked until it is reset\n");
+				    "%s, ATS and page requests are blocked until it is reset\n",
+				    READ_ONCE(info->devtlb_suspected) ?
+				    "may be the one that does not invalidate its TLB, which the IOMMU does not say" :
+				    "does not invalidate its TLB");
 	iopf_dev_fence(info->dev, &info->devtlb_silent);
 }
 
@@ -363,7 +419,7 @@ static void devtlb_listen(struct device_domain_info *info, unsigned int left)
 	unsigned long flags;
 
 	raw_spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
-	info->devtlb_timeouts = DEVTLB_MAX_TIMEOUTS - left;
+	devtlb_set_late(info, DEVTLB_MAX_TIMEOUTS - left);
 	if (info->devtlb_silent) {
 		WRITE_ONCE(info->devtlb_silent, false);
 		atomic_dec(&iommu->devtlb_nr_silent);
@@ -412,6 +468,7 @@ static bool devtlb_unblock(struct device_domain_info *info)
 	if (!silent) {
 		info->devtlb_timeouts = 0;
 		info->devtlb_blocked = false;
+		info->devtlb_round++;
 		if (context)
 			devtlb_allow(iommu, context);
 	}
@@ -452,8 +509,16 @@ bool intel_devtlb_reset_done(struct device *dev)
 		devtlb_listen(info, DEVTLB_MAX_TIMEOUTS);
 		return devtlb_unblock(info);
 	}
-	if (info->pasid_enabled && !devtlb_has_global_inv(pdev))
+	if (info->pasid_enabled && !devtlb_has_global_inv(pdev)) {
+		dev_err_ratelimited(dev,
+				    "cannot be told to invalidate all of its TLB, reset it by itself to use ATS again\n");
 		return false;
+	}
+	/*
+	 * Who has left the device out returns, without a block, as soon as it is
+	 * not silent. What it may use by then must be flushed.
+	 */
+	devtlb_block(info->iommu, PCI_DEVID(info->bus, info->devfn));
 	devtlb_listen(info, 1);
 	return devtlb_flush_all(info) && devtlb_unblock(info);
 }

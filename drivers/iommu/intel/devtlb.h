@@ -17,14 +17,18 @@ struct qi_desc;
 /**
  * struct devtlb_try - What becomes of the device-TLB part of a submission
  * @aborts: how often it was aborted by a time-out, its own or another's
- * @timeouts: by how many of these that the hardware gave no device for
+ * @by_nobody: when the hardware named no device, how often
+ * @by_stranger: when it named one that it cannot have been, how often
  * @nameless: intel_iommu::devtlb_nameless when it was submitted last
+ * @misnamed: intel_iommu::devtlb_misnamed then
  * @skipped: it was submitted without what is for devices that are given up
  */
 struct devtlb_try {
 	unsigned int aborts;
-	unsigned int timeouts;
+	unsigned int by_nobody;
+	unsigned int by_stranger;
 	unsigned int nameless;
+	unsigned int misnamed;
 	bool skipped;
 };
 
