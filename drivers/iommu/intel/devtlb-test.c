@@ -290,7 +290,7 @@ static void test_release(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, atomic_read(&t->iommu.devtlb_nr_silent), 1);
 	rb_erase(&t->info.node, &t->iommu.device_rbtree);
 	while (!(work_busy(&t->info.devtlb_fence) & WORK_BUSY_RUNNING))
-		msleep(1);
+		usleep_range(1000, 2000);
 	task = kthread_run(forget, &f, "devtlb-kunit");
 	if (IS_ERR(task))
 		complete(&f.done);

@@ -345,17 +345,23 @@ int intel_devtlb_end(struct intel_iommu *iommu, const struct devtlb_try *try,
 	return -ETIMEDOUT;
 }
 
+static void devtlb_tell(struct device_domain_info *info)
+{
+	if (READ_ONCE(info->devtlb_suspected))
+		dev_err_ratelimited(info->dev,
+				    "or another does not invalidate its TLB, the IOMMU does not say which; ATS and page requests are blocked until it is reset\n");
+	else
+		dev_err_ratelimited(info->dev,
+				    "does not invalidate its TLB, ATS and page requests are blocked until it is reset\n");
+}
+
 static void devtlb_fence(struct work_struct *work)
 {
 	struct device_domain_info *info =
 		container_of(work, struct device_domain_info, devtlb_fence);
 
 	if (READ_ONCE(info->devtlb_silent))
-		dev_err_ratelimited(info->dev,
-				    "%s, ATS and page requests are blocked until it is reset\n",
-				    READ_ONCE(info->devtlb_suspected) ?
-				    "may be the one that does not invalidate its TLB, which the IOMMU does not say" :
-				    "does not invalidate its TLB");
+		devtlb_tell(info);
 	iopf_dev_fence(info->dev, &info->devtlb_silent);
 }
 
