@@ -371,12 +371,13 @@ static void devtlb_fence(struct work_struct *work)
  */
 void intel_devtlb_init(struct device_domain_info *info)
 {
+	RB_CLEAR_NODE(&info->node);
 	INIT_WORK(&info->devtlb_fence, devtlb_fence);
 }
 
 /**
  * intel_devtlb_forget() - A device is released
- * @info: the device, which can no longer be found by its requester ID
+ * @info: the device, which can not, or no longer, be found by its requester ID
  *
  * Context: may sleep.
  */
