@@ -535,6 +535,7 @@ TEST_SILENT(log_is_bounded)
 	ASSERT_LE(0, fd);
 	for (i = 0; i < 40; i++) {
 		ASSERT_LIB(iopf_dev_reset(ep->dev));
+		ASSERT_LIB(testdev_start(&ep->td));
 		ASSERT_LIB(keep_translation(ep));
 		ASSERT_LIB(fall_silent(ep));
 	}
