@@ -11,6 +11,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/error-report.h"
 #include "qemu/iova-tree.h"
 #include "qemu/lockable.h"
 #include "hw/pci/pci_bus.h"
@@ -136,6 +137,27 @@ static void vtd_shadow_entry(VTDShadow *sh, const DMAMap *now)
     sh->next = now->iova + now->size + 1;
 }
 
+/* All that backends have of the function goes */
+static void vtd_shadow_drop(VTDAddressSpace *as)
+{
+    IOMMUNotifier *n;
+
+    IOMMU_NOTIFIER_FOREACH(n, &as->iommu) {
+        vtd_address_space_unmap(as, n);
+    }
+}
+
+/*
+ * A few tables that point at each other map more than the host has memory to
+ * note, or have more holes than it has time to look at.
+ */
+static bool vtd_shadow_is_too_much(const VTDShadow *sh, uint64_t steps)
+{
+    uint64_t limit = sh->as->iommu_state->shadow_limit;
+
+    return iova_tree_count(sh->as->iova_tree) > limit || steps > 2 * limit;
+}
+
 /* From @first to @last, or as far as there are addresses */
 static void vtd_shadow_walk(VTDShadow *sh, hwaddr first, hwaddr last)
 {
@@ -144,6 +166,7 @@ static void vtd_shadow_walk(VTDShadow *sh, hwaddr first, hwaddr last)
     const DMAMap *old;
     VTDWalkHint hint = { };
     IOMMUTLBEntry entry;
+    uint64_t steps = 0;
 
     /* The tables before may have been for more addresses */
     while ((old = vtd_shadow_find(sh, &beyond))) {
@@ -159,16 +182,16 @@ static void vtd_shadow_walk(VTDShadow *sh, hwaddr first, hwaddr last)
             .translated_addr = entry.translated_addr,
             .perm = entry.perm,
         });
-    }
-}
-
-/* All that backends have of the function goes */
-static void vtd_shadow_drop(VTDAddressSpace *as)
-{
-    IOMMUNotifier *n;
-
-    IOMMU_NOTIFIER_FOREACH(n, &as->iommu) {
-        vtd_address_space_unmap(as, n);
+        if (vtd_shadow_is_too_much(sh, ++steps)) {
+            warn_report_once("intel-iommu: the tables of device %02x:%02x.%x "
+                             "map too much for x-shadow-limit=%" PRIu32 ", "
+                             "all its mappings are dropped",
+                             pci_bus_num(sh->as->bus),
+                             PCI_SLOT(sh->as->devfn), PCI_FUNC(sh->as->devfn),
+                             sh->as->iommu_state->shadow_limit);
+            vtd_shadow_drop(sh->as);
+            return;
+        }
     }
 }
 

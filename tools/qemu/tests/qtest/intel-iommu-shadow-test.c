@@ -28,6 +28,7 @@
 #define REG_EVENTS      0x28
 #define REG_ERRORS      0x30
 #define REG_REGIONS     0x38
+#define REG_REPLAY      0x40
 
 #define NONE            UINT64_MAX
 #define R               1
@@ -58,6 +59,16 @@ static void write_data(Test *t)
     }
 }
 
+static void start_shadow(Test *t, unsigned slot)
+{
+    Endpoint *ep = &t->ep[slot];
+
+    ep_init(ep, t, (4 + slot) << 3, slot);
+    cfg_writel(ep, PCI_BASE_ADDRESS_0, ep->bar0);
+    cfg_writel(ep, PCI_BASE_ADDRESS_1, ep->bar0 >> 32);
+    cfg_writew(ep, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+}
+
 static Test *test_start_with(const char *options)
 {
     Test *t = g_new0(Test, 1);
@@ -65,10 +76,7 @@ static Test *test_start_with(const char *options)
 
     t->qts = qtest_init(options);
     enable_mmcfg(t->qts);
-    ep_init(ep, t, 4 << 3, 0);
-    cfg_writel(ep, PCI_BASE_ADDRESS_0, ep->bar0);
-    cfg_writel(ep, PCI_BASE_ADDRESS_1, ep->bar0 >> 32);
-    cfg_writew(ep, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+    start_shadow(t, 0);
     clear_tables(t);
     write_data(t);
     write_context(ep, VTD_CONTEXT_ENTRY_P);
@@ -263,6 +271,9 @@ static void test_first_stage(void)
     write_leaf(t, FL_TABLES, IOVA + PAGE, 0);
     inv_first_stage_pages(t, RID_PASID + 1, IOVA, 1);
     g_assert_cmphex(shadow(t, REG_ADDR), ==, PAGE_B);
+    ep_writeq(&t->ep[0], REG_IOVA, IOVA);
+    g_assert_cmphex(shadow(t, REG_ADDR), ==, PAGE_A);
+    g_assert_cmphex(shadow(t, REG_PERM), ==, RW);
     inv_first_stage(t, RID_PASID);
     check_mapped(t, IOVA, PAGE_B, R);
     check_hole(t, IOVA + PAGE);
@@ -484,6 +495,57 @@ static void test_pass_through_later(void)
     test_end(t);
 }
 
+/* Tables that point at each other: the memory and time are the host's */
+static void test_limit(void)
+{
+    const uint64_t pdes = SL_TABLES + 2 * PAGE, empty = SL_TABLES + 4 * PAGE;
+    Test *t = test_start_with(IOMMU ",x-shadow-limit=2048" SHADOW);
+    int i;
+
+    write_pasid_sl(t, RID_PASID, DID, SL_TABLES);
+    for (i = 0; i < 512; i++) {
+        write_leaf(t, SL_TABLES, IOVA + i * PAGE, PAGE_A | PTE_RW);
+    }
+    start_vtd(t, 0);
+    check_mapped(t, IOVA, PAGE_A, RW);
+
+    /* All of that fits, ... */
+    for (i = 1; i < 4; i++) {
+        qtest_writeq(t->qts, pdes + i * 8, (SL_TABLES + 3 * PAGE) | PTE_RW);
+    }
+    inv_iotlb_domain(t, DID);
+    check_mapped(t, IOVA + 2047 * PAGE, PAGE_A, RW);
+    /* ... one more page does not, as little as many of them */
+    qtest_writeq(t->qts, empty, PAGE_B | PTE_RW);
+    qtest_writeq(t->qts, pdes + 4 * 8, empty | PTE_RW);
+    inv_pages(t, IOVA + 2048 * PAGE, 0, false);
+    ep_writeq(&t->ep[0], REG_IOVA, IOVA);
+    g_assert_cmphex(shadow(t, REG_ADDR), ==, NONE);
+    for (i = 4; i < 64; i++) {
+        qtest_writeq(t->qts, pdes + i * 8, (SL_TABLES + 3 * PAGE) | PTE_RW);
+    }
+    inv_iotlb_domain(t, DID);
+    g_assert_cmphex(shadow(t, REG_ADDR), ==, NONE);
+    /* Requests do not need it */
+    g_assert_cmphex(shadow(t, REG_DATA), ==, PAGE_A);
+
+    /* Less than that is mapped again, unless it has more holes than pages */
+    for (i = 1; i < 64; i++) {
+        qtest_writeq(t->qts, pdes + i * 8, 0);
+    }
+    inv_iotlb_domain(t, DID);
+    check_mapped(t, IOVA, PAGE_A, RW);
+    qtest_writeq(t->qts, empty, 0);
+    for (i = 1; i < 64; i++) {
+        qtest_writeq(t->qts, pdes + i * 8, empty | PTE_RW);
+    }
+    inv_iotlb_domain(t, DID);
+    ep_writeq(&t->ep[0], REG_IOVA, IOVA);
+    g_assert_cmphex(shadow(t, REG_ADDR), ==, NONE);
+    g_assert_cmphex(shadow(t, REG_DATA), ==, PAGE_A);
+    test_end(t);
+}
+
 /* From four levels to three: what was beyond them is gone, too */
 static void test_narrow(void)
 {
@@ -608,6 +670,7 @@ int main(int argc, char **argv)
     qtest_add_func("/q35/intel-iommu/shadow/pass-through", test_pass_through);
     qtest_add_func("/q35/intel-iommu/shadow/pass-through-later",
                    test_pass_through_later);
+    qtest_add_func("/q35/intel-iommu/shadow/limit", test_limit);
     qtest_add_func("/q35/intel-iommu/shadow/narrow", test_narrow);
     qtest_add_func("/q35/intel-iommu/shadow/paging-structures",
                    test_paging_structures);
