@@ -280,6 +280,9 @@ void vtd_translate_next(VTDAddressSpace *as, const VTDTables *t, hwaddr addr,
     }
     QEMU_LOCK_GUARD(&s->iommu_lock);
     if (vtd_check_request(s, t, want)) {
+        /* It says so for every address */
+        vtd_fill_entry(entry, 0, MAKE_64BIT_MASK(0, s->aw_bits), 0,
+                       IOMMU_NONE);
         return;
     }
     vtd_walk_entry(s, t, addr, want, true, hint, &walk, entry);

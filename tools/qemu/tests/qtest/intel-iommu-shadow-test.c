@@ -495,6 +495,71 @@ static void test_pass_through_later(void)
     test_end(t);
 }
 
+/*
+ * Requests with privileges, which the PASID table entry does not let through:
+ * one no for all addresses, not one for each
+ */
+static void test_privileged(void)
+{
+    const uint64_t rid_priv = CONTEXT + (4 << 3) * VTD_CTX_ENTRY_SCALABLE_SIZE +
+                              8;
+    /* No first stage, so there is supervisor support */
+    Test *t = test_start_with(IOMMU ",x-shadow-limit=2048" SHADOW);
+    uint64_t events;
+
+    write_pasid_sl(t, RID_PASID, DID, SL_TABLES);
+    start_vtd(t, 0);
+    write_leaf(t, SL_TABLES, IOVA, PAGE_A | PTE_RW);
+    inv_pages(t, IOVA, 0, false);
+    check_mapped(t, IOVA, PAGE_A, RW);
+
+    /* The page goes by itself, and not because there was too much to look at */
+    events = shadow(t, REG_EVENTS);
+    qtest_writeq(t->qts, rid_priv, VTD_SM_CONTEXT_ENTRY_RID_PRIV);
+    inv_context(t);
+    g_assert_cmpuint(shadow(t, REG_EVENTS), ==, events + 1);
+    check_hole(t, IOVA);
+    inv_iotlb(t);
+    check_hole(t, IOVA);
+    write_pasid_entry(t, RID_PASID, SL_TABLES | VTD_SM_PASID_ENTRY_SLT |
+                      AW_4_LEVELS | VTD_PASID_ENTRY_P, DID,
+                      VTD_SM_PASID_ENTRY_SRE);
+    inv_pasid_entry(t, DID, RID_PASID);
+    check_mapped(t, IOVA, PAGE_A, RW);
+    test_end(t);
+}
+
+/* A page that leads out of the second stage is one hole, not one per 4 KiB */
+static void test_nested_beyond(void)
+{
+    Test *t = test_start_with(IOMMU ",x-shadow-limit=2048,x-flts=on,x-slts=on,"
+                              "x-nest=on" SHADOW);
+    const uint64_t gpa_tables = IOVA;
+    uint64_t events;
+    int i;
+
+    /* The first stage has 512 pages of 1 GiB, all beyond 39 bits */
+    qtest_writeq(t->qts, FL_TABLES, (gpa_tables + PAGE) | PTE_FL);
+    for (i = 0; i < 512; i++) {
+        qtest_writeq(t->qts, FL_TABLES + PAGE + i * 8,
+                     1ULL << 39 | PTE_FL | PTE_PS);
+    }
+    for (i = 0; i < 2; i++) {
+        write_leaf(t, SL_TABLES, gpa_tables + i * PAGE,
+                   (FL_TABLES + i * PAGE) | PTE_RW);
+    }
+    write_pasid_entry(t, RID_PASID, (SL_TABLES + PAGE) |
+                      VTD_SM_PASID_ENTRY_NESTED | 1 << 2 | VTD_PASID_ENTRY_P,
+                      DID, gpa_tables);
+    start_vtd(t, 0);
+    /* Had there been too much to look at, all would have been unmapped */
+    events = shadow(t, REG_EVENTS);
+    inv_first_stage(t, RID_PASID);
+    g_assert_cmpuint(shadow(t, REG_EVENTS), ==, events);
+    check_hole(t, IOVA);
+    test_end(t);
+}
+
 /* Tables that point at each other: the memory and time are the host's */
 static void test_limit(void)
 {
@@ -670,6 +735,8 @@ int main(int argc, char **argv)
     qtest_add_func("/q35/intel-iommu/shadow/pass-through", test_pass_through);
     qtest_add_func("/q35/intel-iommu/shadow/pass-through-later",
                    test_pass_through_later);
+    qtest_add_func("/q35/intel-iommu/shadow/privileged", test_privileged);
+    qtest_add_func("/q35/intel-iommu/shadow/nested-beyond", test_nested_beyond);
     qtest_add_func("/q35/intel-iommu/shadow/limit", test_limit);
     qtest_add_func("/q35/intel-iommu/shadow/narrow", test_narrow);
     qtest_add_func("/q35/intel-iommu/shadow/paging-structures",
