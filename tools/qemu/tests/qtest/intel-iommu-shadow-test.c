@@ -495,6 +495,42 @@ static void test_pass_through_later(void)
     test_end(t);
 }
 
+/* Somebody asks what there is while software is at work on the tables */
+static void test_replay(void)
+{
+    Test *t = test_start();
+
+    write_leaf(t, SL_TABLES, IOVA, PAGE_A | PTE_RW);
+    write_leaf(t, SL_TABLES, IOVA + PAGE, PAGE_A | PTE_RW);
+    write_leaf(t, SL_TABLES, IOVA + 2 * PAGE, PAGE_A | PTE_RW);
+    inv_pages(t, IOVA, 2, false);
+    check_mapped(t, IOVA, PAGE_A, RW);
+    ep_writeq(&t->ep[0], REG_REPLAY, 0);
+    g_assert_cmpuint(shadow(t, REG_REPLAY), ==, 3);
+
+    /* One goes, one changes, one comes; then the question, then they are told */
+    write_leaf(t, SL_TABLES, IOVA, 0);
+    write_leaf(t, SL_TABLES, IOVA + PAGE, PAGE_B | PTE_RW);
+    write_leaf(t, SL_TABLES, IOVA + 3 * PAGE, PAGE_B | PTE_RW);
+    ep_writeq(&t->ep[0], REG_REPLAY, 0);
+    g_assert_cmpuint(shadow(t, REG_REPLAY), ==, 3);
+    inv_pages(t, IOVA, 2, false);
+    check_hole(t, IOVA);
+    check_mapped(t, IOVA + PAGE, PAGE_B, RW);
+    check_mapped(t, IOVA + 2 * PAGE, PAGE_A, RW);
+    check_mapped(t, IOVA + 3 * PAGE, PAGE_B, RW);
+    ep_writeq(&t->ep[0], REG_REPLAY, 0);
+    g_assert_cmpuint(shadow(t, REG_REPLAY), ==, 3);
+
+    /* Tables that can not be used any more lead nowhere for anybody */
+    qtest_writeq(t->qts, SL_TABLES, 0);
+    ep_writeq(&t->ep[0], REG_REPLAY, 0);
+    g_assert_cmpuint(shadow(t, REG_REPLAY), ==, 0);
+    inv_iotlb(t);
+    check_hole(t, IOVA + PAGE);
+    test_end(t);
+}
+
 /*
  * Requests with privileges, which the PASID table entry does not let through:
  * one no for all addresses, not one for each
@@ -735,6 +771,7 @@ int main(int argc, char **argv)
     qtest_add_func("/q35/intel-iommu/shadow/pass-through", test_pass_through);
     qtest_add_func("/q35/intel-iommu/shadow/pass-through-later",
                    test_pass_through_later);
+    qtest_add_func("/q35/intel-iommu/shadow/replay", test_replay);
     qtest_add_func("/q35/intel-iommu/shadow/privileged", test_privileged);
     qtest_add_func("/q35/intel-iommu/shadow/nested-beyond", test_nested_beyond);
     qtest_add_func("/q35/intel-iommu/shadow/limit", test_limit);
