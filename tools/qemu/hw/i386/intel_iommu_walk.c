@@ -28,7 +28,7 @@ static hwaddr vtd_pte_addr(hwaddr base, hwaddr addr, uint32_t level)
 static bool vtd_read_pte(hwaddr addr, uint64_t *pte)
 {
     if (dma_memory_read(&address_space_memory, addr, pte, sizeof(*pte),
-                        MEMTXATTRS_UNSPECIFIED)) {
+                        VTD_TABLE_ATTRS)) {
         return false;
     }
     *pte = le64_to_cpu(*pte);

@@ -647,6 +647,55 @@ static void test_limit(void)
     test_end(t);
 }
 
+/* What the IOMMU reads is RAM: a register of a device is no table */
+static void check_not_ram(Test *t, uint8_t fault)
+{
+    ep_writeq(&t->ep[0], REG_IOVA, IOVA);
+    g_assert_cmphex(shadow(t, REG_DATA), ==, NONE);
+    g_assert_cmphex(take_fault(t, NULL), ==, fault);
+}
+
+static void test_tables_not_ram(void)
+{
+    const uint64_t context = CONTEXT + (4 << 3) * VTD_CTX_ENTRY_SCALABLE_SIZE;
+    Test *t = test_start_with(MACHINE " -device pci-shadow-testdev,bus=pcie.0,"
+                              "addr=5.0");
+    Endpoint *other = &t->ep[1];
+    uint64_t regs;
+
+    start_shadow(t, 1);
+    regs = other->bar0;
+    write_pasid_sl(t, RID_PASID, DID, SL_TABLES);
+    start_vtd(t, 0);
+
+    /* This would be an entry, and the one of DATA wants the same lock */
+    write_leaf_2m(t, SL_TABLES, IOVA, regs | PTE_RW);
+    ep_writeq(other, REG_IOVA, PAGE_A | PTE_RW);
+    inv_pages(t, IOVA, 0, false);
+    ep_writeq(&t->ep[0], REG_IOVA, IOVA);
+    g_assert_cmphex(shadow(t, REG_ADDR), ==, NONE);
+    check_not_ram(t, VTD_FR_SS_PAGING_ENTRY_INV);
+    inv_pages(t, IOVA, 9, false);
+    check_hole(t, IOVA + REG_DATA / 8 * PAGE);
+    ep_writeq(other, REG_IOVA, 0);
+
+    /* The tables before these; there, no entry would be present */
+    qtest_writeq(t->qts, PASID_DIR, regs | VTD_PASID_DIR_P);
+    qtest_writeq(t->qts, context + 8, 16);      /* RID_PASID: not REG_DATA */
+    inv_tables(t);
+    check_not_ram(t, VTD_FR_PASID_TABLE_ACCESS_ERR);
+    qtest_writeq(t->qts, context, (regs & ~(PAGE - 1)) | VTD_CONTEXT_ENTRY_P);
+    inv_tables(t);
+    check_not_ram(t, VTD_FR_PASID_DIR_ACCESS_ERR);
+    qtest_writeq(t->qts, ROOT, regs | VTD_ROOT_ENTRY_P);
+    inv_tables(t);
+    check_not_ram(t, VTD_FR_SM_CONTEXT_ENTRY_ACCESS_ERR);
+    vtd_writeq(t, DMAR_RTADDR_REG, regs | VTD_RTADDR_SMT);
+    vtd_writel(t, DMAR_GCMD_REG, VTD_GCMD_QIE | VTD_GCMD_TE | VTD_GCMD_SRTP);
+    check_not_ram(t, VTD_FR_SM_ROOT_ENTRY_ACCESS_ERR);
+    test_end(t);
+}
+
 /* From four levels to three: what was beyond them is gone, too */
 static void test_narrow(void)
 {
@@ -775,6 +824,8 @@ int main(int argc, char **argv)
     qtest_add_func("/q35/intel-iommu/shadow/privileged", test_privileged);
     qtest_add_func("/q35/intel-iommu/shadow/nested-beyond", test_nested_beyond);
     qtest_add_func("/q35/intel-iommu/shadow/limit", test_limit);
+    qtest_add_func("/q35/intel-iommu/shadow/tables-not-ram",
+                   test_tables_not_ram);
     qtest_add_func("/q35/intel-iommu/shadow/narrow", test_narrow);
     qtest_add_func("/q35/intel-iommu/shadow/paging-structures",
                    test_paging_structures);
