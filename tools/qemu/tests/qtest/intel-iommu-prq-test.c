@@ -908,6 +908,52 @@ static void test_timeout(void)
     check_timeout(",x-lazy-invalidation=on", 4);
 }
 
+static void hold_inv(Endpoint *ep, bool on)
+{
+    ep_writel(ep, IOPF_TD_REG_HOSTILE, on ? IOPF_TD_HOSTILE_HOLD_INV : 0);
+}
+
+static void reset_function(Endpoint *ep)
+{
+    cfg_writew(ep, ep->exp + PCI_EXP_DEVCTL, PCI_EXP_DEVCTL_BCR_FLR);
+}
+
+/* Two devices hold an invalidation each, and the queue waits for both */
+static Test *start_timeouts(void)
+{
+    Test *t = test_start();
+    int i;
+
+    for (i = 0; i < 2; i++) {
+        hold_inv(&t->ep[i], true);
+        put_dev_tlb(&t->ep[i], IOVA, false);
+    }
+    put_wait(t, 0x1111);
+    return t;
+}
+
+/* A second device is late before software has seen to the first one */
+static void test_timeout_again(void)
+{
+    Test *t = start_timeouts();
+
+    put_iotlb(t);
+    put_wait(t, 0x2222);
+    check_iqh(t, 3);
+    reset_function(&t->ep[0]);
+    check_iqh(t, 2);
+    /* Nothing more is fetched, so there is nothing to abort */
+    reset_function(&t->ep[1]);
+    check_iqh(t, 2);
+    g_assert_cmphex(fsts(t), ==, VTD_FSTS_ITE);
+    g_assert_cmphex(vtd_readq(t, DMAR_IQERCD_REG), ==,
+                    VTD_IQERCD_ITESID(t->ep[0].bdf));
+    vtd_writel(t, DMAR_FSTS_REG, VTD_FSTS_ITE);
+    check_iqh(t, 0);
+    g_assert_cmphex(qtest_readl(t->qts, STATUS_WORD), ==, 0x2222);
+    test_end(t);
+}
+
 static uint64_t write_translated(Endpoint *ep, uint64_t addr)
 {
     Desc d = {
@@ -1917,6 +1963,7 @@ int main(int argc, char **argv)
     qtest_add_func("/q35/intel-iommu/ats/withheld-completion",
                    test_withheld_completion);
     qtest_add_func("/q35/intel-iommu/ats/timeout", test_timeout);
+    qtest_add_func("/q35/intel-iommu/ats/timeout-again", test_timeout_again);
     qtest_add_func("/q35/intel-iommu/ats/lazy-invalidation",
                    test_lazy_invalidation);
     qtest_add_func("/q35/intel-iommu/ats/stu", test_stu);
