@@ -954,6 +954,22 @@ static void test_timeout_again(void)
     test_end(t);
 }
 
+/* One device being late does not complete what another one holds */
+static void test_timeout_other(void)
+{
+    Test *t = start_timeouts();
+
+    reset_function(&t->ep[0]);
+    vtd_writel(t, DMAR_FSTS_REG, VTD_FSTS_ITE);
+    put_wait(t, 0x2222);
+    check_iqh(t, 1);
+    g_assert_cmphex(qtest_readl(t->qts, STATUS_WORD), ==, 0);
+    hold_inv(&t->ep[1], false);
+    check_iqh(t, 0);
+    g_assert_cmphex(qtest_readl(t->qts, STATUS_WORD), ==, 0x2222);
+    test_end(t);
+}
+
 static uint64_t write_translated(Endpoint *ep, uint64_t addr)
 {
     Desc d = {
@@ -1964,6 +1980,7 @@ int main(int argc, char **argv)
                    test_withheld_completion);
     qtest_add_func("/q35/intel-iommu/ats/timeout", test_timeout);
     qtest_add_func("/q35/intel-iommu/ats/timeout-again", test_timeout_again);
+    qtest_add_func("/q35/intel-iommu/ats/timeout-other", test_timeout_other);
     qtest_add_func("/q35/intel-iommu/ats/lazy-invalidation",
                    test_lazy_invalidation);
     qtest_add_func("/q35/intel-iommu/ats/stu", test_stu);
