@@ -970,6 +970,20 @@ static void test_timeout_other(void)
     test_end(t);
 }
 
+/* With the wait descriptor aborted, the queue is at rest */
+static void test_timeout_disable(void)
+{
+    Test *t = start_timeouts();
+
+    reset_function(&t->ep[0]);
+    hold_inv(&t->ep[1], false);
+    check_iqh(t, 0);
+    vtd_writel(t, DMAR_FSTS_REG, VTD_FSTS_ITE);
+    vtd_writel(t, DMAR_GCMD_REG, VTD_GCMD_TE);
+    g_assert(!(vtd_readl(t, DMAR_GSTS_REG) & VTD_GSTS_QIES));
+    test_end(t);
+}
+
 static uint64_t write_translated(Endpoint *ep, uint64_t addr)
 {
     Desc d = {
@@ -1981,6 +1995,8 @@ int main(int argc, char **argv)
     qtest_add_func("/q35/intel-iommu/ats/timeout", test_timeout);
     qtest_add_func("/q35/intel-iommu/ats/timeout-again", test_timeout_again);
     qtest_add_func("/q35/intel-iommu/ats/timeout-other", test_timeout_other);
+    qtest_add_func("/q35/intel-iommu/ats/timeout-disable",
+                   test_timeout_disable);
     qtest_add_func("/q35/intel-iommu/ats/lazy-invalidation",
                    test_lazy_invalidation);
     qtest_add_func("/q35/intel-iommu/ats/stu", test_stu);
