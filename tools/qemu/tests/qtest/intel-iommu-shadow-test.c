@@ -696,6 +696,58 @@ static void test_tables_not_ram(void)
     test_end(t);
 }
 
+/*
+ * More PASIDs than the cache has room for, of another device: the entry that the
+ * shadow was made for has to stay, or nobody knows whose domain that was.
+ */
+static void test_many_pasids(void)
+{
+    const uint64_t dir = 0x800000, tables = 0x810000;
+    Test *t = test_start_with(IOMMU ",device-iotlb=on,svm=on,pasid-bits=13"
+                              SHADOW " -device iopf-testdev,bus=pcie.0,"
+                              "addr=5.0,pasid=20");
+    Endpoint *other = &t->ep[1];
+    uint64_t context = CONTEXT + (5 << 3) * VTD_CTX_ENTRY_SCALABLE_SIZE;
+    uint32_t pasid;
+
+    ep_init(other, t, 5 << 3, 1);
+    ep_map(other);
+    ep_enable(other, 16);
+    ep_start_ring(other, 8, 16);
+    write_pasid_sl(t, RID_PASID, DID, SL_TABLES);
+    write_leaf(t, SL_TABLES, IOVA, PAGE_A | PTE_RW);
+    start_vtd(t, 0);
+    inv_iotlb_domain(t, DID);
+    check_mapped(t, IOVA, PAGE_A, RW);
+
+    /* The other device has tables of its own */
+    qtest_memset(t->qts, dir, 0, PAGE);
+    qtest_writeq(t->qts, context, dir | CONTEXT_FLAGS);
+    for (pasid = 0; pasid < 1 << 13; pasid++) {
+        uint64_t entry = tables + pasid * VTD_PASID_ENTRY_SIZE;
+
+        if (!(pasid % 64)) {
+            qtest_writeq(t->qts, dir + pasid / 64 * 8, entry | VTD_PASID_DIR_P);
+            qtest_memset(t->qts, entry, 0, PAGE);
+        }
+        qtest_writeq(t->qts, entry + 8, OTHER_DID + pasid % 2);
+        qtest_writeq(t->qts, entry, SL_TABLES | VTD_SM_PASID_ENTRY_SLT |
+                     AW_4_LEVELS | VTD_PASID_ENTRY_P);
+    }
+    for (pasid = 1; pasid < 4200; pasid++) {
+        check_translation(other, pasid, IOVA, WANT_R, PAGE_A, PAGE, PERM_R);
+    }
+
+    /* Software takes a page away before it tells that the entry is gone */
+    qtest_writeq(t->qts, PASID_ENTRY, 0);
+    write_leaf(t, SL_TABLES, IOVA, 0);
+    inv_pages(t, IOVA, 0, false);
+    g_assert_cmphex(shadow(t, REG_ADDR), ==, NONE);
+    inv_pasid_entry(t, DID, RID_PASID);
+    check_hole(t, IOVA);
+    test_end(t);
+}
+
 /* From four levels to three: what was beyond them is gone, too */
 static void test_narrow(void)
 {
@@ -826,6 +878,9 @@ int main(int argc, char **argv)
     qtest_add_func("/q35/intel-iommu/shadow/limit", test_limit);
     qtest_add_func("/q35/intel-iommu/shadow/tables-not-ram",
                    test_tables_not_ram);
+    if (qtest_has_device("iopf-testdev")) {
+        qtest_add_func("/q35/intel-iommu/shadow/many-pasids", test_many_pasids);
+    }
     qtest_add_func("/q35/intel-iommu/shadow/narrow", test_narrow);
     qtest_add_func("/q35/intel-iommu/shadow/paging-structures",
                    test_paging_structures);
