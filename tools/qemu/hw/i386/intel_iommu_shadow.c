@@ -211,7 +211,11 @@ static bool vtd_has_map_notifier(VTDAddressSpace *as)
  */
 static bool vtd_can_shadow(VTDAddressSpace *as, VTDTables *t)
 {
-    return !vtd_shadow_tables(as, VTD_REQ_UNTRANSLATED, t) &&
+    /*
+     * An entry for pass-through does not get into the cache by this: it would
+     * look as if the function had been switched to that.
+     */
+    return !vtd_shadow_tables(as, VTD_REQ_SHADOW, t) &&
            !vtd_is_pass_through(as->iommu_state, t);
 }
 

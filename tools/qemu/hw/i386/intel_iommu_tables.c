@@ -356,7 +356,8 @@ static int vtd_lookup_pasid_entry(const VTDRequester *who, VTDRequestKind kind,
     if (!pc) {
         ret = vtd_fetch_pasid_entry(s, &t->ce, t->pasid, &t->pe, &fpd);
         t->fpd |= fpd;
-        if (ret || kind == VTD_REQ_NONE) {
+        if (ret || kind == VTD_REQ_NONE ||
+            (kind == VTD_REQ_SHADOW && vtd_is_pass_through(s, t))) {
             return ret;
         }
         pc = g_new0(VTDPASIDCacheEntry, 1);

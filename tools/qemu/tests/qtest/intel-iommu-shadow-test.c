@@ -495,6 +495,24 @@ static void test_pass_through_later(void)
     test_end(t);
 }
 
+/*
+ * An entry that was not present, and an IOTLB invalidation that somebody else
+ * asks for: the PASID-cache invalidation after it has to find a new entry.
+ */
+static void test_pass_through_unseen(void)
+{
+    Test *t = test_start_with(MACHINE);
+
+    start_vtd(t, 0);
+    write_pass_through(t);
+    inv_iotlb(t);
+    g_assert_cmpuint(shadow(t, REG_REGIONS), >, 0);
+    /* Caching mode tags what is not present with domain 0 */
+    inv_pasid_entry(t, 0, RID_PASID);
+    g_assert_cmpuint(shadow(t, REG_REGIONS), ==, 0);
+    test_end(t);
+}
+
 /* Somebody asks what there is while software is at work on the tables */
 static void test_replay(void)
 {
@@ -872,6 +890,8 @@ int main(int argc, char **argv)
     qtest_add_func("/q35/intel-iommu/shadow/pass-through", test_pass_through);
     qtest_add_func("/q35/intel-iommu/shadow/pass-through-later",
                    test_pass_through_later);
+    qtest_add_func("/q35/intel-iommu/shadow/pass-through-unseen",
+                   test_pass_through_unseen);
     qtest_add_func("/q35/intel-iommu/shadow/replay", test_replay);
     qtest_add_func("/q35/intel-iommu/shadow/privileged", test_privileged);
     qtest_add_func("/q35/intel-iommu/shadow/nested-beyond", test_nested_beyond);
