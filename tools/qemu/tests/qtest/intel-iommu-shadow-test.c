@@ -714,6 +714,34 @@ static void test_tables_not_ram(void)
     test_end(t);
 }
 
+/* Where a large page leads to the interrupt range is no reason to lose the rest */
+static void test_result_around_interrupts(void)
+{
+    const uint64_t pde = SL_TABLES + PAGE + extract64(IOVA, 30, 9) * 8;
+    const uint64_t offset = 0xfee00000 - 0xc0000000;
+    Test *t = test_start();
+
+    /* 1 GiB from 0xc0000000 on */
+    qtest_writeq(t->qts, pde, 0xc0000000 | PTE_RW | PTE_PS);
+    inv_iotlb_domain(t, DID);
+    ep_writeq(&t->ep[0], REG_IOVA, IOVA + 0x20000000);
+    g_assert_cmphex(shadow(t, REG_ADDR), ==, 0xe0000000);
+    shadow(t, REG_DATA);
+    g_assert_cmphex(take_fault(t, NULL), ==, 0);
+    check_hole(t, IOVA + offset);
+    check_hole(t, IOVA + offset + 0xff000);
+    ep_writeq(&t->ep[0], REG_IOVA, IOVA + offset + 0x100000);
+    g_assert_cmphex(shadow(t, REG_ADDR), ==, 0xfef00000);
+    g_assert_cmphex(shadow(t, REG_SIZE), ==, PAGE);
+    shadow(t, REG_DATA);
+    g_assert_cmphex(take_fault(t, NULL), ==, 0);
+
+    qtest_writeq(t->qts, pde, 0);
+    inv_iotlb_domain(t, DID);
+    check_hole(t, IOVA);
+    test_end(t);
+}
+
 /*
  * More PASIDs than the cache has room for, of another device: the entry that the
  * shadow was made for has to stay, or nobody knows whose domain that was.
@@ -898,6 +926,8 @@ int main(int argc, char **argv)
     qtest_add_func("/q35/intel-iommu/shadow/limit", test_limit);
     qtest_add_func("/q35/intel-iommu/shadow/tables-not-ram",
                    test_tables_not_ram);
+    qtest_add_func("/q35/intel-iommu/shadow/result-around-interrupts",
+                   test_result_around_interrupts);
     if (qtest_has_device("iopf-testdev")) {
         qtest_add_func("/q35/intel-iommu/shadow/many-pasids", test_many_pasids);
     }
