@@ -107,6 +107,7 @@ static void shadow_region_add(MemoryListener *listener,
 {
     ShadowTestDev *s = container_of(listener, ShadowTestDev, listener);
     ShadowRegion *region;
+    Error *err = NULL;
     Int128 end;
 
     if (!memory_region_is_iommu(section->mr)) {
@@ -122,8 +123,13 @@ static void shadow_region_add(MemoryListener *listener,
                         s->maps ? IOMMU_NOTIFIER_IOTLB_EVENTS :
                                   IOMMU_NOTIFIER_UNMAP,
                         region->offset, int128_get64(end), 0);
-    memory_region_register_iommu_notifier(section->mr, &region->n,
-                                          &error_fatal);
+    if (memory_region_register_iommu_notifier(section->mr, &region->n, &err)) {
+        /* When it is the guest that switches the IOMMU on, QEMU goes on */
+        warn_report_err_once(err);
+        s->errors++;
+        g_free(region);
+        return;
+    }
     QLIST_INSERT_HEAD(&s->regions, region, next);
     s->nr_regions++;
     if (s->maps) {

@@ -794,6 +794,24 @@ static void test_many_pasids(void)
     test_end(t);
 }
 
+/* A guest turns on an IOMMU that can not notify: QEMU goes on without */
+static void test_refused(void)
+{
+    Test *t = test_start_with(Q35 "-device intel-iommu,x-scalable-mode=on,"
+                              "aw-bits=48" SHADOW);
+
+    g_assert_cmpuint(shadow(t, REG_ERRORS), ==, 0);
+    write_pasid_sl(t, RID_PASID, DID, SL_TABLES);
+    write_leaf(t, SL_TABLES, IOVA, PAGE_A | PTE_RW);
+    start_vtd(t, 0);
+    g_assert_cmpuint(shadow(t, REG_ERRORS), >, 0);
+    g_assert_cmpuint(shadow(t, REG_REGIONS), ==, 0);
+    ep_writeq(&t->ep[0], REG_IOVA, IOVA);
+    g_assert_cmphex(shadow(t, REG_DATA), ==, PAGE_A);
+    qtest_quit(t->qts);
+    g_free(t);
+}
+
 /* From four levels to three: what was beyond them is gone, too */
 static void test_narrow(void)
 {
@@ -931,6 +949,7 @@ int main(int argc, char **argv)
     if (qtest_has_device("iopf-testdev")) {
         qtest_add_func("/q35/intel-iommu/shadow/many-pasids", test_many_pasids);
     }
+    qtest_add_func("/q35/intel-iommu/shadow/refused", test_refused);
     qtest_add_func("/q35/intel-iommu/shadow/narrow", test_narrow);
     qtest_add_func("/q35/intel-iommu/shadow/paging-structures",
                    test_paging_structures);
