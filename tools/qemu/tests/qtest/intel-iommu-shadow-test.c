@@ -526,7 +526,7 @@ static void test_replay(void)
     ep_writeq(&t->ep[0], REG_REPLAY, 0);
     g_assert_cmpuint(shadow(t, REG_REPLAY), ==, 3);
 
-    /* One goes, one changes, one comes; then the question, then they are told */
+    /* One goes, one changes, one comes; only then the IOMMU is told */
     write_leaf(t, SL_TABLES, IOVA, 0);
     write_leaf(t, SL_TABLES, IOVA + PAGE, PAGE_B | PTE_RW);
     write_leaf(t, SL_TABLES, IOVA + 3 * PAGE, PAGE_B | PTE_RW);
@@ -714,7 +714,7 @@ static void test_tables_not_ram(void)
     test_end(t);
 }
 
-/* Where a large page leads to the interrupt range is no reason to lose the rest */
+/* A large page that leads to the interrupt range leads elsewhere, too */
 static void test_result_around_interrupts(void)
 {
     const uint64_t pde = SL_TABLES + PAGE + extract64(IOVA, 30, 9) * 8;
@@ -743,8 +743,8 @@ static void test_result_around_interrupts(void)
 }
 
 /*
- * More PASIDs than the cache has room for, of another device: the entry that the
- * shadow was made for has to stay, or nobody knows whose domain that was.
+ * More PASIDs than the cache has room for, of another device: the entry that
+ * the shadow was made for has to stay, or nobody knows whose domain that was.
  */
 static void test_many_pasids(void)
 {
