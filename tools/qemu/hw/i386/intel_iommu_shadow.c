@@ -11,6 +11,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/error-report.h"
 #include "qemu/iova-tree.h"
 #include "qemu/lockable.h"
 #include "hw/pci/pci_bus.h"
@@ -22,7 +23,7 @@
 typedef struct VTDShadow {
     VTDAddressSpace *as;
     const VTDTables *t;
-    IOMMUNotifier *only;    /* A new one that has nothing; NULL for all */
+    IOMMUNotifier *fresh;   /* Has nothing yet; NULL for none */
     hwaddr next, last;
 } VTDShadow;
 
@@ -64,9 +65,12 @@ static hwaddr vtd_shadow_last(IntelIOMMUState *s, const VTDTables *t)
     return MAKE_64BIT_MASK(0, MIN(bits, s->aw_bits));
 }
 
-static void vtd_shadow_notify(VTDShadow *sh, IOMMUNotifierFlag type,
-                              const DMAMap *map)
+/* Tell all, or @only that one */
+static void vtd_shadow_notify(VTDShadow *sh, IOMMUNotifier *only,
+                              IOMMUNotifierFlag type, const DMAMap *map)
 {
+    bool told = false;
+    IOMMUNotifier *n;
     IOMMUTLBEvent event = {
         .type = type,
         .entry = {
@@ -80,10 +84,15 @@ static void vtd_shadow_notify(VTDShadow *sh, IOMMUNotifierFlag type,
 
     trace_vtd_page_walk_one(sh->t->did, map->iova, map->translated_addr,
                             map->size, event.entry.perm);
-    if (sh->only) {
-        memory_region_notify_iommu_one(sh->only, &event);
-    } else {
-        memory_region_notify_iommu(&sh->as->iommu, 0, event);
+    IOMMU_NOTIFIER_FOREACH(n, &sh->as->iommu) {
+        if (!only || n == only) {
+            memory_region_notify_iommu_one(n, &event);
+        }
+        told |= n == sh->fresh;
+    }
+    /* Who only wants to know what there is need not be registered */
+    if (sh->fresh && !told) {
+        memory_region_notify_iommu_one(sh->fresh, &event);
     }
 }
 
@@ -94,7 +103,7 @@ static void vtd_shadow_notify(VTDShadow *sh, IOMMUNotifierFlag type,
 static void vtd_shadow_unmap(VTDShadow *sh, DMAMap old)
 {
     iova_tree_remove(sh->as->iova_tree, old);
-    vtd_shadow_notify(sh, IOMMU_NOTIFIER_UNMAP, &old);
+    vtd_shadow_notify(sh, NULL, IOMMU_NOTIFIER_UNMAP, &old);
     sh->next = MIN(sh->next, old.iova);
     sh->last = MAX(sh->last, old.iova + old.size);
 }
@@ -105,21 +114,18 @@ static bool vtd_shadow_is_same(const DMAMap *a, const DMAMap *b)
            a->translated_addr == b->translated_addr;
 }
 
-/* What is there of a range. Returns: NULL if nothing, or if nobody has it */
-static const DMAMap *vtd_shadow_find(const VTDShadow *sh, const DMAMap *range)
-{
-    return sh->only ? NULL : iova_tree_find(sh->as->iova_tree, range);
-}
-
 /* A page or a hole, where @sh->next is; moves that on */
 static void vtd_shadow_entry(VTDShadow *sh, const DMAMap *now)
 {
     const DMAMap *old;
 
-    while ((old = vtd_shadow_find(sh, now))) {
+    while ((old = iova_tree_find(sh->as->iova_tree, now))) {
         bool wider = old->size > now->size;
 
         if (vtd_shadow_is_same(old, now)) {
+            if (sh->fresh) {
+                vtd_shadow_notify(sh, sh->fresh, IOMMU_NOTIFIER_MAP, now);
+            }
             sh->next = now->iova + now->size + 1;
             return;
         }
@@ -131,9 +137,30 @@ static void vtd_shadow_entry(VTDShadow *sh, const DMAMap *now)
     }
     if (now->perm) {
         iova_tree_insert(sh->as->iova_tree, now);
-        vtd_shadow_notify(sh, IOMMU_NOTIFIER_MAP, now);
+        vtd_shadow_notify(sh, NULL, IOMMU_NOTIFIER_MAP, now);
     }
     sh->next = now->iova + now->size + 1;
+}
+
+/* All that backends have of the function goes */
+static void vtd_shadow_drop(VTDAddressSpace *as)
+{
+    IOMMUNotifier *n;
+
+    IOMMU_NOTIFIER_FOREACH(n, &as->iommu) {
+        vtd_address_space_unmap(as, n);
+    }
+}
+
+/*
+ * A few tables that point at each other map more than the host has memory to
+ * note, or have more holes than it has time to look at.
+ */
+static bool vtd_shadow_is_too_much(const VTDShadow *sh, uint64_t steps)
+{
+    uint64_t limit = sh->as->iommu_state->shadow_limit;
+
+    return iova_tree_count(sh->as->iova_tree) > limit || steps > 2 * limit;
 }
 
 /* From @first to @last, or as far as there are addresses */
@@ -144,9 +171,10 @@ static void vtd_shadow_walk(VTDShadow *sh, hwaddr first, hwaddr last)
     const DMAMap *old;
     VTDWalkHint hint = { };
     IOMMUTLBEntry entry;
+    uint64_t steps = 0;
 
     /* The tables before may have been for more addresses */
-    while ((old = vtd_shadow_find(sh, &beyond))) {
+    while ((old = iova_tree_find(sh->as->iova_tree, &beyond))) {
         vtd_shadow_unmap(sh, *old);
     }
     sh->next = first;
@@ -159,16 +187,16 @@ static void vtd_shadow_walk(VTDShadow *sh, hwaddr first, hwaddr last)
             .translated_addr = entry.translated_addr,
             .perm = entry.perm,
         });
-    }
-}
-
-/* All that backends have of the function goes */
-static void vtd_shadow_drop(VTDAddressSpace *as)
-{
-    IOMMUNotifier *n;
-
-    IOMMU_NOTIFIER_FOREACH(n, &as->iommu) {
-        vtd_address_space_unmap(as, n);
+        if (vtd_shadow_is_too_much(sh, ++steps)) {
+            warn_report_once("intel-iommu: the tables of device %02x:%02x.%x "
+                             "map too much for x-shadow-limit=%" PRIu32 ", "
+                             "all its mappings are dropped",
+                             pci_bus_num(sh->as->bus),
+                             PCI_SLOT(sh->as->devfn), PCI_FUNC(sh->as->devfn),
+                             sh->as->iommu_state->shadow_limit);
+            vtd_shadow_drop(sh->as);
+            return;
+        }
     }
 }
 
@@ -183,7 +211,11 @@ static bool vtd_has_map_notifier(VTDAddressSpace *as)
  */
 static bool vtd_can_shadow(VTDAddressSpace *as, VTDTables *t)
 {
-    return !vtd_shadow_tables(as, VTD_REQ_UNTRANSLATED, t) &&
+    /*
+     * An entry for pass-through does not get into the cache by this: it would
+     * look as if the function had been switched to that.
+     */
+    return !vtd_shadow_tables(as, VTD_REQ_SHADOW, t) &&
            !vtd_is_pass_through(as->iommu_state, t);
 }
 
@@ -207,13 +239,12 @@ void vtd_address_space_sync(VTDAddressSpace *as)
 void vtd_shadow_replay(VTDAddressSpace *as, IOMMUNotifier *n)
 {
     VTDTables t;
-    VTDShadow sh = { .as = as, .t = &t, .only = n };
+    VTDShadow sh = { .as = as, .t = &t, .fresh = n };
 
-    /* The new one has nothing: all there is comes anew */
-    iova_tree_remove(as->iova_tree, (DMAMap) {
-        .iova = n->start,
-        .size = n->end - n->start,
-    });
+    /*
+     * The tables may have changed since the others were told: they have to hear
+     * of it here, as the tree will not tell any more that they have not.
+     */
     if ((n->notifier_flags & IOMMU_NOTIFIER_MAP) && vtd_can_shadow(as, &t)) {
         vtd_shadow_walk(&sh, n->start, n->end);
     }

@@ -273,13 +273,45 @@ void vtd_reset_pasid_cache(IntelIOMMUState *s)
     s->pasid_cache_domains = g_hash_table_new_full(NULL, NULL, NULL, g_free);
 }
 
+/*
+ * Backends keep what the entry of a function has led to: only with that can an
+ * invalidation by domain find the function, so such an entry stays.
+ */
+static bool vtd_is_shadowed(const VTDPASIDCacheEntry *pc)
+{
+    return pc->rid_as && pc->rid_as->notifier_flags != IOMMU_NOTIFIER_NONE;
+}
+
+static gboolean vtd_is_domain_empty(gpointer did, gpointer value, gpointer none)
+{
+    const VTDPASIDCacheDomain *domain = value;
+
+    return QLIST_EMPTY(&domain->entries);
+}
+
+static void vtd_shrink_pasid_cache(IntelIOMMUState *s)
+{
+    VTDPASIDCacheEntry *pc;
+    GHashTableIter iter;
+
+    g_hash_table_iter_init(&iter, s->pasid_cache);
+    while (g_hash_table_iter_next(&iter, NULL, (void **)&pc)) {
+        if (!vtd_is_shadowed(pc)) {
+            QLIST_REMOVE(pc, same_domain);
+            g_hash_table_iter_remove(&iter);
+        }
+    }
+    g_hash_table_foreach_remove(s->pasid_cache_domains, vtd_is_domain_empty,
+                                NULL);
+}
+
 static void vtd_insert_pasid_cache(IntelIOMMUState *s, VTDPASIDCacheEntry *pc)
 {
     gpointer did = GUINT_TO_POINTER(VTD_SM_PASID_ENTRY_DID(pc->entry.val[1]));
     VTDPASIDCacheDomain *domain;
 
     if (g_hash_table_size(s->pasid_cache) >= VTD_PASID_CACHE_MAX) {
-        vtd_reset_pasid_cache(s);
+        vtd_shrink_pasid_cache(s);
     }
     domain = g_hash_table_lookup(s->pasid_cache_domains, did);
     if (!domain) {
@@ -324,7 +356,8 @@ static int vtd_lookup_pasid_entry(const VTDRequester *who, VTDRequestKind kind,
     if (!pc) {
         ret = vtd_fetch_pasid_entry(s, &t->ce, t->pasid, &t->pe, &fpd);
         t->fpd |= fpd;
-        if (ret || kind == VTD_REQ_NONE) {
+        if (ret || kind == VTD_REQ_NONE ||
+            (kind == VTD_REQ_SHADOW && vtd_is_pass_through(s, t))) {
             return ret;
         }
         pc = g_new0(VTDPASIDCacheEntry, 1);
@@ -332,6 +365,9 @@ static int vtd_lookup_pasid_entry(const VTDRequester *who, VTDRequestKind kind,
         pc->fpd = fpd;
         pc->entry = t->pe;
         vtd_insert_pasid_cache(s, pc);
+    }
+    if (who->pasid == PCI_NO_PASID) {
+        pc->rid_as = who->as;
     }
     t->fpd |= pc->fpd;
     t->pe = pc->entry;

@@ -18,6 +18,7 @@
 /* What a request wants from the IOMMU */
 typedef enum VTDRequestKind {
     VTD_REQ_NONE,           /* look only: nothing gets cached */
+    VTD_REQ_SHADOW,         /* to map what is translated: only that is cached */
     VTD_REQ_UNTRANSLATED,
     VTD_REQ_TRANSLATION,    /* ATS translation request */
     VTD_REQ_TRANSLATED,     /* access with an address that ATS returned */

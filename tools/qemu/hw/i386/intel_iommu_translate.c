@@ -92,6 +92,21 @@ static int vtd_check_request(IntelIOMMUState *s, const VTDTables *t,
     return 0;
 }
 
+/*
+ * A request that leads to the interrupt range is refused (3.15), one that leads
+ * elsewhere in the same large page is not: take the part of the page that stays
+ * clear of the range, if @addr does.
+ */
+static void vtd_split_result(hwaddr addr, VTDWalk *walk)
+{
+    while (walk->level > VTD_PT_LEVEL &&
+           vtd_hits_interrupt_range(walk->xlat, VTD_LEVEL_MASK(walk->level))) {
+        walk->xlat |= addr & VTD_LEVEL_MASK(walk->level) &
+                      ~VTD_LEVEL_MASK(walk->level - 1);
+        walk->level--;
+    }
+}
+
 /* No page may lead to the interrupt range (3.15) */
 static int vtd_check_result(IntelIOMMUState *s, const VTDWalk *walk)
 {
@@ -129,6 +144,7 @@ static int vtd_walk_entry(IntelIOMMUState *s, const VTDTables *t, hwaddr addr,
     int ret = vtd_walk(s, t, addr, want, partial, hint, walk);
 
     if (!ret) {
+        vtd_split_result(addr, walk);
         ret = vtd_check_result(s, walk);
     }
     if (ret) {
@@ -280,6 +296,9 @@ void vtd_translate_next(VTDAddressSpace *as, const VTDTables *t, hwaddr addr,
     }
     QEMU_LOCK_GUARD(&s->iommu_lock);
     if (vtd_check_request(s, t, want)) {
+        /* It says so for every address */
+        vtd_fill_entry(entry, 0, MAKE_64BIT_MASK(0, s->aw_bits), 0,
+                       IOMMU_NONE);
         return;
     }
     vtd_walk_entry(s, t, addr, want, true, hint, &walk, entry);

@@ -28,7 +28,7 @@ static hwaddr vtd_pte_addr(hwaddr base, hwaddr addr, uint32_t level)
 static bool vtd_read_pte(hwaddr addr, uint64_t *pte)
 {
     if (dma_memory_read(&address_space_memory, addr, pte, sizeof(*pte),
-                        MEMTXATTRS_UNSPECIFIED)) {
+                        VTD_TABLE_ATTRS)) {
         return false;
     }
     *pte = le64_to_cpu(*pte);
@@ -339,12 +339,16 @@ static int vtd_fs_nested_page(const VTDFirstStage *fs, hwaddr addr,
     int ret;
 
     ret = vtd_walk_ss(&fs->ss, page, fs->want & perm, fs->partial, walk);
+    if (ret == -VTD_FR_SM_ADDR_BEYOND_MGAW) {
+        /* All of the page is */
+        walk->level = level;
+        return -VTD_FR_NESTED_BEYOND_AGAW;
+    }
     walk->xlat |= page & VTD_LEVEL_MASK(walk->level);
     walk->level = MIN(walk->level, level);
     walk->xlat &= ~VTD_LEVEL_MASK(walk->level);
     if (ret) {
-        return ret == -VTD_FR_SM_ADDR_BEYOND_MGAW ? -VTD_FR_NESTED_BEYOND_AGAW :
-                                                    ret;
+        return ret;
     }
     if (walk->perm & IOMMU_RO) {
         /* The second stage has no say in this: there is no SSEE */

@@ -40,8 +40,8 @@ typedef struct VTDWalkHint {
  * @addr: the address
  * @want: permissions asked for, and IOMMU_PRIV for a privileged request
  * @partial: whether less than all of @want is good enough
- * @hint: NULL, or what the walk before left there, of the same tables and with
- *     all that the guest has changed since invalidated later
+ * @hint: NULL, or what the walk before left there; of the same tables, and as
+ *     long as no invalidation is carried out in between
  * @walk: where to store the result; the level is valid on error, too
  *
  * Sets accessed and dirty bits.  The caller holds the lock of the IOMMU.

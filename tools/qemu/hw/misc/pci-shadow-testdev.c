@@ -36,6 +36,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(ShadowTestDev, PCI_SHADOW_TESTDEV)
 #define SHADOW_TESTDEV_EVENTS       0x28
 #define SHADOW_TESTDEV_ERRORS       0x30
 #define SHADOW_TESTDEV_REGIONS      0x38
+#define SHADOW_TESTDEV_REPLAY       0x40
 
 #define SHADOW_TESTDEV_NONE         UINT64_MAX
 
@@ -61,6 +62,7 @@ struct ShadowTestDev {
     uint64_t events;
     uint64_t errors;
     uint64_t nr_regions;
+    uint64_t nr_replayed;
 };
 
 /* Whether a mapping begins before @first, or goes on after @last */
@@ -105,6 +107,7 @@ static void shadow_region_add(MemoryListener *listener,
 {
     ShadowTestDev *s = container_of(listener, ShadowTestDev, listener);
     ShadowRegion *region;
+    Error *err = NULL;
     Int128 end;
 
     if (!memory_region_is_iommu(section->mr)) {
@@ -120,8 +123,13 @@ static void shadow_region_add(MemoryListener *listener,
                         s->maps ? IOMMU_NOTIFIER_IOTLB_EVENTS :
                                   IOMMU_NOTIFIER_UNMAP,
                         region->offset, int128_get64(end), 0);
-    memory_region_register_iommu_notifier(section->mr, &region->n,
-                                          &error_fatal);
+    if (memory_region_register_iommu_notifier(section->mr, &region->n, &err)) {
+        /* When it is the guest that switches the IOMMU on, QEMU goes on */
+        warn_report_err_once(err);
+        s->errors++;
+        g_free(region);
+        return;
+    }
     QLIST_INSERT_HEAD(&s->regions, region, next);
     s->nr_regions++;
     if (s->maps) {
@@ -158,6 +166,31 @@ static void shadow_region_del(MemoryListener *listener,
     }
 }
 
+/* A notifier that is not registered, as VFIO has one to look for dirty pages */
+typedef struct ShadowReplay {
+    IOMMUNotifier n;
+    uint64_t nr_maps;
+} ShadowReplay;
+
+static void shadow_replay_notify(IOMMUNotifier *n, IOMMUTLBEntry *entry)
+{
+    container_of(n, ShadowReplay, n)->nr_maps++;
+}
+
+/* Ask what there is. Returns: number of mappings */
+static uint64_t shadow_replay(ShadowTestDev *s)
+{
+    ShadowReplay replay = { };
+    ShadowRegion *region;
+
+    QLIST_FOREACH(region, &s->regions, next) {
+        iommu_notifier_init(&replay.n, shadow_replay_notify, IOMMU_NOTIFIER_MAP,
+                            region->n.start, region->n.end, 0);
+        memory_region_iommu_replay(region->mr, &replay.n);
+    }
+    return replay.nr_maps;
+}
+
 /* Eight bytes by ordinary DMA, which the IOMMU translates when it happens */
 static uint64_t shadow_dma_read(ShadowTestDev *s)
 {
@@ -190,6 +223,8 @@ static uint64_t shadow_read(void *opaque, hwaddr addr, unsigned size)
         return s->errors;
     case SHADOW_TESTDEV_REGIONS:
         return s->nr_regions;
+    case SHADOW_TESTDEV_REPLAY:
+        return s->nr_replayed;
     default:
         return 0;
     }
@@ -200,8 +235,13 @@ static void shadow_write(void *opaque, hwaddr addr, uint64_t val,
 {
     ShadowTestDev *s = opaque;
 
-    if (addr == SHADOW_TESTDEV_IOVA) {
+    switch (addr) {
+    case SHADOW_TESTDEV_IOVA:
         s->iova = val;
+        break;
+    case SHADOW_TESTDEV_REPLAY:
+        s->nr_replayed = shadow_replay(s);
+        break;
     }
 }
 

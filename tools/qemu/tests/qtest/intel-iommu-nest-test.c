@@ -1208,12 +1208,12 @@ static void test_other_faults(void)
     check_read_fault(ep, IOVA + 2 * PAGE, VTD_FR_SS_PAGING_ENTRY_P);
     check_read_fault(ep, 1ULL << 48, VTD_FR_SM_ADDR_BEYOND_MGAW);
 
-    /* A register that looks like an entry, but has no accessed bit */
+    /* A register that looks like an entry is none: tables are in RAM */
     write_pasid_fl(t, 0, DID, Q35_HOST_BRIDGE_IOMMU_ADDR, 0);
     vtd_writeq(t, DMAR_PQA_REG, DATA | PTE_FL);
     inv_tables(t);
     check_untranslated_fault(ep, DMAR_PQA_REG / 8ULL << 39,
-                             VTD_FR_FS_BIT_UPDATE_FAILED);
+                             VTD_FR_PASID_ENTRY_FSPTPTR_INV);
 
     vtd_writeq(t, DMAR_RTADDR_REG, NOWHERE | VTD_RTADDR_SMT);
     vtd_writel(t, DMAR_GCMD_REG, VTD_GCMD_QIE | VTD_GCMD_TE | VTD_GCMD_SRTP);

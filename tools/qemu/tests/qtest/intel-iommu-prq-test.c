@@ -908,6 +908,150 @@ static void test_timeout(void)
     check_timeout(",x-lazy-invalidation=on", 4);
 }
 
+static void hold_inv(Endpoint *ep, bool on)
+{
+    ep_writel(ep, IOPF_TD_REG_HOSTILE, on ? IOPF_TD_HOSTILE_HOLD_INV : 0);
+}
+
+static void reset_function(Endpoint *ep)
+{
+    cfg_writew(ep, ep->exp + PCI_EXP_DEVCTL, PCI_EXP_DEVCTL_BCR_FLR);
+}
+
+/* Two devices hold an invalidation each, and the queue waits for both */
+static Test *start_timeouts(void)
+{
+    Test *t = test_start();
+    int i;
+
+    for (i = 0; i < 2; i++) {
+        hold_inv(&t->ep[i], true);
+        put_dev_tlb(&t->ep[i], IOVA, false);
+    }
+    put_wait(t, 0x1111);
+    return t;
+}
+
+/* A second device is late before software has seen to the first one */
+static void test_timeout_again(void)
+{
+    Test *t = start_timeouts();
+
+    put_iotlb(t);
+    put_wait(t, 0x2222);
+    check_iqh(t, 3);
+    reset_function(&t->ep[0]);
+    check_iqh(t, 2);
+    /* Nothing more is fetched, so there is nothing to abort */
+    reset_function(&t->ep[1]);
+    check_iqh(t, 2);
+    g_assert_cmphex(fsts(t), ==, VTD_FSTS_ITE);
+    g_assert_cmphex(vtd_readq(t, DMAR_IQERCD_REG), ==,
+                    VTD_IQERCD_ITESID(t->ep[0].bdf));
+    vtd_writel(t, DMAR_FSTS_REG, VTD_FSTS_ITE);
+    check_iqh(t, 0);
+    g_assert_cmphex(qtest_readl(t->qts, STATUS_WORD), ==, 0x2222);
+    test_end(t);
+}
+
+/* One device being late does not complete what another one holds */
+static void test_timeout_other(void)
+{
+    Test *t = start_timeouts();
+
+    reset_function(&t->ep[0]);
+    vtd_writel(t, DMAR_FSTS_REG, VTD_FSTS_ITE);
+    put_wait(t, 0x2222);
+    check_iqh(t, 1);
+    g_assert_cmphex(qtest_readl(t->qts, STATUS_WORD), ==, 0);
+    hold_inv(&t->ep[1], false);
+    check_iqh(t, 0);
+    g_assert_cmphex(qtest_readl(t->qts, STATUS_WORD), ==, 0x2222);
+    test_end(t);
+}
+
+/* With the wait descriptor aborted, the queue is at rest */
+static void test_timeout_disable(void)
+{
+    Test *t = start_timeouts();
+
+    reset_function(&t->ep[0]);
+    hold_inv(&t->ep[1], false);
+    check_iqh(t, 0);
+    vtd_writel(t, DMAR_FSTS_REG, VTD_FSTS_ITE);
+    vtd_writel(t, DMAR_GCMD_REG, VTD_GCMD_TE);
+    g_assert(!(vtd_readl(t, DMAR_GSTS_REG) & VTD_GSTS_QIES));
+    test_end(t);
+}
+
+/* Repair the descriptor that the queue is at: a wait that writes @val */
+static void repair_last(Test *t, uint32_t val)
+{
+    t->iq_tail = (t->iq_tail + IQ_ENTRIES - 1) % IQ_ENTRIES;
+    iq_hold(t);
+    put_wait(t, val);
+    t->iq_held = false;
+}
+
+/* After an error nothing happens until software clears that */
+static void test_error_and_completion(void)
+{
+    Test *t = test_start();
+    Endpoint *ep = &t->ep[0];
+
+    hold_inv(ep, true);
+    put_dev_tlb(ep, IOVA, false);
+    iq_put(t, UINT64_MAX, 0, 0, 0);
+    g_assert_cmphex(fsts(t), ==, VTD_FSTS_IQE);
+    check_iqh(t, 1);
+    repair_last(t, 0x1111);
+    hold_inv(ep, false);
+    check_iqh(t, 1);
+    g_assert_cmphex(qtest_readl(t->qts, STATUS_WORD), ==, 0);
+    vtd_writel(t, DMAR_FSTS_REG, VTD_FSTS_IQE);
+    check_iqh(t, 0);
+    g_assert_cmphex(qtest_readl(t->qts, STATUS_WORD), ==, 0x1111);
+
+    /* A time-out at that time has nothing to abort, neither then nor later */
+    hold_inv(ep, true);
+    put_dev_tlb(ep, IOVA, false);
+    iq_put(t, UINT64_MAX, 0, 0, 0);
+    repair_last(t, 0x2222);
+    reset_function(ep);
+    g_assert_cmphex(fsts(t), ==, VTD_FSTS_IQE | VTD_FSTS_ITE);
+    vtd_writel(t, DMAR_FSTS_REG, VTD_FSTS_IQE);
+    check_iqh(t, 1);
+    vtd_writel(t, DMAR_FSTS_REG, VTD_FSTS_ITE);
+    check_iqh(t, 0);
+    g_assert_cmphex(qtest_readl(t->qts, STATUS_WORD), ==, 0x2222);
+    test_end(t);
+}
+
+/* The same with a tail that is wrong */
+static void test_error_tail(void)
+{
+    Test *t = test_start_with(",x-lazy-invalidation=on");
+    Endpoint *ep = &t->ep[0];
+
+    hold_inv(ep, true);
+    put_dev_tlb(ep, IOVA, false);
+    g_assert_cmphex(fsts(t), ==, 0);
+    iq_hold(t);
+    put_wait(t, 0x1111);
+    vtd_writeq(t, DMAR_IQT_REG, IQ_ENTRIES << 5);
+    reset_function(ep);
+    g_assert_cmphex(fsts(t), ==, VTD_FSTS_IQE | VTD_FSTS_ITE);
+    iq_release(t);
+    vtd_writel(t, DMAR_FSTS_REG, VTD_FSTS_IQE);
+    g_assert_cmphex(fsts(t), ==, VTD_FSTS_ITE);
+    check_iqh(t, 1);
+    vtd_writel(t, DMAR_FSTS_REG, VTD_FSTS_ITE);
+    g_assert_cmphex(fsts(t), ==, 0);
+    check_iqh(t, 0);
+    g_assert_cmphex(qtest_readl(t->qts, STATUS_WORD), ==, 0x1111);
+    test_end(t);
+}
+
 static uint64_t write_translated(Endpoint *ep, uint64_t addr)
 {
     Desc d = {
@@ -1917,6 +2061,13 @@ int main(int argc, char **argv)
     qtest_add_func("/q35/intel-iommu/ats/withheld-completion",
                    test_withheld_completion);
     qtest_add_func("/q35/intel-iommu/ats/timeout", test_timeout);
+    qtest_add_func("/q35/intel-iommu/ats/timeout-again", test_timeout_again);
+    qtest_add_func("/q35/intel-iommu/ats/timeout-other", test_timeout_other);
+    qtest_add_func("/q35/intel-iommu/ats/timeout-disable",
+                   test_timeout_disable);
+    qtest_add_func("/q35/intel-iommu/ats/error-and-completion",
+                   test_error_and_completion);
+    qtest_add_func("/q35/intel-iommu/ats/error-tail", test_error_tail);
     qtest_add_func("/q35/intel-iommu/ats/lazy-invalidation",
                    test_lazy_invalidation);
     qtest_add_func("/q35/intel-iommu/ats/stu", test_stu);

@@ -28,6 +28,7 @@
 #define REG_EVENTS      0x28
 #define REG_ERRORS      0x30
 #define REG_REGIONS     0x38
+#define REG_REPLAY      0x40
 
 #define NONE            UINT64_MAX
 #define R               1
@@ -58,6 +59,16 @@ static void write_data(Test *t)
     }
 }
 
+static void start_shadow(Test *t, unsigned slot)
+{
+    Endpoint *ep = &t->ep[slot];
+
+    ep_init(ep, t, (4 + slot) << 3, slot);
+    cfg_writel(ep, PCI_BASE_ADDRESS_0, ep->bar0);
+    cfg_writel(ep, PCI_BASE_ADDRESS_1, ep->bar0 >> 32);
+    cfg_writew(ep, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+}
+
 static Test *test_start_with(const char *options)
 {
     Test *t = g_new0(Test, 1);
@@ -65,10 +76,7 @@ static Test *test_start_with(const char *options)
 
     t->qts = qtest_init(options);
     enable_mmcfg(t->qts);
-    ep_init(ep, t, 4 << 3, 0);
-    cfg_writel(ep, PCI_BASE_ADDRESS_0, ep->bar0);
-    cfg_writel(ep, PCI_BASE_ADDRESS_1, ep->bar0 >> 32);
-    cfg_writew(ep, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+    start_shadow(t, 0);
     clear_tables(t);
     write_data(t);
     write_context(ep, VTD_CONTEXT_ENTRY_P);
@@ -263,6 +271,9 @@ static void test_first_stage(void)
     write_leaf(t, FL_TABLES, IOVA + PAGE, 0);
     inv_first_stage_pages(t, RID_PASID + 1, IOVA, 1);
     g_assert_cmphex(shadow(t, REG_ADDR), ==, PAGE_B);
+    ep_writeq(&t->ep[0], REG_IOVA, IOVA);
+    g_assert_cmphex(shadow(t, REG_ADDR), ==, PAGE_A);
+    g_assert_cmphex(shadow(t, REG_PERM), ==, RW);
     inv_first_stage(t, RID_PASID);
     check_mapped(t, IOVA, PAGE_B, R);
     check_hole(t, IOVA + PAGE);
@@ -484,6 +495,323 @@ static void test_pass_through_later(void)
     test_end(t);
 }
 
+/*
+ * An entry that was not present, and an IOTLB invalidation that somebody else
+ * asks for: the PASID-cache invalidation after it has to find a new entry.
+ */
+static void test_pass_through_unseen(void)
+{
+    Test *t = test_start_with(MACHINE);
+
+    start_vtd(t, 0);
+    write_pass_through(t);
+    inv_iotlb(t);
+    g_assert_cmpuint(shadow(t, REG_REGIONS), >, 0);
+    /* Caching mode tags what is not present with domain 0 */
+    inv_pasid_entry(t, 0, RID_PASID);
+    g_assert_cmpuint(shadow(t, REG_REGIONS), ==, 0);
+    test_end(t);
+}
+
+/* Somebody asks what there is while software is at work on the tables */
+static void test_replay(void)
+{
+    Test *t = test_start();
+
+    write_leaf(t, SL_TABLES, IOVA, PAGE_A | PTE_RW);
+    write_leaf(t, SL_TABLES, IOVA + PAGE, PAGE_A | PTE_RW);
+    write_leaf(t, SL_TABLES, IOVA + 2 * PAGE, PAGE_A | PTE_RW);
+    inv_pages(t, IOVA, 2, false);
+    check_mapped(t, IOVA, PAGE_A, RW);
+    ep_writeq(&t->ep[0], REG_REPLAY, 0);
+    g_assert_cmpuint(shadow(t, REG_REPLAY), ==, 3);
+
+    /* One goes, one changes, one comes; only then the IOMMU is told */
+    write_leaf(t, SL_TABLES, IOVA, 0);
+    write_leaf(t, SL_TABLES, IOVA + PAGE, PAGE_B | PTE_RW);
+    write_leaf(t, SL_TABLES, IOVA + 3 * PAGE, PAGE_B | PTE_RW);
+    ep_writeq(&t->ep[0], REG_REPLAY, 0);
+    g_assert_cmpuint(shadow(t, REG_REPLAY), ==, 3);
+    inv_pages(t, IOVA, 2, false);
+    check_hole(t, IOVA);
+    check_mapped(t, IOVA + PAGE, PAGE_B, RW);
+    check_mapped(t, IOVA + 2 * PAGE, PAGE_A, RW);
+    check_mapped(t, IOVA + 3 * PAGE, PAGE_B, RW);
+    ep_writeq(&t->ep[0], REG_REPLAY, 0);
+    g_assert_cmpuint(shadow(t, REG_REPLAY), ==, 3);
+
+    /* Tables that can not be used any more lead nowhere for anybody */
+    qtest_writeq(t->qts, SL_TABLES, 0);
+    ep_writeq(&t->ep[0], REG_REPLAY, 0);
+    g_assert_cmpuint(shadow(t, REG_REPLAY), ==, 0);
+    inv_iotlb(t);
+    check_hole(t, IOVA + PAGE);
+    test_end(t);
+}
+
+/*
+ * Requests with privileges, which the PASID table entry does not let through:
+ * one no for all addresses, not one for each
+ */
+static void test_privileged(void)
+{
+    const uint64_t rid_priv = CONTEXT + (4 << 3) * VTD_CTX_ENTRY_SCALABLE_SIZE +
+                              8;
+    /* No first stage, so there is supervisor support */
+    Test *t = test_start_with(IOMMU ",x-shadow-limit=2048" SHADOW);
+    uint64_t events;
+
+    write_pasid_sl(t, RID_PASID, DID, SL_TABLES);
+    start_vtd(t, 0);
+    write_leaf(t, SL_TABLES, IOVA, PAGE_A | PTE_RW);
+    inv_pages(t, IOVA, 0, false);
+    check_mapped(t, IOVA, PAGE_A, RW);
+
+    /* The page goes by itself, and not because there was too much to look at */
+    events = shadow(t, REG_EVENTS);
+    qtest_writeq(t->qts, rid_priv, VTD_SM_CONTEXT_ENTRY_RID_PRIV);
+    inv_context(t);
+    g_assert_cmpuint(shadow(t, REG_EVENTS), ==, events + 1);
+    check_hole(t, IOVA);
+    inv_iotlb(t);
+    check_hole(t, IOVA);
+    write_pasid_entry(t, RID_PASID, SL_TABLES | VTD_SM_PASID_ENTRY_SLT |
+                      AW_4_LEVELS | VTD_PASID_ENTRY_P, DID,
+                      VTD_SM_PASID_ENTRY_SRE);
+    inv_pasid_entry(t, DID, RID_PASID);
+    check_mapped(t, IOVA, PAGE_A, RW);
+    test_end(t);
+}
+
+/* A page that leads out of the second stage is one hole, not one per 4 KiB */
+static void test_nested_beyond(void)
+{
+    Test *t = test_start_with(IOMMU ",x-shadow-limit=2048,x-flts=on,x-slts=on,"
+                              "x-nest=on" SHADOW);
+    const uint64_t gpa_tables = IOVA;
+    uint64_t events;
+    int i;
+
+    /* The first stage has 512 pages of 1 GiB, all beyond 39 bits */
+    qtest_writeq(t->qts, FL_TABLES, (gpa_tables + PAGE) | PTE_FL);
+    for (i = 0; i < 512; i++) {
+        qtest_writeq(t->qts, FL_TABLES + PAGE + i * 8,
+                     1ULL << 39 | PTE_FL | PTE_PS);
+    }
+    for (i = 0; i < 2; i++) {
+        write_leaf(t, SL_TABLES, gpa_tables + i * PAGE,
+                   (FL_TABLES + i * PAGE) | PTE_RW);
+    }
+    write_pasid_entry(t, RID_PASID, (SL_TABLES + PAGE) |
+                      VTD_SM_PASID_ENTRY_NESTED | 1 << 2 | VTD_PASID_ENTRY_P,
+                      DID, gpa_tables);
+    start_vtd(t, 0);
+    /* Had there been too much to look at, all would have been unmapped */
+    events = shadow(t, REG_EVENTS);
+    inv_first_stage(t, RID_PASID);
+    g_assert_cmpuint(shadow(t, REG_EVENTS), ==, events);
+    check_hole(t, IOVA);
+    test_end(t);
+}
+
+/* Tables that point at each other: the memory and time are the host's */
+static void test_limit(void)
+{
+    const uint64_t pdes = SL_TABLES + 2 * PAGE, empty = SL_TABLES + 4 * PAGE;
+    Test *t = test_start_with(IOMMU ",x-shadow-limit=2048" SHADOW);
+    int i;
+
+    write_pasid_sl(t, RID_PASID, DID, SL_TABLES);
+    for (i = 0; i < 512; i++) {
+        write_leaf(t, SL_TABLES, IOVA + i * PAGE, PAGE_A | PTE_RW);
+    }
+    start_vtd(t, 0);
+    check_mapped(t, IOVA, PAGE_A, RW);
+
+    /* All of that fits, ... */
+    for (i = 1; i < 4; i++) {
+        qtest_writeq(t->qts, pdes + i * 8, (SL_TABLES + 3 * PAGE) | PTE_RW);
+    }
+    inv_iotlb_domain(t, DID);
+    check_mapped(t, IOVA + 2047 * PAGE, PAGE_A, RW);
+    /* ... one more page does not, as little as many of them */
+    qtest_writeq(t->qts, empty, PAGE_B | PTE_RW);
+    qtest_writeq(t->qts, pdes + 4 * 8, empty | PTE_RW);
+    inv_pages(t, IOVA + 2048 * PAGE, 0, false);
+    ep_writeq(&t->ep[0], REG_IOVA, IOVA);
+    g_assert_cmphex(shadow(t, REG_ADDR), ==, NONE);
+    for (i = 4; i < 64; i++) {
+        qtest_writeq(t->qts, pdes + i * 8, (SL_TABLES + 3 * PAGE) | PTE_RW);
+    }
+    inv_iotlb_domain(t, DID);
+    g_assert_cmphex(shadow(t, REG_ADDR), ==, NONE);
+    /* Requests do not need it */
+    g_assert_cmphex(shadow(t, REG_DATA), ==, PAGE_A);
+
+    /* Less than that is mapped again, unless it has more holes than pages */
+    for (i = 1; i < 64; i++) {
+        qtest_writeq(t->qts, pdes + i * 8, 0);
+    }
+    inv_iotlb_domain(t, DID);
+    check_mapped(t, IOVA, PAGE_A, RW);
+    qtest_writeq(t->qts, empty, 0);
+    for (i = 1; i < 64; i++) {
+        qtest_writeq(t->qts, pdes + i * 8, empty | PTE_RW);
+    }
+    inv_iotlb_domain(t, DID);
+    ep_writeq(&t->ep[0], REG_IOVA, IOVA);
+    g_assert_cmphex(shadow(t, REG_ADDR), ==, NONE);
+    g_assert_cmphex(shadow(t, REG_DATA), ==, PAGE_A);
+    test_end(t);
+}
+
+/* What the IOMMU reads is RAM: a register of a device is no table */
+static void check_not_ram(Test *t, uint8_t fault)
+{
+    ep_writeq(&t->ep[0], REG_IOVA, IOVA);
+    g_assert_cmphex(shadow(t, REG_DATA), ==, NONE);
+    g_assert_cmphex(take_fault(t, NULL), ==, fault);
+}
+
+static void test_tables_not_ram(void)
+{
+    const uint64_t context = CONTEXT + (4 << 3) * VTD_CTX_ENTRY_SCALABLE_SIZE;
+    Test *t = test_start_with(MACHINE " -device pci-shadow-testdev,bus=pcie.0,"
+                              "addr=5.0");
+    Endpoint *other = &t->ep[1];
+    uint64_t regs;
+
+    start_shadow(t, 1);
+    regs = other->bar0;
+    write_pasid_sl(t, RID_PASID, DID, SL_TABLES);
+    start_vtd(t, 0);
+
+    /* This would be an entry, and the one of DATA wants the same lock */
+    write_leaf_2m(t, SL_TABLES, IOVA, regs | PTE_RW);
+    ep_writeq(other, REG_IOVA, PAGE_A | PTE_RW);
+    inv_pages(t, IOVA, 0, false);
+    ep_writeq(&t->ep[0], REG_IOVA, IOVA);
+    g_assert_cmphex(shadow(t, REG_ADDR), ==, NONE);
+    check_not_ram(t, VTD_FR_SS_PAGING_ENTRY_INV);
+    inv_pages(t, IOVA, 9, false);
+    check_hole(t, IOVA + REG_DATA / 8 * PAGE);
+    ep_writeq(other, REG_IOVA, 0);
+
+    /* The tables before these; there, no entry would be present */
+    qtest_writeq(t->qts, PASID_DIR, regs | VTD_PASID_DIR_P);
+    qtest_writeq(t->qts, context + 8, 16);      /* RID_PASID: not REG_DATA */
+    inv_tables(t);
+    check_not_ram(t, VTD_FR_PASID_TABLE_ACCESS_ERR);
+    qtest_writeq(t->qts, context, (regs & ~(PAGE - 1)) | VTD_CONTEXT_ENTRY_P);
+    inv_tables(t);
+    check_not_ram(t, VTD_FR_PASID_DIR_ACCESS_ERR);
+    qtest_writeq(t->qts, ROOT, regs | VTD_ROOT_ENTRY_P);
+    inv_tables(t);
+    check_not_ram(t, VTD_FR_SM_CONTEXT_ENTRY_ACCESS_ERR);
+    vtd_writeq(t, DMAR_RTADDR_REG, regs | VTD_RTADDR_SMT);
+    vtd_writel(t, DMAR_GCMD_REG, VTD_GCMD_QIE | VTD_GCMD_TE | VTD_GCMD_SRTP);
+    check_not_ram(t, VTD_FR_SM_ROOT_ENTRY_ACCESS_ERR);
+    test_end(t);
+}
+
+/* A large page that leads to the interrupt range leads elsewhere, too */
+static void test_result_around_interrupts(void)
+{
+    const uint64_t pde = SL_TABLES + PAGE + extract64(IOVA, 30, 9) * 8;
+    const uint64_t offset = 0xfee00000 - 0xc0000000;
+    Test *t = test_start();
+
+    /* 1 GiB from 0xc0000000 on */
+    qtest_writeq(t->qts, pde, 0xc0000000 | PTE_RW | PTE_PS);
+    inv_iotlb_domain(t, DID);
+    ep_writeq(&t->ep[0], REG_IOVA, IOVA + 0x20000000);
+    g_assert_cmphex(shadow(t, REG_ADDR), ==, 0xe0000000);
+    shadow(t, REG_DATA);
+    g_assert_cmphex(take_fault(t, NULL), ==, 0);
+    check_hole(t, IOVA + offset);
+    check_hole(t, IOVA + offset + 0xff000);
+    ep_writeq(&t->ep[0], REG_IOVA, IOVA + offset + 0x100000);
+    g_assert_cmphex(shadow(t, REG_ADDR), ==, 0xfef00000);
+    g_assert_cmphex(shadow(t, REG_SIZE), ==, PAGE);
+    shadow(t, REG_DATA);
+    g_assert_cmphex(take_fault(t, NULL), ==, 0);
+
+    qtest_writeq(t->qts, pde, 0);
+    inv_iotlb_domain(t, DID);
+    check_hole(t, IOVA);
+    test_end(t);
+}
+
+/*
+ * More PASIDs than the cache has room for, of another device: the entry that
+ * the shadow was made for has to stay, or nobody knows whose domain that was.
+ */
+static void test_many_pasids(void)
+{
+    const uint64_t dir = 0x800000, tables = 0x810000;
+    Test *t = test_start_with(IOMMU ",device-iotlb=on,svm=on,pasid-bits=13"
+                              SHADOW " -device iopf-testdev,bus=pcie.0,"
+                              "addr=5.0,pasid=20");
+    Endpoint *other = &t->ep[1];
+    uint64_t context = CONTEXT + (5 << 3) * VTD_CTX_ENTRY_SCALABLE_SIZE;
+    uint32_t pasid;
+
+    ep_init(other, t, 5 << 3, 1);
+    ep_map(other);
+    ep_enable(other, 16);
+    ep_start_ring(other, 8, 16);
+    write_pasid_sl(t, RID_PASID, DID, SL_TABLES);
+    write_leaf(t, SL_TABLES, IOVA, PAGE_A | PTE_RW);
+    start_vtd(t, 0);
+    inv_iotlb_domain(t, DID);
+    check_mapped(t, IOVA, PAGE_A, RW);
+
+    /* The other device has tables of its own */
+    qtest_memset(t->qts, dir, 0, PAGE);
+    qtest_writeq(t->qts, context, dir | CONTEXT_FLAGS);
+    for (pasid = 0; pasid < 1 << 13; pasid++) {
+        uint64_t entry = tables + pasid * VTD_PASID_ENTRY_SIZE;
+
+        if (!(pasid % 64)) {
+            qtest_writeq(t->qts, dir + pasid / 64 * 8, entry | VTD_PASID_DIR_P);
+            qtest_memset(t->qts, entry, 0, PAGE);
+        }
+        qtest_writeq(t->qts, entry + 8, OTHER_DID + pasid % 2);
+        qtest_writeq(t->qts, entry, SL_TABLES | VTD_SM_PASID_ENTRY_SLT |
+                     AW_4_LEVELS | VTD_PASID_ENTRY_P);
+    }
+    for (pasid = 1; pasid < 4200; pasid++) {
+        check_translation(other, pasid, IOVA, WANT_R, PAGE_A, PAGE, PERM_R);
+    }
+
+    /* Software takes a page away before it tells that the entry is gone */
+    qtest_writeq(t->qts, PASID_ENTRY, 0);
+    write_leaf(t, SL_TABLES, IOVA, 0);
+    inv_pages(t, IOVA, 0, false);
+    g_assert_cmphex(shadow(t, REG_ADDR), ==, NONE);
+    inv_pasid_entry(t, DID, RID_PASID);
+    check_hole(t, IOVA);
+    test_end(t);
+}
+
+/* A guest turns on an IOMMU that can not notify: QEMU goes on without */
+static void test_refused(void)
+{
+    Test *t = test_start_with(Q35 "-device intel-iommu,x-scalable-mode=on,"
+                              "aw-bits=48" SHADOW);
+
+    g_assert_cmpuint(shadow(t, REG_ERRORS), ==, 0);
+    write_pasid_sl(t, RID_PASID, DID, SL_TABLES);
+    write_leaf(t, SL_TABLES, IOVA, PAGE_A | PTE_RW);
+    start_vtd(t, 0);
+    g_assert_cmpuint(shadow(t, REG_ERRORS), >, 0);
+    g_assert_cmpuint(shadow(t, REG_REGIONS), ==, 0);
+    ep_writeq(&t->ep[0], REG_IOVA, IOVA);
+    g_assert_cmphex(shadow(t, REG_DATA), ==, PAGE_A);
+    qtest_quit(t->qts);
+    g_free(t);
+}
+
 /* From four levels to three: what was beyond them is gone, too */
 static void test_narrow(void)
 {
@@ -608,6 +936,20 @@ int main(int argc, char **argv)
     qtest_add_func("/q35/intel-iommu/shadow/pass-through", test_pass_through);
     qtest_add_func("/q35/intel-iommu/shadow/pass-through-later",
                    test_pass_through_later);
+    qtest_add_func("/q35/intel-iommu/shadow/pass-through-unseen",
+                   test_pass_through_unseen);
+    qtest_add_func("/q35/intel-iommu/shadow/replay", test_replay);
+    qtest_add_func("/q35/intel-iommu/shadow/privileged", test_privileged);
+    qtest_add_func("/q35/intel-iommu/shadow/nested-beyond", test_nested_beyond);
+    qtest_add_func("/q35/intel-iommu/shadow/limit", test_limit);
+    qtest_add_func("/q35/intel-iommu/shadow/tables-not-ram",
+                   test_tables_not_ram);
+    qtest_add_func("/q35/intel-iommu/shadow/result-around-interrupts",
+                   test_result_around_interrupts);
+    if (qtest_has_device("iopf-testdev")) {
+        qtest_add_func("/q35/intel-iommu/shadow/many-pasids", test_many_pasids);
+    }
+    qtest_add_func("/q35/intel-iommu/shadow/refused", test_refused);
     qtest_add_func("/q35/intel-iommu/shadow/narrow", test_narrow);
     qtest_add_func("/q35/intel-iommu/shadow/paging-structures",
                    test_paging_structures);
