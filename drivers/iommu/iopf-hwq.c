@@ -81,7 +81,7 @@ static bool hwq_fetch(struct iopf_hwq *hwq)
 		found = true;
 	}
 	if (!found || ((hwq->head - hwq->told) & hwq->index_mask) >=
-			      IOPF_HWQ_HEAD_STEP)
+			      hwq->slots / IOPF_HWQ_HEAD_STEPS)
 		hwq_tell_head(hwq);
 	spin_unlock(&hwq->lock);
 

@@ -17,8 +17,8 @@ struct iopf_queue;
 /* Largest entry there is: VT-d and SMMUv3 have 32 and 16 bytes, AMD 16 */
 #define IOPF_HWQ_ENTRY_SIZE	32
 
-/* The hardware gets slots back when so many are free, or the queue is empty. */
-#define IOPF_HWQ_HEAD_STEP	64
+/* The hardware gets slots back by that part of them, or when the queue is empty. */
+#define IOPF_HWQ_HEAD_STEPS	16
 
 /**
  * struct iopf_hwq_ops - What differs between the queues of IOMMUs

@@ -410,6 +410,10 @@ PCIATSInvResult pci_ats_invalidate(PCIBus *bus, int devfn, uint32_t pasid,
     if (!dev) {
         return PCI_ATS_INV_DONE;
     }
+    /* Its slot is without power, or its link down */
+    if (!dev->enabled) {
+        return PCI_ATS_INV_FAILED;
+    }
     pci_ats_notify_all(dev, pasid, global, addr, mask);
     if (dev->ats_inv_mode == PCI_ATS_INV_HELD) {
         dev->ats_inv_held++;

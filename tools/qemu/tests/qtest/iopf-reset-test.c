@@ -118,7 +118,8 @@ static void check_invalidation_lost(Endpoint *ep)
 {
     g_assert_cmphex(vtd_readl(ep->t, DMAR_FSTS_REG), ==, VTD_FSTS_ITE);
     vtd_writel(ep->t, DMAR_FSTS_REG, VTD_FSTS_ITE);
-    g_assert_cmphex(qtest_readl(ep->qts, STATUS_WORD), ==, 0x1111);
+    /* The wait descriptor was aborted with it */
+    g_assert_cmphex(qtest_readl(ep->qts, STATUS_WORD), ==, 0);
 }
 
 static void answer_all(Endpoint *ep)
@@ -479,6 +480,126 @@ static void test_error(void)
     test_end(ep);
 }
 
+/* Error messages and bits of control that get the port to act */
+#define DPC_SW_TRIGGER  0x40
+#define DPC_STATUS      (PCI_EXP_DPC_STATUS_TRIGGER | \
+                         PCI_EXP_DPC_STATUS_INTERRUPT)
+#define DPC_REASON_SW   (PCI_EXP_DPC_STATUS_TRIGGER_RSN_IN_EXT | \
+                         PCI_EXP_DPC_STATUS_TRIGGER_RSN_SW_TRIGGER)
+
+static Endpoint *test_start_dpc(Endpoint *port, uint16_t *dpc)
+{
+    Endpoint *ep = test_start(",aer=on -global pcie-root-port.dpc=on");
+    const uint16_t reports = PCI_EXP_DEVCTL_NFERE | PCI_EXP_DEVCTL_FERE;
+
+    *port = root_port(ep);
+    *dpc = find_ext_cap(port, PCI_EXT_CAP_ID_DPC);
+    cfg_writew(port, PCI_BRIDGE_CONTROL, PCI_BRIDGE_CTL_SERR);
+    cfg_writew(port, find_cap(port, PCI_CAP_ID_EXP) + PCI_EXP_DEVCTL, reports);
+    cfg_writew(ep, ep->exp + PCI_EXP_DEVCTL, reports);
+    return ep;
+}
+
+/* Nothing gets to the function, nothing comes from it */
+static void check_contained(Endpoint *ep)
+{
+    g_assert_cmphex(cfg_readl(ep, PCI_VENDOR_ID), ==, UINT32_MAX);
+    g_assert_cmphex(ep_readl(ep, IOPF_TD_REG_ID), !=, IOPF_TD_ID);
+    check_invalidation_lost(ep);
+
+    put_dev_tlb(ep, IOVA, false);
+    g_assert_cmphex(vtd_readl(ep->t, DMAR_FSTS_REG), ==, VTD_FSTS_ITE);
+    vtd_writel(ep->t, DMAR_FSTS_REG, VTD_FSTS_ITE);
+
+    map(ep, 0);
+    map(ep, 1);
+    map(ep, 2);
+    answer_all(ep);
+    check_untouched(ep);
+    g_assert(!have_request(ep->t));
+}
+
+/* The link comes up; an answer got lost, so the device does not know of any */
+static void check_released(Endpoint *ep)
+{
+    check_reset(ep);
+    check_works(ep);
+}
+
+static void test_containment(void)
+{
+    Endpoint port;
+    uint16_t dpc, root;
+    Endpoint *ep = test_start_dpc(&port, &dpc);
+
+    root = find_ext_cap(&port, PCI_EXT_CAP_ID_ERR) + PCI_ERR_ROOT_STATUS;
+    g_assert_cmphex(cfg_readw(&port, dpc + PCI_EXP_DPC_CAP), ==,
+                    PCI_EXP_DPC_CAP_SW_TRIGGER);
+    make_busy(ep);
+    hold_invalidation(ep);
+
+    /* An error that it is not enabled for goes the usual way */
+    cfg_writew(&port, dpc + PCI_EXP_DPC_CTL, PCI_EXP_DPC_CTL_EN_FATAL);
+    ep_writel(ep, IOPF_TD_REG_ERROR, PCI_ERR_UNC_COMP_TIME);
+    g_assert_cmphex(cfg_readw(&port, dpc + PCI_EXP_DPC_STATUS), ==, 0);
+    g_assert_cmphex(cfg_readl(&port, root) & PCI_ERR_ROOT_NONFATAL_RCV, ==,
+                    PCI_ERR_ROOT_NONFATAL_RCV);
+    cfg_writel(&port, root, UINT32_MAX);
+
+    ep_writel(ep, IOPF_TD_REG_ERROR, PCI_ERR_UNC_MALF_TLP);
+    g_assert_cmphex(cfg_readw(&port, dpc + PCI_EXP_DPC_STATUS), ==,
+                    DPC_STATUS | PCI_EXP_DPC_STATUS_TRIGGER_RSN_FE);
+    g_assert_cmphex(cfg_readw(&port, dpc + PCI_EXP_DPC_SOURCE_ID), ==, BELOW);
+    g_assert_cmphex(cfg_readl(&port, root), ==, 0);
+    check_contained(ep);
+
+    /* It takes the right bit to get out of it */
+    cfg_writew(&port, dpc + PCI_EXP_DPC_STATUS, PCI_EXP_DPC_STATUS_INTERRUPT);
+    g_assert_cmphex(cfg_readl(ep, PCI_VENDOR_ID), ==, UINT32_MAX);
+    cfg_writew(&port, dpc + PCI_EXP_DPC_STATUS, PCI_EXP_DPC_STATUS_TRIGGER);
+    check_released(ep);
+
+    /* Each error that it is enabled for, and no other */
+    cfg_writew(ep, ep->exp + PCI_EXP_DEVCTL, PCI_EXP_DEVCTL_NFERE);
+    cfg_writew(&port, dpc + PCI_EXP_DPC_CTL, PCI_EXP_DPC_CTL_EN_NONFATAL);
+    ep_writel(ep, IOPF_TD_REG_ERROR, PCI_ERR_UNC_COMP_TIME);
+    g_assert_cmphex(cfg_readw(&port, dpc + PCI_EXP_DPC_STATUS), ==,
+                    DPC_STATUS | PCI_EXP_DPC_STATUS_TRIGGER_RSN_NFE);
+    test_end(ep);
+}
+
+static void test_containment_by_software(void)
+{
+    Endpoint port;
+    uint16_t dpc;
+    Endpoint *ep = test_start_dpc(&port, &dpc);
+
+    make_busy(ep);
+    hold_invalidation(ep);
+    cfg_writew(&port, dpc + PCI_EXP_DPC_CTL, DPC_SW_TRIGGER);
+    g_assert_cmphex(cfg_readw(&port, dpc + PCI_EXP_DPC_STATUS), ==, 0);
+    cfg_writew(&port, dpc + PCI_EXP_DPC_CTL,
+               PCI_EXP_DPC_CTL_EN_FATAL | DPC_SW_TRIGGER);
+    g_assert_cmphex(cfg_readw(&port, dpc + PCI_EXP_DPC_CTL), ==,
+                    PCI_EXP_DPC_CTL_EN_FATAL);
+    g_assert_cmphex(cfg_readw(&port, dpc + PCI_EXP_DPC_STATUS), ==,
+                    DPC_STATUS | DPC_REASON_SW);
+    g_assert_cmphex(cfg_readw(&port, dpc + PCI_EXP_DPC_SOURCE_ID), ==, 0);
+    check_contained(ep);
+    /* A reset of the bus does not bring it back, one of the machine does */
+    hot_reset(ep);
+    g_assert_cmphex(cfg_readl(ep, PCI_VENDOR_ID), ==, UINT32_MAX);
+    qtest_system_reset(ep->qts);
+    enable_mmcfg(ep->qts);
+    enable_root_port(ep, ROOT_PORT);
+    g_assert_cmphex(cfg_readw(&port, dpc + PCI_EXP_DPC_STATUS), ==, 0);
+    g_assert_cmphex(cfg_readw(&port, dpc + PCI_EXP_DPC_CTL), ==, 0);
+    check_reset(ep);
+    set_up_iommu(ep);
+    check_works(ep);
+    test_end(ep);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -494,5 +615,8 @@ int main(int argc, char **argv)
     qtest_add_func("/iopf-reset/d3hot-virtual-function",
                    test_d3hot_virtual_function);
     qtest_add_func("/iopf-reset/error", test_error);
+    qtest_add_func("/iopf-reset/containment", test_containment);
+    qtest_add_func("/iopf-reset/containment-by-software",
+                   test_containment_by_software);
     return g_test_run();
 }

@@ -2,7 +2,8 @@
 /*
  * Everything that resets an endpoint, or puts it to sleep, with page requests
  * open: sleep in D3hot by its registers and by VFIO's low power mode, reset by
- * way of D3hot, reset of the bus, and a fatal error whose recovery resets it.
+ * way of D3hot, reset of the bus, a fatal error whose recovery resets it, and one
+ * for which the port above it takes the link down (containment, DPC).
  *
  * The endpoint forgets its requests by each of them. So the kernel has answered
  * them before, an answer of this program comes too late, and none reaches the
@@ -18,6 +19,7 @@
  * Copyright (C) 2026 The linux-iopf authors
  */
 #include <endian.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -296,8 +298,185 @@ TEST_POWER(fatal_error)
 	ASSERT_LIB(endpoint_works(ep));
 }
 
-/* Where the endpoint has a translation that it will not give up */
+/* Where the endpoint has a translation that it cannot give up, or will not */
 #define STALE	(BASE + 0x80000)
+
+/* The bit of the DPC control register that has no name in the header */
+#define DPC_CTL_SW_TRIGGER	0x40
+
+/* Where in the configuration space of a port its DPC capability is, or 0 */
+static int find_dpc(int config)
+{
+	int at = PCI_CFG_SPACE_SIZE, left = 960 / sizeof(__le32);
+	__le32 header;
+
+	while (at >= PCI_CFG_SPACE_SIZE && left--) {
+		if (pread(config, &header, sizeof(header), at) != sizeof(header))
+			return 0;
+		if (PCI_EXT_CAP_ID(le32toh(header)) == PCI_EXT_CAP_ID_DPC)
+			return at;
+		at = PCI_EXT_CAP_NEXT(le32toh(header));
+	}
+	return 0;
+}
+
+static int port_word(int config, int at)
+{
+	__le16 val;
+
+	if (pread(config, &val, sizeof(val), at) != sizeof(val))
+		return iopf_err(-EIO, "the port's configuration space");
+	return le16toh(val);
+}
+
+/* The port above an endpoint, if the kernel has containment enabled in it */
+static int open_port(const char *bdf, int *config)
+{
+	char path[96];
+	int dpc;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/../config", bdf);
+	*config = open(path, O_RDWR | O_CLOEXEC);
+	if (*config < 0)
+		return 0;
+	dpc = find_dpc(*config);
+	if (dpc && port_word(*config, dpc + PCI_EXP_DPC_CTL) &
+		   (PCI_EXP_DPC_CTL_EN_FATAL | PCI_EXP_DPC_CTL_EN_NONFATAL))
+		return dpc;
+	close(*config);
+	return 0;
+}
+
+FIXTURE(contained)
+{
+	struct iopf_ctx *ctx;
+	struct found found;
+	struct endpoint ep;
+	char bdf[16];
+	int port;
+	int dpc;
+	int event;
+	unsigned int slot[3];
+	__u32 cookie;
+};
+
+/* Invalidations that the kernel sends before it knows come to nothing. */
+static void expect_time_outs(void)
+{
+	expect_on_console("^DMAR: VT-d detected Invalidation Time-out Error");
+	expect_on_console("^DMAR: Invalidation Time-out Error .ITE. cleared");
+	expect_on_console("^DMAR: QI (HEAD|PRIOR): ");
+}
+
+FIXTURE_SETUP(contained)
+{
+	struct endpoint *ep = &self->ep;
+	unsigned int i;
+	int ret;
+
+	iopf_pci_scan(find_endpoint, &self->found);
+	for (i = 0; i < self->found.nr && !self->dpc; i++) {
+		snprintf(self->bdf, sizeof(self->bdf), "%s", self->found.bdf[i]);
+		self->dpc = open_port(self->bdf, &self->port);
+	}
+	if (!self->dpc)
+		SKIP(return, "no test endpoint on vfio-pci below a port with DPC");
+	ASSERT_LIB(iopf_ctx_open(&self->ctx));
+	ret = endpoint_open(ep, self->ctx, self->bdf, NULL);
+	if (ret == -EOPNOTSUPP)
+		SKIP(return, "no fault queues on paging domains in this kernel");
+	ASSERT_LIB(ret);
+	self->event = error_event(ep->dev);
+	ASSERT_LE(0, self->event);
+	ASSERT_LIB(iopf_backing_map(ep->backing, STALE, 4096, IOPF_RW));
+	ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, STALE, 4096));
+	ASSERT_LIB(open_groups(ep, self->slot, &self->cookie));
+	expect_time_outs();
+}
+
+FIXTURE_TEARDOWN(contained)
+{
+	close(self->event);
+	close(self->port);
+	endpoint_close(&self->ep);
+	iopf_ctx_close(self->ctx);
+	expect_no_more_on_console();
+}
+
+static int contain(int port, int dpc)
+{
+	int control = port_word(port, dpc + PCI_EXP_DPC_CTL);
+	__le16 val = htole16(control | DPC_CTL_SW_TRIGGER);
+
+	if (control < 0)
+		return control;
+	if (pwrite(port, &val, sizeof(val), dpc + PCI_EXP_DPC_CTL) != sizeof(val))
+		return iopf_err(-errno, "containment: %s", strerror(errno));
+	return 0;
+}
+
+/* The kernel lets the link up again, and says that there was an error. */
+static int wait_for_recovery(struct endpoint *ep, int event)
+{
+	struct pollfd pfd = { .fd = event, .events = POLLIN };
+
+	if (poll(&pfd, 1, LONG_MS) != 1)
+		return iopf_err(-ETIMEDOUT, "the kernel says nothing of the error");
+	return wait_for_reset(ep);
+}
+
+/* Its next user finds it in order. */
+static int works_again(struct endpoint *ep, struct iopf_ctx *ctx, const char *bdf)
+{
+	int ret;
+
+	endpoint_close(ep);
+	ret = endpoint_open(ep, ctx, bdf, NULL);
+	return ret ? ret : endpoint_works(ep);
+}
+
+#define TEST_CONTAINED(name) TEST_F_TIMEOUT(contained, name, TEST_SECONDS)
+
+TEST_CONTAINED(error)
+{
+	struct endpoint *ep = &self->ep;
+
+	if (iopf_dev_ext_cap(ep->dev, PCI_EXT_CAP_ID_ERR) <= 0)
+		SKIP(return, "the endpoint has no AER");
+	testdev_set(&ep->td, IOPF_TD_REG_ERROR, PCI_ERR_UNC_MALF_TLP);
+	ASSERT_LIB(wait_for_recovery(ep, self->event));
+	ASSERT_LIB(answer_late(ep, self->cookie, IOMMUFD_PAGE_RESP_SUCCESS));
+	ASSERT_LIB(works_again(ep, self->ctx, self->bdf));
+}
+
+/*
+ * What is unmapped while the device is cut off comes to an end, and the device
+ * has no translation for it afterwards.
+ */
+TEST_CONTAINED(unmap)
+{
+	struct endpoint *ep = &self->ep;
+	struct testdev_result r;
+	unsigned int slot;
+
+	ASSERT_LIB(contain(self->port, self->dpc));
+	ASSERT_LIB(iopf_backing_unmap(ep->backing, STALE, 4096));
+	memset(iopf_backing_ptr(ep->backing, STALE), 0, 4096);
+	ASSERT_LIB(wait_for_recovery(ep, self->event));
+	ASSERT_LIB(answer_late(ep, self->cookie, IOMMUFD_PAGE_RESP_SUCCESS));
+	ASSERT_LIB(works_again(ep, self->ctx, self->bdf));
+	ASSERT_LIB(start_op(ep, IOPF_TD_OP_FILL, IOPF_TD_F_NO_PR, STALE, 4096,
+			    &slot));
+	ASSERT_LIB(wait_op(ep, slot, &r));
+	EXPECT_NE(IOPF_TD_ST_OK, r.status);
+}
+
+/* Closed while it is cut off: the next user waits for nothing. */
+TEST_CONTAINED(close)
+{
+	ASSERT_LIB(contain(self->port, self->dpc));
+	ASSERT_LIB(works_again(&self->ep, self->ctx, self->bdf));
+}
 
 FIXTURE(silent)
 {
