@@ -405,20 +405,6 @@ static bool devtlb_has_global_inv(struct pci_dev *pdev)
 	return cap & DEVTLB_ATS_CAP_GLOBAL_INV;
 }
 
-/* What was before the reset is forgiven. Has the device been given up? */
-static bool devtlb_forgive(struct device_domain_info *info)
-{
-	struct intel_iommu *iommu = info->iommu;
-	unsigned long flags;
-	bool silent;
-
-	raw_spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
-	silent = info->devtlb_silent;
-	info->devtlb_timeouts = 0;
-	raw_spin_unlock_irqrestore(&iommu->device_rbtree_lock, flags);
-	return silent;
-}
-
 /* Submissions reach the device again, which may be late as often as is left. */
 static void devtlb_listen(struct device_domain_info *info, unsigned int left)
 {
@@ -506,7 +492,12 @@ bool intel_devtlb_reset_done(struct device *dev)
 
 	if (!info || !dev_is_pci(dev) || !info->ats_supported)
 		return true;
-	if (!devtlb_forgive(info))
+	/*
+	 * Time-outs of a device that has not been given up stay counted: whoever
+	 * can reset it again and again would keep a submission from coming to an
+	 * end.
+	 */
+	if (!READ_ONCE(info->devtlb_silent))
 		return true;
 
 	pdev = to_pci_dev(dev);

@@ -279,7 +279,13 @@ void vtd_reset_pasid_cache(IntelIOMMUState *s)
  */
 static bool vtd_is_shadowed(const VTDPASIDCacheEntry *pc)
 {
-    return pc->rid_as && pc->rid_as->notifier_flags != IOMMU_NOTIFIER_NONE;
+    const VTDAddressSpace *as = pc->rid_as;
+
+    /* That of an earlier context entry is not what backends have */
+    return as && as->notifier_flags != IOMMU_NOTIFIER_NONE &&
+           (uint32_t)pc->key ==
+           (as->context_cache_entry.context_entry.val[1] &
+            VTD_SM_CONTEXT_ENTRY_RID2PASID_MASK);
 }
 
 static gboolean vtd_is_domain_empty(gpointer did, gpointer value, gpointer none)

@@ -52,17 +52,10 @@ void pcie_dpc_init(PCIDevice *port, uint16_t offset, uint8_t vector)
                  PCIE_DPC_CTL_SW_TRIGGER);
     pci_set_word(port->w1cmask + offset + PCI_EXP_DPC_STATUS,
                  PCI_EXP_DPC_STATUS_TRIGGER | PCI_EXP_DPC_STATUS_INTERRUPT);
-}
-
-void pcie_dpc_reset(PCIDevice *port)
-{
-    if (!port->exp.dpc_cap) {
-        return;
-    }
-    pci_set_word(pcie_dpc_cap(port) + PCI_EXP_DPC_CTL, 0);
-    pci_set_word(pcie_dpc_cap(port) + PCI_EXP_DPC_STATUS, 0);
-    pci_set_word(pcie_dpc_cap(port) + PCI_EXP_DPC_SOURCE_ID, 0);
-    port->exp.dpc_notified = false;
+    /* What tells of an error may differ from the port that state comes to */
+    pci_set_word(port->cmask + offset + PCI_EXP_DPC_STATUS,
+                 (uint16_t)~PCIE_DPC_STATUS_REASON);
+    pci_set_word(port->cmask + offset + PCI_EXP_DPC_SOURCE_ID, 0);
 }
 
 uint16_t pcie_dpc_status(const PCIDevice *port)
@@ -92,6 +85,22 @@ static void pcie_dpc_set_link(PCIDevice *port)
     pcie_cap_update_power(port);
 }
 
+void pcie_dpc_reset(PCIDevice *port)
+{
+    bool contained = pcie_dpc_contained(port);
+
+    if (!port->exp.dpc_cap) {
+        return;
+    }
+    pci_set_word(pcie_dpc_cap(port) + PCI_EXP_DPC_CTL, 0);
+    pci_set_word(pcie_dpc_cap(port) + PCI_EXP_DPC_STATUS, 0);
+    pci_set_word(pcie_dpc_cap(port) + PCI_EXP_DPC_SOURCE_ID, 0);
+    port->exp.dpc_notified = false;
+    if (contained) {
+        pcie_dpc_set_link(port);
+    }
+}
+
 static bool pcie_dpc_wants_interrupt(PCIDevice *port)
 {
     uint8_t *cap = pcie_dpc_cap(port);
@@ -101,7 +110,11 @@ static bool pcie_dpc_wants_interrupt(PCIDevice *port)
             PCI_EXP_DPC_STATUS_INTERRUPT);
 }
 
-/* A message when both bits come to be set; INTx for as long as they are */
+/*
+ * A message when both bits come to be set.  INTx is a level that the port's
+ * functions share: AER sets it to what it wants at each write, and what others
+ * want comes on top of that.
+ */
 static void pcie_dpc_update_interrupt(PCIDevice *port)
 {
     uint8_t vector = pci_get_word(pcie_dpc_cap(port) + PCI_EXP_DPC_CAP) &
@@ -109,19 +122,17 @@ static void pcie_dpc_update_interrupt(PCIDevice *port)
     bool was = port->exp.dpc_notified;
 
     port->exp.dpc_notified = pcie_dpc_wants_interrupt(port);
-    if (port->exp.dpc_notified == was) {
-        return;
-    }
     if (msix_enabled(port)) {
-        if (!was) {
+        if (port->exp.dpc_notified && !was) {
             msix_notify(port, vector);
         }
     } else if (msi_enabled(port)) {
-        if (!was) {
+        if (port->exp.dpc_notified && !was) {
             msi_notify(port, vector);
         }
-    } else if (pci_intx(port) != -1) {
-        pci_set_irq(port, !was);
+    } else if (pci_intx(port) != -1 &&
+               (port->exp.dpc_notified || port->exp.hpev_notified)) {
+        pci_irq_assert(port);
     }
 }
 
@@ -146,14 +157,23 @@ static void pcie_dpc_trigger(PCIDevice *port, uint16_t reason, uint16_t source)
     pcie_dpc_update_interrupt(port);
 }
 
-/* What has to be enabled for an error of that kind, 0: nothing helps */
-static uint16_t pcie_dpc_enable_mask(const PCIEAERMsg *msg)
+static bool pcie_dpc_is_own(PCIDevice *port, const PCIEAERMsg *msg)
+{
+    return msg->source_id == pci_requester_id(port);
+}
+
+/*
+ * What has to be enabled for an error of that kind, 0: nothing helps.  Whether
+ * it is fatal is a question for what the port receives, not for its own errors.
+ */
+static uint16_t pcie_dpc_enable_mask(PCIDevice *port, const PCIEAERMsg *msg)
 {
     switch (msg->severity) {
     case PCI_ERR_ROOT_CMD_FATAL_EN:
         return PCIE_DPC_CTL_EN;
     case PCI_ERR_ROOT_CMD_NONFATAL_EN:
-        return PCI_EXP_DPC_CTL_EN_NONFATAL;
+        return pcie_dpc_is_own(port, msg) ? PCIE_DPC_CTL_EN :
+                                            PCI_EXP_DPC_CTL_EN_NONFATAL;
     default:
         return 0;
     }
@@ -161,7 +181,7 @@ static uint16_t pcie_dpc_enable_mask(const PCIEAERMsg *msg)
 
 static uint16_t pcie_dpc_reason(PCIDevice *port, const PCIEAERMsg *msg)
 {
-    if (msg->source_id == pci_requester_id(port)) {
+    if (pcie_dpc_is_own(port, msg)) {
         return PCI_EXP_DPC_STATUS_TRIGGER_RSN_UNCOR;
     }
     return msg->severity == PCI_ERR_ROOT_CMD_FATAL_EN ?
@@ -171,21 +191,16 @@ static uint16_t pcie_dpc_reason(PCIDevice *port, const PCIEAERMsg *msg)
 
 bool pcie_dpc_message(PCIDevice *port, const PCIEAERMsg *msg)
 {
-    uint16_t reason;
-
     if (!port->exp.dpc_cap ||
         !(pci_get_word(pcie_dpc_cap(port) + PCI_EXP_DPC_CTL) &
-          pcie_dpc_enable_mask(msg))) {
+          pcie_dpc_enable_mask(port, msg))) {
         return false;
     }
-    reason = pcie_dpc_reason(port, msg);
     if (!pcie_dpc_contained(port)) {
-        pcie_dpc_trigger(port, reason,
-                         reason == PCI_EXP_DPC_STATUS_TRIGGER_RSN_UNCOR ?
-                         0 : msg->source_id);
+        pcie_dpc_trigger(port, pcie_dpc_reason(port, msg),
+                         pcie_dpc_is_own(port, msg) ? 0 : msg->source_id);
     }
-    /* The port's own error is reported all the same */
-    return reason != PCI_EXP_DPC_STATUS_TRIGGER_RSN_UNCOR;
+    return true;
 }
 
 void pcie_dpc_write_config(PCIDevice *port, uint16_t old_status)

@@ -526,6 +526,11 @@ static void check_released(Endpoint *ep)
     check_works(ep);
 }
 
+static uint16_t link_status(Endpoint *port)
+{
+    return cfg_readw(port, find_cap(port, PCI_CAP_ID_EXP) + PCI_EXP_LNKSTA);
+}
+
 static void test_containment(void)
 {
     Endpoint port;
@@ -553,10 +558,13 @@ static void test_containment(void)
     g_assert_cmphex(cfg_readl(&port, root), ==, 0);
     check_contained(ep);
 
+    g_assert_cmphex(link_status(&port) & PCI_EXP_LNKSTA_DLLLA, ==, 0);
     /* It takes the right bit to get out of it */
     cfg_writew(&port, dpc + PCI_EXP_DPC_STATUS, PCI_EXP_DPC_STATUS_INTERRUPT);
     g_assert_cmphex(cfg_readl(ep, PCI_VENDOR_ID), ==, UINT32_MAX);
     cfg_writew(&port, dpc + PCI_EXP_DPC_STATUS, PCI_EXP_DPC_STATUS_TRIGGER);
+    g_assert_cmphex(link_status(&port) & PCI_EXP_LNKSTA_DLLLA, ==,
+                    PCI_EXP_LNKSTA_DLLLA);
     check_released(ep);
 
     /* Each error that it is enabled for, and no other */
@@ -566,6 +574,76 @@ static void test_containment(void)
     g_assert_cmphex(cfg_readw(&port, dpc + PCI_EXP_DPC_STATUS), ==,
                     DPC_STATUS | PCI_EXP_DPC_STATUS_TRIGGER_RSN_NFE);
     test_end(ep);
+}
+
+/* An error that the port itself finds need not be fatal, and goes no further */
+static void test_containment_own_error(void)
+{
+    Endpoint port;
+    uint16_t dpc, root;
+    Endpoint *ep = test_start_dpc(&port, &dpc);
+
+    root = find_ext_cap(&port, PCI_EXT_CAP_ID_ERR) + PCI_ERR_ROOT_STATUS;
+    cfg_writew(&port, dpc + PCI_EXP_DPC_CTL, PCI_EXP_DPC_CTL_EN_FATAL);
+    g_free(qtest_hmp(ep->qts, "pcie_aer_inject_error rp1 COMP_TIME"));
+    g_assert_cmphex(cfg_readw(&port, dpc + PCI_EXP_DPC_STATUS), ==,
+                    DPC_STATUS | PCI_EXP_DPC_STATUS_TRIGGER_RSN_UNCOR);
+    g_assert_cmphex(cfg_readw(&port, dpc + PCI_EXP_DPC_SOURCE_ID), ==, 0);
+    g_assert_cmphex(cfg_readl(&port, root), ==, 0);
+    g_assert_cmphex(cfg_readl(ep, PCI_VENDOR_ID), ==, UINT32_MAX);
+    test_end(ep);
+}
+
+#define MIGRATED_PORT   "-M q35 -m 64 -nodefaults " \
+                        "-device pcie-root-port,id=rp1,addr=6.0,dpc=on "
+
+static void wait_for_migration(QTestState *qts)
+{
+    for (;;) {
+        QDict *reply = qtest_qmp(qts, "{ 'execute': 'query-migrate' }");
+        QDict *info = qdict_get_qdict(reply, "return");
+        bool done = !g_strcmp0(qdict_get_try_str(info, "status"), "completed");
+
+        g_assert_cmpstr(qdict_get_try_str(info, "status"), !=, "failed");
+        qobject_unref(reply);
+        if (done) {
+            return;
+        }
+        g_usleep(1000);
+    }
+}
+
+/* A port that is contained is so in another process, which can release it */
+static void test_containment_migrates(void)
+{
+    g_autofree char *path = NULL, *uri = NULL, *args = NULL;
+    QTestState *qts = qtest_init(MIGRATED_PORT);
+    Endpoint port = { .qts = qts, .bdf = ROOT_PORT };
+    int fd = g_file_open_tmp("iopf-dpc-XXXXXX", &path, NULL);
+    uint16_t dpc;
+
+    g_assert_cmpint(fd, >=, 0);
+    close(fd);
+    uri = g_strdup_printf("file:%s", path);
+    args = g_strdup_printf(MIGRATED_PORT "-incoming %s", uri);
+    enable_mmcfg(qts);
+    dpc = find_ext_cap(&port, PCI_EXT_CAP_ID_DPC);
+    cfg_writew(&port, dpc + PCI_EXP_DPC_CTL,
+               PCI_EXP_DPC_CTL_EN_FATAL | DPC_SW_TRIGGER);
+    qtest_qmp_assert_success(qts, "{ 'execute': 'migrate',"
+                             "  'arguments': { 'uri': %s } }", uri);
+    wait_for_migration(qts);
+    qtest_quit(qts);
+
+    port.qts = qts = qtest_init(args);
+    wait_for_migration(qts);
+    g_assert_cmphex(cfg_readw(&port, dpc + PCI_EXP_DPC_STATUS), ==,
+                    DPC_STATUS | DPC_REASON_SW);
+    cfg_writew(&port, dpc + PCI_EXP_DPC_STATUS, DPC_STATUS);
+    g_assert_cmphex(cfg_readw(&port, dpc + PCI_EXP_DPC_STATUS) & DPC_STATUS,
+                    ==, 0);
+    qtest_quit(qts);
+    unlink(path);
 }
 
 static void test_containment_by_software(void)
@@ -594,6 +672,8 @@ static void test_containment_by_software(void)
     enable_root_port(ep, ROOT_PORT);
     g_assert_cmphex(cfg_readw(&port, dpc + PCI_EXP_DPC_STATUS), ==, 0);
     g_assert_cmphex(cfg_readw(&port, dpc + PCI_EXP_DPC_CTL), ==, 0);
+    g_assert_cmphex(link_status(&port) & PCI_EXP_LNKSTA_DLLLA, ==,
+                    PCI_EXP_LNKSTA_DLLLA);
     check_reset(ep);
     set_up_iommu(ep);
     check_works(ep);
@@ -618,5 +698,9 @@ int main(int argc, char **argv)
     qtest_add_func("/iopf-reset/containment", test_containment);
     qtest_add_func("/iopf-reset/containment-by-software",
                    test_containment_by_software);
+    qtest_add_func("/iopf-reset/containment-own-error",
+                   test_containment_own_error);
+    qtest_add_func("/iopf-reset/containment-migrates",
+                   test_containment_migrates);
     return g_test_run();
 }

@@ -366,6 +366,8 @@ static void expect_time_outs(void)
 	expect_on_console("^DMAR: VT-d detected Invalidation Time-out Error");
 	expect_on_console("^DMAR: Invalidation Time-out Error .ITE. cleared");
 	expect_on_console("^DMAR: QI (HEAD|PRIOR): ");
+	/* The interrupt for it is there before it is cleared, at times. */
+	expect_on_console("^DMAR: DRHD: handling fault status reg");
 }
 
 FIXTURE_SETUP(contained)
@@ -471,10 +473,16 @@ TEST_CONTAINED(unmap)
 	EXPECT_NE(IOPF_TD_ST_OK, r.status);
 }
 
-/* Closed while it is cut off: the next user waits for nothing. */
+/*
+ * Closed as soon as the kernel knows, which lets the link up meanwhile: a reset
+ * before that would have to wait for a link that is held down.
+ */
 TEST_CONTAINED(close)
 {
+	struct pollfd pfd = { .fd = self->event, .events = POLLIN };
+
 	ASSERT_LIB(contain(self->port, self->dpc));
+	ASSERT_EQ(1, poll(&pfd, 1, LONG_MS));
 	ASSERT_LIB(works_again(&self->ep, self->ctx, self->bdf));
 }
 
