@@ -452,11 +452,13 @@ static void test_vf_reset(void)
     g_assert_cmphex(ep_readl(f->pf, IOPF_TD_REG_LIVE) & IOPF_TD_LIVE_PRI, !=,
                     0);
 
-    /* All of them */
+    /* All of them; one that is disabled completes no invalidation */
     disable_vfs(f);
     for (n = 0; n < VFS; n++) {
         page_response(&f->vf[n], NOP, 0, 0);
-        inv_dev_tlb(&f->vf[n], IOVA, false);
+        put_dev_tlb(&f->vf[n], IOVA, false);
+        g_assert_cmphex(vtd_readl(&f->t, DMAR_FSTS_REG), ==, VTD_FSTS_ITE);
+        vtd_writel(&f->t, DMAR_FSTS_REG, VTD_FSTS_ITE);
     }
     g_assert_cmpuint(ep_desc_status(f->pf, desc[0]), ==, IOPF_TD_ST_NONE);
     page_response(f->pf, NOP, 1, 0);
