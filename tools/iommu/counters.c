@@ -24,7 +24,7 @@ static const char usage[] =
 "What the kernel has counted of page requests: for each queue of an IOMMU since\n"
 "it is there, for each device since its page faults were turned on.\n"
 "\n"
-"  --watch[=N]   again every N seconds, 1 if not given\n"
+"  --watch       again every second, with --watch=N every N\n"
 "  --json        print JSON\n"
 "  --root DIR    look at a copy of /sys in DIR\n"
 "\n"

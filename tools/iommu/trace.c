@@ -35,7 +35,7 @@ static const char usage[] =
 "that show traces open: those in FILE, a text of tracefs or trace-cmd, or on\n"
 "standard input; or those that come while COMMAND runs, which needs root.\n"
 "\n"
-"  --output FILE, -o FILE   write there, not to standard output\n"
+"  --output, -o FILE   write there, not to standard output\n"
 "\n"
 "Exit status: 0 well, 1 the trace has no page requests, 2 something is in the way,\n"
 "64 wrong call; with a COMMAND that fails, its own.\n";
