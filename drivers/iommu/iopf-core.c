@@ -624,6 +624,18 @@ void iopf_group_read(struct iopf_group *group)
 EXPORT_SYMBOL_GPL(iopf_group_read);
 
 /**
+ * iopf_group_timed_out() - User space did not answer a group in time
+ * @group: the group, owned by the caller, who answers it now
+ *
+ * Context: may sleep.
+ */
+void iopf_group_timed_out(struct iopf_group *group)
+{
+	iopf_count(group->fault_param, IOPF_STAT_TIMED_OUT);
+}
+EXPORT_SYMBOL_GPL(iopf_group_timed_out);
+
+/**
  * iopf_group_release() - The owner of a group is done with it
  * @group: the group, about to be freed
  *

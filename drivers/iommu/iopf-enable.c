@@ -266,6 +266,31 @@ void iopf_dev_release(void)
 	synchronize_srcu(&iopf_reset_srcu);
 }
 
+/* Take a step, under the mutex, of a device that has an IOMMU and keeps it */
+static void iopf_take_step(struct device *dev,
+			   void (*step)(struct device *dev,
+					struct dev_iommu *iommu))
+{
+	struct dev_iommu *iommu;
+	int idx;
+
+	idx = srcu_read_lock(&iopf_reset_srcu);
+	iommu = READ_ONCE(dev->iommu);
+	if (iommu && iommu->iommu_dev) {
+		/* Keeps the device on its queue. */
+		mutex_lock(&iommu->iopf_mutex);
+		step(dev, iommu);
+		mutex_unlock(&iommu->iopf_mutex);
+	}
+	srcu_read_unlock(&iopf_reset_srcu, idx);
+}
+
+static void iopf_prepare_step(struct device *dev, struct dev_iommu *iommu)
+{
+	if (!iommu->iopf_resets++ && !iommu->iopf_fenced)
+		iopf_reset_start(dev);
+}
+
 /**
  * iommu_iopf_reset_prepare() - A device is about to be reset, or to lose its power
  * @dev: the device
@@ -285,19 +310,7 @@ void iopf_dev_release(void)
  */
 void iommu_iopf_reset_prepare(struct device *dev)
 {
-	struct dev_iommu *iommu;
-	int idx;
-
-	idx = srcu_read_lock(&iopf_reset_srcu);
-	iommu = READ_ONCE(dev->iommu);
-	if (iommu && iommu->iommu_dev) {
-		/* Keeps the device on its queue. */
-		mutex_lock(&iommu->iopf_mutex);
-		if (!iommu->iopf_resets++ && !iommu->iopf_fenced)
-			iopf_reset_start(dev);
-		mutex_unlock(&iommu->iopf_mutex);
-	}
-	srcu_read_unlock(&iopf_reset_srcu, idx);
+	iopf_take_step(dev, iopf_prepare_step);
 }
 EXPORT_SYMBOL_GPL(iommu_iopf_reset_prepare);
 
@@ -335,17 +348,7 @@ static void iopf_reset_step(struct device *dev, struct dev_iommu *iommu)
  */
 void iommu_iopf_reset_done(struct device *dev)
 {
-	struct dev_iommu *iommu;
-	int idx;
-
-	idx = srcu_read_lock(&iopf_reset_srcu);
-	iommu = READ_ONCE(dev->iommu);
-	if (iommu && iommu->iommu_dev) {
-		mutex_lock(&iommu->iopf_mutex);
-		iopf_reset_step(dev, iommu);
-		mutex_unlock(&iommu->iopf_mutex);
-	}
-	srcu_read_unlock(&iopf_reset_srcu, idx);
+	iopf_take_step(dev, iopf_reset_step);
 }
 EXPORT_SYMBOL_GPL(iommu_iopf_reset_done);
 
@@ -376,16 +379,6 @@ static void iopf_back_step(struct device *dev, struct dev_iommu *iommu)
  */
 void iommu_iopf_device_back(struct device *dev)
 {
-	struct dev_iommu *iommu;
-	int idx;
-
-	idx = srcu_read_lock(&iopf_reset_srcu);
-	iommu = READ_ONCE(dev->iommu);
-	if (iommu && iommu->iommu_dev) {
-		mutex_lock(&iommu->iopf_mutex);
-		iopf_back_step(dev, iommu);
-		mutex_unlock(&iommu->iopf_mutex);
-	}
-	srcu_read_unlock(&iopf_reset_srcu, idx);
+	iopf_take_step(dev, iopf_back_step);
 }
 EXPORT_SYMBOL_GPL(iommu_iopf_device_back);

@@ -164,22 +164,6 @@ void iopf_stat_leave(struct iommu_fault_param *param)
 	iopf_stat_sum(&param->queue->stat.left, param);
 }
 
-/**
- * iopf_group_timed_out() - User space did not answer a group in time
- * @group: the group, owned by the caller, who answers it now
- *
- * Context: may sleep.
- */
-void iopf_group_timed_out(struct iopf_group *group)
-{
-	struct iommu_fault_param *param = group->fault_param;
-
-	mutex_lock(&param->lock);
-	iopf_stat_count(param, IOPF_STAT_TIMED_OUT, 1);
-	mutex_unlock(&param->lock);
-}
-EXPORT_SYMBOL_GPL(iopf_group_timed_out);
-
 static void iopf_stat_print(struct seq_file *seq, const struct iopf_stat *stat)
 {
 	unsigned int i;

@@ -75,6 +75,9 @@ __printf(3, 4) int iopf_read_bytes(void *buf, size_t size, const char *fmt,
  */
 __printf(3, 4) int iopf_read_file(char *buf, size_t size, const char *fmt, ...);
 
+/* Write a text to a file that is there. Returns 0 or a negative errno. */
+__printf(2, 3) int iopf_write_file(const char *text, const char *fmt, ...);
+
 /*
  * Last part of the path a link points to. Returns 0 or a negative errno; the
  * string is empty then.

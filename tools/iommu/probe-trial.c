@@ -19,14 +19,9 @@
 /* Write a line to a file of the device in sysfs. */
 static int poke(const char *path, const char *text)
 {
-	int fd, ret = 0;
+	int ret = iopf_write_file(text, "%s", path);
 
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		ret = iopf_err(-errno, "%s: %s", path, strerror(errno));
-	if (fd >= 0)
-		close(fd);
-	return ret;
+	return ret ? iopf_err(ret, "%s: %s", path, strerror(-ret)) : 0;
 }
 
 /* A device that vfio-pci has for the time of the trial. */

@@ -109,6 +109,26 @@ int iopf_read_file(char *buf, size_t size, const char *fmt, ...)
 	return len;
 }
 
+int iopf_write_file(const char *text, const char *fmt, ...)
+{
+	int fd, ret = 0;
+	va_list ap;
+	char *path;
+
+	va_start(ap, fmt);
+	path = root_path(fmt, ap);
+	va_end(ap);
+	if (!path)
+		return -ENOMEM;
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		ret = -errno;
+	if (fd >= 0)
+		close(fd);
+	free(path);
+	return ret;
+}
+
 int iopf_read_link(char *buf, size_t size, const char *fmt, ...)
 {
 	char target[512];

@@ -577,19 +577,7 @@ static char instance[64];
 
 static int put_file(const char *name, const char *text)
 {
-	char *path = iopf_path("%s/%s", instance, name);
-	int fd, ret = -ENOMEM;
-
-	if (!path)
-		return ret;
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	ret = fd < 0 ? -errno : 0;
-	if (!ret && write(fd, text, strlen(text)) < 0)
-		ret = -errno;
-	if (fd >= 0)
-		close(fd);
-	free(path);
-	return ret;
+	return iopf_write_file(text, "%s/%s", instance, name);
 }
 
 /* A buffer of our own: nobody else's tracing is disturbed. */

@@ -41,6 +41,7 @@
 #include "common.h"
 #include "iopf_console.h"
 #include "iopf_endpoint.h"
+#include "iopf_random.h"
 
 #define MSG		sizeof(struct iommu_hwpt_pgfault)
 #define RESP		sizeof(struct iommu_hwpt_page_response)
@@ -94,7 +95,6 @@ static atomic_uint max_id;
 static struct queue queues[NR_QUEUES];
 static struct stable stable[NR_STABLE];
 static struct thread threads[NR_THREADS];
-static atomic_bool failed;
 
 /* How often each call was made, and how often it did something */
 static struct tally {
@@ -108,33 +108,14 @@ static struct endpoint endpoint;
 static pthread_mutex_t endpoint_lock = PTHREAD_MUTEX_INITIALIZER;
 static bool slot_busy[TESTDEV_RING_SIZE];
 
-__printf(1, 2) static void fail(const char *fmt, ...)
-{
-	char line[256];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(line, sizeof(line), fmt, ap);
-	va_end(ap);
-	ksft_print_msg("%s\n", line);
-	failed = true;
-}
-
 static __u64 draw(struct thread *t)
 {
-	__u64 x;
-
-	/* A counter, and a function that mixes its bits */
-	t->state += 0x9e3779b97f4a7c15ULL;
-	x = t->state;
-	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
-	x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
-	return x ^ (x >> 31);
+	return draw_from(&t->state);
 }
 
 static __u32 below(struct thread *t, __u32 limit)
 {
-	return (draw(t) >> 32) * limit >> 32;
+	return draw_below(&t->state, limit);
 }
 
 static bool one_in(struct thread *t, __u32 n)

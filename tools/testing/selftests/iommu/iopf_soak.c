@@ -25,7 +25,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -45,6 +44,7 @@
 #include "iopf_console.h"
 #include "iopf_counters.h"
 #include "iopf_endpoint.h"
+#include "iopf_random.h"
 
 #define PAGE		4096U
 #define NR_TABLES	2	/* with a fault queue each */
@@ -121,23 +121,6 @@ struct client {
 
 static struct program *programs;
 static unsigned int nr_programs;
-
-static __u64 draw(__u64 *state)
-{
-	__u64 x;
-
-	/* A counter, and a function that mixes its bits */
-	*state += 0x9e3779b97f4a7c15ULL;
-	x = *state;
-	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
-	x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
-	return x ^ (x >> 31);
-}
-
-static __u32 below(__u64 *state, __u32 limit)
-{
-	return (draw(state) >> 32) * limit >> 32;
-}
 
 static __u32 reg(struct client *c, unsigned int offset)
 {
@@ -225,7 +208,7 @@ static int answer_group(struct client *c, struct tracked *t,
 			struct iopf_group *g, bool good)
 {
 	struct iopf_served served;
-	__u32 code = below(&c->random, 2);
+	__u32 code = draw_below(&c->random, 2);
 	int ret;
 
 	ret = check_group(g);
@@ -237,7 +220,7 @@ static int answer_group(struct client *c, struct tracked *t,
 		ret = iopf_backing_serve(c->ep.backing, g, &served);
 		return ret ? ret : answer_now(t, g->cookie, served.code);
 	}
-	if (below(&c->random, 4))
+	if (draw_below(&c->random, 4))
 		return answer_now(t, g->cookie, code);
 	if (t->nr_late == MAX_LATE) {
 		ret = answer_late_ones(t);
@@ -585,10 +568,10 @@ static void begin_storm(struct client *c, bool flood)
 	testdev_set64(td, IOPF_TD_REG_STORM_ADDR, BASE);
 	testdev_set(td, IOPF_TD_REG_STORM_STRIDE, PAGE);
 	testdev_set(td, IOPF_TD_REG_STORM_COUNT, flood ?
-		    4096 + below(&c->random, 12288) :
-		    1 + below(&c->random, 1000));
+		    4096 + draw_below(&c->random, 12288) :
+		    1 + draw_below(&c->random, 1000));
 	testdev_set(td, IOPF_TD_REG_STORM_GROUP,
-		    1 + below(&c->random, flood ? 512 : 40));
+		    1 + draw_below(&c->random, flood ? 512 : 40));
 	testdev_set(td, IOPF_TD_REG_STORM_FLAGS,
 		    IOPF_TD_STORM_F_READ | IOPF_TD_STORM_F_WRITE);
 	testdev_set(td, IOPF_TD_REG_STORM_GO, 1);
@@ -598,10 +581,10 @@ static void begin_storm(struct client *c, bool flood)
 /* A storm, of which some has come already and some is on its way */
 static int begin_some_storm(struct client *c)
 {
-	__u32 rounds = below(&c->random, 4);
+	__u32 rounds = draw_below(&c->random, 4);
 	int ret = 0;
 
-	begin_storm(c, !below(&c->random, 3));
+	begin_storm(c, !draw_below(&c->random, 3));
 	while (rounds-- && ret >= 0)
 		ret = serve_once(c, false);
 	return ret < 0 ? ret : 0;
@@ -639,16 +622,16 @@ static int finish_transfer(struct client *c, unsigned int slot,
 
 static int do_transfer(struct client *c)
 {
-	__u64 iova = BASE + below(&c->random, MAX_PAGES) * PAGE;
-	__u32 length = (1 + below(&c->random, 16)) * PAGE;
-	bool fill = below(&c->random, 2);
+	__u64 iova = BASE + draw_below(&c->random, MAX_PAGES) * PAGE;
+	__u32 length = (1 + draw_below(&c->random, 16)) * PAGE;
+	bool fill = draw_below(&c->random, 2);
 	void *mem = iopf_backing_ptr(c->ep.backing, iova);
 	struct testdev_result r;
 	unsigned int slot;
 	int ret = 0;
 
 	testdev_set(&c->ep.td, IOPF_TD_REG_HOSTILE, 0);
-	if (below(&c->random, 4))
+	if (draw_below(&c->random, 4))
 		ret = iopf_backing_unmap(c->ep.backing, BASE, SPAN);
 	if (ret)
 		return ret;
@@ -657,7 +640,7 @@ static int do_transfer(struct client *c)
 	else
 		testdev_pattern(mem, length, SEED, 0);
 	ret = start_op(&c->ep, fill ? IOPF_TD_OP_FILL : IOPF_TD_OP_COMPARE,
-		       IOPF_TD_F_GROUP * below(&c->random, 2), iova, length,
+		       IOPF_TD_F_GROUP * draw_below(&c->random, 2), iova, length,
 		       &slot);
 	if (!ret)
 		ret = finish_transfer(c, slot, &r);
@@ -673,13 +656,13 @@ static int do_transfer(struct client *c)
 
 static int do_replace(struct client *c)
 {
-	__u32 rounds = 1 + below(&c->random, 4);
+	__u32 rounds = 1 + draw_below(&c->random, 4);
 	int ret;
 
 	ret = begin_some_storm(c);
 	while (rounds-- && !ret) {
 		ret = attach(c, (c->current + 1) % NR_TABLES);
-		if (!ret && below(&c->random, 2)) {
+		if (!ret && draw_below(&c->random, 2)) {
 			ret = serve_once(c, false);
 			ret = ret < 0 ? ret : 0;
 		}
@@ -695,7 +678,7 @@ static int do_replace_plain(struct client *c)
 	if (!ret)
 		ret = attach(c, PLAIN);
 	if (!ret)
-		ret = attach(c, below(&c->random, NR_TABLES));
+		ret = attach(c, draw_below(&c->random, NR_TABLES));
 	return ret ? ret : settle(c);
 }
 
@@ -707,7 +690,7 @@ static int do_detach(struct client *c)
 	if (!ret)
 		ret = detach(c);
 	if (!ret)
-		ret = attach(c, below(&c->random, NR_TABLES));
+		ret = attach(c, draw_below(&c->random, NR_TABLES));
 	return ret ? ret : settle(c);
 }
 
@@ -726,11 +709,11 @@ static int do_reset(struct client *c)
 		ret = start_engine(c);
 	if (!ret)
 		ret = settle(c);
-	if (ret || below(&c->random, 2))
+	if (ret || draw_below(&c->random, 2))
 		return ret;
 	/* The kernel counts anew. */
 	ret = detach(c);
-	return ret ? ret : attach(c, below(&c->random, NR_TABLES));
+	return ret ? ret : attach(c, draw_below(&c->random, NR_TABLES));
 }
 
 static int set_limits(struct client *c, __u32 timeout_ms, __u32 depth)
@@ -754,7 +737,8 @@ static int do_limits(struct client *c)
 {
 	int ret;
 
-	ret = set_limits(c, below(&c->random, 3), below(&c->random, 3) * 5);
+	ret = set_limits(c, draw_below(&c->random, 3),
+			 draw_below(&c->random, 3) * 5);
 	if (!ret)
 		ret = begin_some_storm(c);
 	if (!ret)
@@ -808,7 +792,7 @@ static int do_something(struct client *c)
 
 	for (i = 0; i < ARRAY_SIZE(steps); i++)
 		sum += steps[i].weight;
-	which = below(&c->random, sum);
+	which = draw_below(&c->random, sum);
 	for (i = 0; which >= steps[i].weight; i++)
 		which -= steps[i].weight;
 	c->me->at = steps[i].what;
@@ -851,19 +835,6 @@ static void run_program(struct program *me, __u64 random)
 
 static __u64 seed;
 static __u64 random_state;
-static bool failed;
-
-__printf(1, 2) static void fail(const char *fmt, ...)
-{
-	char line[512];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(line, sizeof(line), fmt, ap);
-	va_end(ap);
-	ksft_print_msg("%s\n", line);
-	failed = true;
-}
 
 static void start_program(struct program *p)
 {
@@ -883,7 +854,7 @@ static void start_program(struct program *p)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(2);
-	run_program(p, draw(&random));
+	run_program(p, draw_from(&random));
 }
 
 /* A program has ended. Whoever killed it does not come here. */
@@ -978,7 +949,7 @@ static void stop_program(struct program *p)
 	/* Somebody else has killed it meanwhile. */
 	if (!p->pid)
 		return;
-	if (below(&random_state, 3))
+	if (draw_below(&random_state, 3))
 		kill(p->pid, SIGCONT);
 	else
 		kill_program(p);
@@ -986,12 +957,12 @@ static void stop_program(struct program *p)
 
 static void disturb(void)
 {
-	struct program *p = &programs[below(&random_state, nr_programs)];
+	struct program *p = &programs[draw_below(&random_state, nr_programs)];
 
-	wait_for_steps(NULL, 1 + below(&random_state, 4 * nr_programs));
+	wait_for_steps(NULL, 1 + draw_below(&random_state, 4 * nr_programs));
 	if (failed || !p->pid)
 		return;
-	if (below(&random_state, 2))
+	if (draw_below(&random_state, 2))
 		stop_program(p);
 	else
 		kill_program(p);
