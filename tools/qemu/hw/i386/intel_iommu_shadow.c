@@ -250,16 +250,12 @@ void vtd_shadow_replay(VTDAddressSpace *as, IOMMUNotifier *n)
     }
 }
 
-void vtd_shadow_sync_domain(IntelIOMMUState *s, uint16_t did)
+/* Whether an invalidation is about a function; PCI_NO_PASID: of the domain */
+static bool vtd_shadow_concerns(VTDAddressSpace *as, uint16_t did,
+                                uint32_t pasid, VTDTables *t)
 {
-    VTDAddressSpace *as;
-    VTDTables t;
-
-    QLIST_FOREACH(as, &s->vtd_as_with_notifiers, next) {
-        if (!vtd_shadow_tables(as, VTD_REQ_NONE, &t) && t.did == did) {
-            vtd_address_space_sync(as);
-        }
-    }
+    return !vtd_shadow_tables(as, VTD_REQ_NONE, t) && t->did == did &&
+           (pasid == PCI_NO_PASID || t->pasid == pasid);
 }
 
 void vtd_shadow_sync_pasid(IntelIOMMUState *s, uint16_t did, uint32_t pasid)
@@ -268,11 +264,15 @@ void vtd_shadow_sync_pasid(IntelIOMMUState *s, uint16_t did, uint32_t pasid)
     VTDTables t;
 
     QLIST_FOREACH(as, &s->vtd_as_with_notifiers, next) {
-        if (!vtd_shadow_tables(as, VTD_REQ_NONE, &t) && t.did == did &&
-            t.pasid == pasid) {
+        if (vtd_shadow_concerns(as, did, pasid, &t)) {
             vtd_address_space_sync(as);
         }
     }
+}
+
+void vtd_shadow_sync_domain(IntelIOMMUState *s, uint16_t did)
+{
+    vtd_shadow_sync_pasid(s, did, PCI_NO_PASID);
 }
 
 /* To those that have a cache alone, each in the range that it is for */
@@ -310,8 +310,7 @@ void vtd_shadow_sync_pages(IntelIOMMUState *s, uint16_t did, uint32_t pasid,
     VTDShadow sh = { .t = &t };
 
     QLIST_FOREACH(as, &s->vtd_as_with_notifiers, next) {
-        if (vtd_shadow_tables(as, VTD_REQ_NONE, &t) || t.did != did ||
-            (pasid != PCI_NO_PASID && t.pasid != pasid)) {
+        if (!vtd_shadow_concerns(as, did, pasid, &t)) {
             continue;
         }
         if (pasid == PCI_NO_PASID && vtd_has_first_stage(s, &t)) {

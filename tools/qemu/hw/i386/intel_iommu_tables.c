@@ -259,6 +259,12 @@ typedef struct VTDPASIDCacheDomain {
 /* More than that is not worth the memory, which is the host's */
 #define VTD_PASID_CACHE_MAX 4096
 
+/* The PASID whose entry requests without one go by */
+static uint32_t vtd_rid_pasid(const VTDContextEntry *ce)
+{
+    return ce->val[1] & VTD_SM_CONTEXT_ENTRY_RID2PASID_MASK;
+}
+
 static uint64_t vtd_pasid_cache_key(uint16_t sid, uint32_t pasid)
 {
     return (uint64_t)sid << 32 | pasid;
@@ -284,8 +290,7 @@ static bool vtd_is_shadowed(const VTDPASIDCacheEntry *pc)
     /* That of an earlier context entry is not what backends have */
     return as && as->notifier_flags != IOMMU_NOTIFIER_NONE &&
            (uint32_t)pc->key ==
-           (as->context_cache_entry.context_entry.val[1] &
-            VTD_SM_CONTEXT_ENTRY_RID2PASID_MASK);
+           vtd_rid_pasid(&as->context_cache_entry.context_entry);
 }
 
 static gboolean vtd_is_domain_empty(gpointer did, gpointer value, gpointer none)
@@ -390,8 +395,7 @@ static bool vtd_has_rid_pasid_entry(VTDAddressSpace *as)
 
     QEMU_LOCK_GUARD(&s->iommu_lock);
     key = vtd_pasid_cache_key(vtd_requester_sid(&who),
-                              cc->context_entry.val[1] &
-                              VTD_SM_CONTEXT_ENTRY_RID2PASID_MASK);
+                              vtd_rid_pasid(&cc->context_entry));
     return cc->context_cache_gen == s->context_cache_gen &&
            g_hash_table_lookup(s->pasid_cache, &key);
 }
@@ -474,8 +478,7 @@ static int vtd_check_context(const VTDRequester *who, VTDRequestKind kind,
     if (has_pasid && who->pasid >> s->pasid_bits) {
         return -VTD_FR_SM_PASID_LIMIT;
     }
-    t->pasid = has_pasid ? who->pasid :
-                           ce->val[1] & VTD_SM_CONTEXT_ENTRY_RID2PASID_MASK;
+    t->pasid = has_pasid ? who->pasid : vtd_rid_pasid(ce);
     if (t->pasid >= VTD_SM_CONTEXT_ENTRY_PASID_LIMIT(ce->val[0])) {
         return has_pasid ? -VTD_FR_SM_PASID_LIMIT : -VTD_FR_SM_RID_PASID_INV;
     }
