@@ -329,5 +329,18 @@ class Make(Sandboxed):
             self.assertIn(f"{name}=", page)
 
 
+class Remarks(unittest.TestCase):
+    """A remark of the base is the same one in the series, whatever its path and line."""
+
+    def test_same_remark_from_either_tree(self):
+        text = "drivers/iommu/intel/dmar.c:{}: warning: '%d' directive writes too much"
+        said = [checks.plain_remark(top + text.format(line), tree, work)
+                for top, line, tree, work in
+                (("../linux-base/", "1074:35", "/o/check/linux-base", "/o/check/build-base"),
+                 ("../../linux/", "1075:35", "/o/linux", "/o/check/build-series"),
+                 ("/o/linux/", "9", "/o/linux", "/o/check/build-series"))]
+        self.assertEqual(set(said), {text.replace(":{}", "")})
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -142,21 +142,21 @@ CHECKPATCH = {"linux": ["--strict", "--codespell", "--ignore",
 
 def check_checkpatch(name, log):
     tree = series.built_tree(name)
-    bad = 0
+    bad = []
     for mail in mails(name):
         with process.child(["perl", "scripts/checkpatch.pl", "--no-summary", "--terse",
                             *CHECKPATCH[name], mail], cwd=tree, encoding="utf-8",
                            errors="replace", stdout=subprocess.PIPE,
                            stderr=subprocess.STDOUT) as proc:
             said = proc.communicate()[0]
-        lines = [t for t in said.splitlines()
+        lines = [t.replace(f"{mail.parent}/", "") for t in said.splitlines()
                  if re.search(r"(ERROR|WARNING|CHECK):", t) and "MAINTAINERS need" not in t
                  and "'Nd' may be misspelled" not in t]    # a macro of manual pages
-        bad += len(lines)
+        bad += lines
         with open(log, "a", encoding="utf-8") as out:
             out.writelines(f"{line}\n" for line in lines)
     if bad:
-        raise Failure(f"checkpatch of the {name} mails: {bad} remarks", 1)
+        raise Failure(f"checkpatch of the {name} mails: {len(bad)} remarks, the first: {bad[0]}", 1)
 
 
 # ---- kernel ----------------------------------------------------------------------
@@ -193,8 +193,16 @@ def remarks(tree, work, what, log):
     part.unlink(missing_ok=True)
     # CHECK=sparse with C=2 also looks at objects that ccache has compiled before
     logged([*make, "-k", "W=1", "C=2", *have], part, env=env, what="W=1 C=2")
-    return [re.sub(r":\d+(:\d+)?:", ":", line.replace(f"{tree}/", ""))
-            for line in part.read_text().splitlines() if re.search(r"\b(warning|error):", line)]
+    return [plain_remark(line, tree, work) for line in part.read_text().splitlines()
+            if re.search(r"\b(warning|error):", line)]
+
+
+def plain_remark(line, tree, work):
+    """The same text for the base and for the series: from the tree's top, whether make
+    names it by its whole path (sparse) or from the build's folder (gcc); no line numbers."""
+    for top in (tree, os.path.relpath(tree, work)):
+        line = line.replace(f"{top}/", "")
+    return re.sub(r":\d+(:\d+)?:", ":", line)
 
 
 def check_warnings(log):

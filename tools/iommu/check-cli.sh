@@ -517,31 +517,7 @@ one_line 'stat, two devices' 64 'one device' stat 01:00.0 02:00.0
 # A saved trace: a group of two requests, one that comes meanwhile, one of another
 # device with a PASID, one that nobody handles, one that is forgotten, one without an
 # answer; and lines of other kinds
-trace=$tmp/trace
-cat > "$trace" << 'END'
-# tracer: nop
-#
-# entries-in-buffer/entries-written: 19/20   #P:2
-       irq/24-88      [000] .....   100.000100: iopf_report: 0000:01:00.0 addr=0x100001000 pasid=0x0 group=3 perm=rw flags=
-       irq/24-88      [000] .....   100.000110: iopf_report: 0000:01:00.0 addr=0x100000000 pasid=0x0 group=3 perm=rw flags=last
-       irq/24-88      [000] .....   100.000120: iopf_deliver: 0000:01:00.0 pasid=0x0 group=3 requests=2 flags=last
-       irq/24-88      [000] .....   100.000150: iopf_report: 0000:01:00.0 addr=0x200000000 pasid=0x0 group=4 perm= flags=last
-       irq/24-88      [000] .....   100.000151: iopf_deliver: 0000:01:00.0 pasid=0x0 group=4 requests=1 flags=last
-          iopf-99     [001] .....   100.000200: iopf_read: 0000:01:00.0 pasid=0x0 group=3 requests=2 flags=last
-          iopf-99     [001] .....   100.000250: map: IOMMU: iova=0x0000000100000000 - 0x0000000100002000 paddr=0x0000000007000000 size=8192
-       irq/24-88      [000] .....   100.000260: iopf:iopf_report: 0000:02:00.0 addr=0x5000 pasid=0x5 group=3 perm=w flags=pasid|last
-          iopf-99     [001] .....   100.000300: iopf_respond: 0000:01:00.0 pasid=0x0 group=3 code=success
-          iopf-99     [001] .....   100.000310: iopf_respond: 0000:02:00.0 pasid=0x5 group=3 code=invalid orphan
-          iopf-99     [001] .....   100.000320: iopf_respond: 0000:01:00.0 pasid=0x0 group=4 code=invalid
-          iopf-99     [001] .....   100.000330: iopf_respond: 0000:01:00.0 pasid=0x0 group=9 code=success
-          iopf-99     [001] .....   100.000331: sched_switch: prev_comm=iopf_report: x
-       irq/24-88      [000] .....   100.000400: iopf_report: 0000:01:00.0 addr=0x1000 pasid=0x0 group=5 perm=r flags=
-       irq/24-88      [000] .....   100.000410: iopf_discard: 0000:01:00.0 pasid=0xffffffff requests=1
-       irq/24-88      [000] .....   100.000420: iopf_overflow: total=2
-       irq/24-88      [000] .....   100.000500: iopf_report: 0000:01:00.0 addr=0x1000 pasid=0x0 group=5 perm=r flags=last
-       irq/24-88      [000] .....   100.000600: iopf_report: 0000:01:00.0 garbled
-iopf_report: 0000:01:00.0 addr=0x1000 pasid=0x0 group=5 perm=r flags=last
-END
+trace=$(dirname "$0")/check-trace.txt
 # e: events of a phase as (name, line, from, to), with lines by their names
 events='(lambda n: lambda ph: [(x["name"], n[x["tid"]], x["ts"], x.get("dur")) for x in
 	j["traceEvents"] if x["ph"] == ph])({0: "all", **{x["tid"]: x["args"]["name"] for x in

@@ -18,6 +18,15 @@
 #include "iommu.h"
 #include "pasid.h"
 
+static bool can_write_16_bytes(void)
+{
+#ifdef system_has_cmpxchg128
+	return system_has_cmpxchg128();
+#else
+	return false;
+#endif
+}
+
 static bool is_second_stage(struct dmar_domain *domain)
 {
 	return (domain->domain.type & __IOMMU_DOMAIN_PAGING) &&
@@ -36,17 +45,13 @@ static bool is_second_stage(struct dmar_domain *domain)
 bool intel_can_replace_second_stage(struct dmar_domain *domain,
 				    struct device *dev)
 {
-#ifdef system_has_cmpxchg128
 	struct device_domain_info *info = dev_iommu_priv_get(dev);
 
-	return system_has_cmpxchg128() && sm_supported(info->iommu) &&
+	return can_write_16_bytes() && sm_supported(info->iommu) &&
 	       !context_copied(info->iommu, info->bus, info->devfn) &&
 	       info->domain_attached && info->domain &&
 	       info->domain != domain &&
 	       is_second_stage(info->domain) && is_second_stage(domain);
-#else
-	return false;
-#endif
 }
 
 static void write_first_half(struct pasid_entry *pte, u64 lo, u64 hi)

@@ -20,8 +20,7 @@
 static atomic_bool failed;
 
 /* One line. The test goes on, to end in order, as one that has failed. */
-static inline __attribute__((format(printf, 1, 2)))
-void fail(const char *fmt, ...)
+static inline __printf(1, 2) void fail(const char *fmt, ...)
 {
 	char line[512];
 	va_list ap;
