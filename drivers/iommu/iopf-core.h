@@ -76,6 +76,11 @@ void iopf_param_shutdown(struct iommu_fault_param *param);
 void iopf_dev_sync(struct device *dev, ioasid_t pasid,
 		   struct iommu_attach_handle *handle);
 #else
+static inline void iopf_report_malformed(struct device *dev,
+					 struct iopf_fault *evt)
+{
+}
+
 static inline void iopf_dev_sync(struct device *dev, ioasid_t pasid,
 				 struct iommu_attach_handle *handle)
 {
