@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import subprocess
 import unittest
 import xml.etree.ElementTree as xml
 
@@ -327,6 +328,19 @@ class Make(Sandboxed):
         text = (SCRIPTS.parent / "Makefile").read_text()
         for name in set(re.findall(r"\b([A-Z]+)=", text)) - {"LANE", "KERNEL", "ARCH"}:
             self.assertIn(f"{name}=", page)
+
+
+class ForEach(unittest.TestCase):
+    def test_each_once_whatever_its_name(self):
+        items = [f"{n} 'a\n" for n in range(9)]
+        said = checks.for_each(items, ["printf", "%q|\n", "{}"], "/")
+        self.assertEqual(len(said), 9)
+        self.assertEqual(sorted(checks.for_each(["a", "b"], ["sh", "-c", "echo {}; exit 1"], "/")),
+                         ["a", "b"])
+
+    def test_tool_that_is_not_there(self):
+        with self.assertRaisesRegex(Failure, "no-such-tool for each of 2: .* status 127"):
+            checks.for_each(["a", "b"], ["no-such-tool", "{}"], "/", stderr=subprocess.STDOUT)
 
 
 class Remarks(unittest.TestCase):

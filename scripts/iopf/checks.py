@@ -140,21 +140,30 @@ CHECKPATCH = {"linux": ["--strict", "--codespell", "--ignore",
               "qemu": ["--strict"]}
 
 
+def for_each(items, command, cwd, **kw):
+    """Lines of a command that is run for each item, in place of {}, as many at a time as
+    there are jobs: for tools that use one processor. Output of two may be mixed, and that
+    one says no (status 1 to 125) is no failure here."""
+    with process.child(["xargs", "-0", "-P", host.jobs(), "-I{}", *command], cwd=cwd,
+                       encoding="utf-8", errors="replace", stdin=subprocess.PIPE,
+                       stdout=subprocess.PIPE, **kw) as proc:
+        said = proc.communicate("\0".join(map(str, items)))[0].splitlines()
+    if proc.returncode not in (0, 123):
+        raise Failure(f"{command[0]} for each of {len(items)}: xargs ended with status "
+                      f"{proc.returncode}; {said[-1] if said else 'nothing said'}")
+    return said
+
+
 def check_checkpatch(name, log):
     tree = series.built_tree(name)
-    bad = []
-    for mail in mails(name):
-        with process.child(["perl", "scripts/checkpatch.pl", "--no-summary", "--terse",
-                            *CHECKPATCH[name], mail], cwd=tree, encoding="utf-8",
-                           errors="replace", stdout=subprocess.PIPE,
-                           stderr=subprocess.STDOUT) as proc:
-            said = proc.communicate()[0]
-        lines = [t.replace(f"{mail.parent}/", "") for t in said.splitlines()
-                 if re.search(r"(ERROR|WARNING|CHECK):", t) and "MAINTAINERS need" not in t
-                 and "'Nd' may be misspelled" not in t]    # a macro of manual pages
-        bad += lines
-        with open(log, "a", encoding="utf-8") as out:
-            out.writelines(f"{line}\n" for line in lines)
+    files = mails(name)
+    said = for_each(files, ["perl", "scripts/checkpatch.pl", "--no-summary", "--terse",
+                            *CHECKPATCH[name], "{}"], tree, stderr=subprocess.STDOUT)
+    bad = sorted(line.replace(f"{files[0].parent}/", "") for line in said
+                 if re.search(r"(ERROR|WARNING|CHECK):", line)
+                 and "MAINTAINERS need" not in line
+                 and "'Nd' may be misspelled" not in line)    # a macro of manual pages
+    log.write_text("".join(f"{line}\n" for line in bad))
     if bad:
         raise Failure(f"checkpatch of the {name} mails: {len(bad)} remarks, the first: {bad[0]}", 1)
 
@@ -242,16 +251,12 @@ def check_coccinelle(log):
     tree = series.built_tree("linux")
     # in tools/ the kernel's helpers that the scripts propose do not exist
     ours = [p for p in new_files(".c") if not git_has(p) and not p.startswith("tools/")]
-    said = []
-    for script in sorted((tree / "scripts/coccinelle").rglob("*.cocci")):
-        if "virtual report" not in script.read_text():
-            continue
-        with process.child(["spatch", "-D", "report", "--very-quiet", "--no-includes",
-                            "--include-headers-for-types", "--cocci-file", script, *ours],
-                           cwd=tree, encoding="utf-8", errors="replace",
-                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as proc:
-            out = proc.communicate()[0]
-        said += [line for line in out.splitlines() if re.match(r"\S+:\d+", line)]
+    scripts = [p for p in sorted((tree / "scripts/coccinelle").rglob("*.cocci"))
+               if "virtual report" in p.read_text()]
+    said = for_each(scripts, ["spatch", "-D", "report", "--very-quiet", "--no-includes",
+                              "--include-headers-for-types", "--cocci-file", "{}", *ours],
+                    tree, stderr=subprocess.DEVNULL)
+    said = sorted(line for line in said if re.match(r"\S+:\d+", line))
     log.write_text("\n".join(said) + "\n")
     if said:
         raise Failure(f"coccicheck: {said[0]}", 1)
