@@ -7,6 +7,8 @@ LANE ?= vtd
 quoted = '$(subst ','\'',$(1))'
 quoted-each = $(foreach each,$(1),$(call quoted,$(each)))
 
+at-once = $(if $(AT_ONCE),--at-once=$(call quoted,$(AT_ONCE)))
+
 .PHONY: help run bench check check-qemu selfcheck mutants mutants-qemu lanes lanes-list boots soak trace shell deps tree kernel qemu guest \
 	mbox export series-check cache cache-prune clean deb deb-kernel
 
@@ -20,7 +22,7 @@ help:
 	@echo '  make check         all tests: static checks, unit tests, lanes, selfcheck'
 	@echo '                     (CHECKS="user series" for some of them; FORCE=1 repeats kept ones)'
 	@echo '  make lanes         only the lanes (LANES="vtd mock" for some; ONLY=GLOB tests of that'
-	@echo '                     name; LOAD=N on a busy machine; REPEAT=N times)'
+	@echo '                     name; LOAD=N on a busy machine; REPEAT=N times; AT_ONCE=N at a time)'
 	@echo '  make lanes-list    the lanes and what they are about'
 	@echo '  make boots         Debian'"'"'s kernels behind the IOMMU in all of its modes (half an hour)'
 	@echo '  make soak          many page faults and overflows, while programs come, go and are killed'
@@ -63,10 +65,11 @@ trace:
 
 lanes:
 	@scripts/build run $(call quoted-each,$(LANES)) $(if $(ONLY),--only=$(call quoted,$(ONLY))) \
-		$(if $(LOAD),--load=$(call quoted,$(LOAD))) $(if $(REPEAT),--repeat=$(call quoted,$(REPEAT)))
+		$(if $(LOAD),--load=$(call quoted,$(LOAD))) $(if $(REPEAT),--repeat=$(call quoted,$(REPEAT))) \
+		$(at-once)
 
 boots:
-	@scripts/build run $(call quoted-each,$(or $(LANES),boot-5.10@all boot-6.1@all boot-6.12@all boot-newest@all))
+	@scripts/build run $(call quoted-each,$(or $(LANES),boot-5.10@all boot-6.1@all boot-6.12@all boot-newest@all)) $(at-once)
 
 soak:
 	@scripts/build soak $(call quoted-each,$(LANE)) $(if $(MINUTES),--minutes=$(call quoted,$(MINUTES))) \
@@ -77,10 +80,10 @@ lanes-list:
 	@scripts/build list
 
 selfcheck:
-	@scripts/build selfcheck
+	@scripts/build selfcheck $(at-once)
 
 mutants:
-	@scripts/build mutants $(if $(ONLY),--only=$(call quoted,$(ONLY)))
+	@scripts/build mutants $(if $(ONLY),--only=$(call quoted,$(ONLY))) $(at-once)
 
 bench:
 	@scripts/build bench

@@ -282,7 +282,12 @@ class Make(Sandboxed):
                 (["check"], "scripts/check"), (["run"], "scripts/build demo 'vtd'"),
                 (["run", "LANE=all"], "scripts/build demo 'all'"),
                 (["lanes", "LANES=vtd mock", "ONLY=iopf*", "LOAD=4", "REPEAT=30"],
-                 r"scripts/build run 'vtd' 'mock' --only='iopf*' \ --load='4' --repeat='30'"),
+                 r"scripts/build run 'vtd' 'mock' --only='iopf*' \ --load='4' --repeat='30' "
+                 "\\"),
+                (["lanes", "AT_ONCE=2"], "scripts/build run \\ \\ --at-once='2'"),
+                (["mutants", "ONLY=a b", "AT_ONCE=3"],
+                 "scripts/build mutants --only='a b' --at-once='3'"),
+                (["selfcheck", "AT_ONCE=2"], "scripts/build selfcheck --at-once='2'"),
                 (["shell", "LANE=vtd", "FILE=a b"], "scripts/build shell 'vtd' --file='a b'"),
                 (["lanes-list"], "scripts/build list"), (["cache"], "scripts/cache sizes"),
                 (["cache-prune"], "scripts/cache prune"), (["clean"], "scripts/cache clean")):

@@ -119,12 +119,13 @@ def boot(command):
 
 
 def lane_options(junit):
-    """What somebody who calls scripts/build without any option gets."""
+    """What somebody who calls scripts/build gets, who leaves the machine to it."""
     parser = Parser(prog="build")
     lanes.add_options(parser)
     opts = parser.parse_args([])
     opts.json, opts.junit = None, junit
     opts.only = opts.load = opts.repeat = opts.file = None
+    opts.at_once = str(lanes.several())
     return opts
 
 

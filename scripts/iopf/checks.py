@@ -275,12 +275,24 @@ def build_patches(repo, tip, tree, work, log):
     make = ["make", "-C", tree, f"O={work}", f"CC={build.cc()}", f"-j{host.jobs()}"]
     env = build.build_env()
     commits = run(["git", "-C", repo, "rev-list", "--reverse", f"refs/tags/base..{tip}"]).split()
+    configured = False
     for commit in commits:
+        title, *changed = run(["git", "-C", repo, "show", "--format=%s", "--name-only",
+                               commit]).split("\n")
+        if not is_compiled(changed):
+            continue
         base.scratch_checkout(repo, tree, commit)
-        title = run(["git", "-C", repo, "log", "-1", "--format=%s", commit]).strip()
-        logged([*make, "allnoconfig"], log, env={**env, "KCONFIG_ALLCONFIG": str(merged)})
+        if not configured or any("Kconfig" in path for path in changed):
+            logged([*make, "allnoconfig"], log, env={**env, "KCONFIG_ALLCONFIG": str(merged)})
+            configured = True
         logged([*make, "prepare", "drivers/iommu/", "drivers/vfio/", "drivers/pci/",
                 "samples/"], log, env=env, what=f"build of '{title}'")
+
+
+def is_compiled(paths):
+    """Whether a change of these files concerns the kernel, and not what stands beside it."""
+    return any(path and path != "MAINTAINERS" and not path.startswith(("Documentation/", "tools/"))
+               for path in paths)
 
 
 # Configurations that no lane has: architecture, options beside those of the lane, and

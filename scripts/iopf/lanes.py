@@ -170,15 +170,17 @@ def guest_file(path):
 def count_option(name, text, most=None):
     if not host.is_number(text) or int(text) < 1 or (most and int(text) > most):
         raise Failure(f"{name}={text} is no number from 1 {f'to {most}' if most else 'on'}")
-    return [f"--{name.lower()}", text]
+    return [f"--{name.lower().replace('_', '-')}", text]
 
 
+# Each is a machine with two processors and some gigabytes
+MOST_AT_ONCE = 64
 RUN, SELFCHECK = {"run": "'make lanes'"}, {"selfcheck": "'make selfcheck'"}
 SOAK = {"soak": "'make soak'"}
 RESULTS = {**RUN, **SELFCHECK, **SOAK}
 SOAK_OPTIONS = ("faults", "overflows", "minutes", "seed")
 # what lib/lane would refuse, after all has been built
-OPTIONS_OF = {"only": RUN, "load": RUN, "repeat": RUN, "json": {**RESULTS, "bench": "'make bench'"},
+OPTIONS_OF = {"only": RUN, "load": RUN, "repeat": RUN, "at_once": {**RUN, **SELFCHECK}, "json": {**RESULTS, "bench": "'make bench'"},
               "junit": RESULTS, "file": {"shell": "'make shell'"},
               **dict.fromkeys(SOAK_OPTIONS, SOAK)}
 
@@ -196,6 +198,8 @@ def passed_on(command, opts):
         args += count_option("LOAD", opts.load, MOST_LOAD)
     if opts.repeat:
         args += count_option("REPEAT", opts.repeat)
+    if opts.at_once:
+        args += count_option("AT_ONCE", opts.at_once, MOST_AT_ONCE)
     for name in SOAK_OPTIONS:
         if getattr(opts, name, None):
             args += count_option(name.upper(), getattr(opts, name))
@@ -246,7 +250,9 @@ def lanes_of(command, names):
 def mutants_command(opts):
     """Build the kernel of mutants, and return the call of lib/mutants that is to follow."""
     if opts.load or opts.repeat or opts.file:
-        raise Failure("of ONLY=, LOAD=, REPEAT= and FILE=, 'make mutants' takes ONLY=")
+        raise Failure("of ONLY=, AT_ONCE=, LOAD=, REPEAT= and FILE=, 'make mutants' takes "
+                      "ONLY= and AT_ONCE=")
+    at_once = count_option("AT_ONCE", opts.at_once or str(several()), MOST_AT_ONCE)
     mutantfile.chosen(opts.only)
     kernel = lanefile.load_kernel(build.MUTANTS)
     steps = progress.Progress(5)
@@ -261,7 +267,13 @@ def mutants_command(opts):
             "--initramfs", guest / "initramfs", "--out", host.claim_out() / "log/mutants"]
     for path in host.firmware():
         call += ["--data", path]
-    return [str(a) for a in call + (["--only", opts.only] if opts.only else [])]
+    return [str(a) for a in call + at_once + (["--only", opts.only] if opts.only else [])]
+
+
+def several():
+    """How many lanes at a time make the best of this machine, when nobody looks on. Each
+    keeps about one processor busy."""
+    return min(int(host.jobs()), 4)
 
 
 def lane_command(command, wanted, opts):
@@ -376,6 +388,8 @@ def main():
                         help="run: only the tests of this name; mutants: only those")
     parser.add_argument("--load", metavar="N", help="run: beside N processes that load the CPUs")
     parser.add_argument("--repeat", metavar="N", help="run: so many times")
+    parser.add_argument("--at-once", metavar="N",
+                        help="run, selfcheck, mutants: so many lanes at a time")
     parser.add_argument("--file", metavar="PROGRAM", help="shell: a program to have there")
     for name in SOAK_OPTIONS:
         parser.add_argument(f"--{name}", metavar="N", help="soak: see 'lib/lane soak --help'")

@@ -2,6 +2,7 @@
 # Copyright (C) 2026 The linux-iopf authors
 """One virtual machine: its initramfs, its command line, its life."""
 
+import contextlib
 import os
 import selectors
 import shlex
@@ -17,7 +18,7 @@ import wake
 from cpio import Archive
 from kmodules import add_preload
 from lanefile import Lane, TestbedError
-from load import die_with
+from load import start
 
 PORT = "org.linux-iopf.ktap"
 PLAN = "etc/iopf/plan"
@@ -114,20 +115,23 @@ class Machine:
         argv = self.argv(interactive)
         with open(self.log("cmdline"), "w", encoding="utf-8") as file:
             file.write(shlex.join(argv) + "\n")
-        parent = os.getpid()
         try:
-            return subprocess.Popen(argv, preexec_fn=lambda: die_with(parent), **kwargs)
+            return start(argv, **kwargs)
         except OSError as error:
             raise TestbedError(f"cannot start {self.qemu}: {error.strerror}") from error
 
-    def shell(self) -> int:
+    def shell(self, on_tick: Callable[[], None]) -> int:
         """Gives the terminal to the machine. Returns QEMU's exit status."""
         terminal = termios.tcgetattr(sys.stdin) if sys.stdin.isatty() else None
         handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             process = self._start(True)
             try:
-                return process.wait()
+                while process.poll() is None:
+                    on_tick()
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(1)
+                return process.returncode
             finally:
                 process.kill()
                 process.wait()

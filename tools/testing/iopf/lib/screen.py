@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 import time
+from typing import TextIO
 
 from ktap import START_MARK, Result
 
@@ -18,12 +19,18 @@ HEARTBEAT = 30
 
 
 class Screen:
-    """Live progress: one line for each result, and for what runs on a terminal."""
+    """Live progress: one line for each result, and for what runs on a terminal.
 
-    def __init__(self, demo: bool, quiet: bool) -> None:
+    To a stream that is not the standard output goes what stays, and nothing that tells
+    how it goes on.
+    """
+
+    def __init__(self, demo: bool, quiet: bool, out: TextIO = sys.stdout) -> None:
         self.demo = demo
         self.quiet = quiet
-        self.terminal = sys.stdout.isatty()
+        self.out = out
+        self.live = out is sys.stdout
+        self.terminal = out.isatty()
         self.step_start = self.shown = time.monotonic()
         self.step = "boot"
         self.plan = "?"
@@ -33,7 +40,7 @@ class Screen:
 
     def say(self, text: str) -> None:
         self.clear()
-        print(text, flush=True)
+        print(text, file=self.out, flush=True)
 
     def line(self, line: str) -> None:
         if line.startswith(DEMO_MARK + SUMMARY_MARK):
@@ -57,7 +64,7 @@ class Screen:
 
     def clear(self) -> None:
         if self.transient:
-            print("\r\033[K", end="", flush=True)
+            print("\r\033[K", end="", file=self.out, flush=True)
             self.transient = False
 
     def result(self, result: Result) -> None:
@@ -69,7 +76,7 @@ class Screen:
 
     def tick(self) -> None:
         now = time.monotonic()
-        if self.quiet or (self.demo and self.step != "boot"):
+        if not self.live or self.quiet or (self.demo and self.step != "boot"):
             return
         if self.terminal:
             text = f"  ...     {self.step} {now - self.step_start:.0f} s"

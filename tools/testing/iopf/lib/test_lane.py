@@ -5,6 +5,7 @@
 import json
 import lzma
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -239,6 +240,42 @@ class Runner(unittest.TestCase):
         self.assertEqual((status, text.splitlines()[-1]), (0, "1 passed, 0 failed"), text)
         self.assertNotIn("lane vtd", text)
 
+    def test_at_once(self) -> None:
+        """Each machine waits for the other; what is said of one stands together."""
+        both = (f"{BOOT}echo >{self.folder}/run.$$; while [ $(ls {self.folder}/run.* | wc -l) "
+                "-lt 2 ]; do sleep 0.1; done\n")
+        status, text = self.run_lane(both + GOOD, more=("vtd", "--at-once", "2"))
+        self.assertEqual((status, text.splitlines()[-1]), (0, "2 passed, 0 failed"), text)
+        self.assertEqual(len(re.findall(r"(?m)^\[[12]/2\] lane \w+: .*\n  ok +1/1 a", text)), 2, text)
+        out = os.path.join(self.folder, "out.json")
+        status, text = self.run_lane(BOOT + BAD, more=("vtd", "--json", out), AT_ONCE="2")
+        self.assertEqual((status, text.splitlines()[-1]), (1, "0 passed, 2 failed"), text)
+        self.assertEqual(len(re.findall(r"(?m)^  test +a: not ok", text)), 2, text)
+        with open(out, encoding="utf-8") as file:
+            self.assertEqual(sorted(each["lane"] for each in json.load(file)["lanes"]),
+                             ["mock", "vtd"])
+        status, text = self.run_lane("exit 1", more=("vtd", "--at-once", "2"))
+        self.assertEqual((status, text.count("testbed:")), (2, 2), text)
+
+    def test_several_are_ended(self) -> None:
+        """None of those that run stays behind, and none of those that wait begins."""
+        script = f"echo $$ >>{self.folder}/pids; exec sleep 1000"
+        argv = [*self.argv("run", "mock", script), "vtd", "vtd-nested", "--at-once", "2"]
+        pids: list[int] = []
+        with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                              text=True) as process:
+            while len(pids) < 2:
+                time.sleep(0.01)
+                if os.path.exists(f"{self.folder}/pids"):
+                    with open(f"{self.folder}/pids", encoding="utf-8") as file:
+                        pids = [int(line) for line in file]
+            process.send_signal(signal.SIGTERM)
+            text = process.communicate(timeout=LIMIT)[1]
+        self.assertEqual((process.returncode, text), (143, "\nended by SIGTERM\n"))
+        self.assertFalse(any(map(is_alive, pids)))
+        with open(f"{self.folder}/pids", encoding="utf-8") as file:
+            self.assertEqual(len(file.readlines()), 2)
+
     def test_repeat(self) -> None:
         """The second of three rounds fails."""
         count = os.path.join(self.folder, "count")
@@ -268,7 +305,7 @@ class Runner(unittest.TestCase):
 
     def test_bad_numbers(self) -> None:
         for more in (("--repeat", "0"), ("--repeat", "x"), ("--load", "x"), ("--load", "-1"),
-                     ("--load", "1000000")):
+                     ("--load", "1000000"), ("--at-once", "0")):
             status, text = self.run_lane(GOOD, more=more)
             self.assertEqual((status, len(text.splitlines())), (2, 1), text)
         status, text = self.run_lane(GOOD, LOAD="x")
