@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import sys
+import time
 
 from iopf import host
 from iopf.errors import Failure
@@ -84,11 +85,21 @@ class Lock:
                 raise Failure(f"{self.path}: this disk has no file locks; set OUT=DIR and "
                               "IOPF_CACHE=DIR to a local disk") from error
             raise
-        pid, _, what = os.pread(fd, 4096, 0).decode(errors="replace").partition("\n")
+        pid, what = self.holder(fd)
         print(f"    waiting for process {pid or '?'}, which {what.strip() or 'is at work'} "
               f"({self.path})", file=sys.stderr, flush=True)
         fcntl.flock(fd, fcntl.LOCK_EX)
         return True
+
+    @staticmethod
+    def holder(fd):
+        """Process and purpose, which it writes down a moment after it has the lock."""
+        for _ in range(100):
+            pid, _, what = os.pread(fd, 4096, 0).decode(errors="replace").partition("\n")
+            if what.strip():
+                break
+            time.sleep(0.01)
+        return pid, what
 
 
 def of_out(what):

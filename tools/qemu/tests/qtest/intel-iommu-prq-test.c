@@ -11,6 +11,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/bitops.h"
+#include "qemu/units.h"
 #include "iopf-vtd-qtest.h"
 
 #define IOMMU   Q35_VTD ",x-flts=on,x-slts=on"
@@ -608,6 +609,51 @@ static void test_no_features(void)
     check_translation(ep, PASID, IOVA, WANT_RW | IOPF_TD_F_PRIV, 0, 0x1000, 0);
     g_assert_cmphex(take_fault(t, NULL), ==, VTD_FR_PASID_ENTRY_SRE);
     test_end(t);
+}
+
+/* Page tables that can be read and not written: in the firmware's ROM */
+static void test_tables_in_rom(void)
+{
+    const uint64_t top = 4 * GiB, ad = VTD_FL_A | VTD_FL_D;
+    const uint64_t ptes[] = {
+        PAGE_A | PTE_FL,
+        PAGE_A | PTE_FL | VTD_FL_A,
+        PAGE_A | PTE_FL | ad,
+        PAGE_A | (PTE_FL & ~VTD_FL_RW) | VTD_FL_A,
+    };
+    g_autofree uint64_t *rom = g_malloc0(64 * KiB);
+    g_autofree char *path = NULL;
+    g_autofree char *option = NULL;
+    const uint64_t first = IOVA & ~(2 * MiB - 1);
+    Endpoint *ep;
+    uint64_t hi;
+    Test *t;
+    int fd;
+
+    memcpy(rom, ptes, sizeof(ptes));
+    fd = g_file_open_tmp("iopf-rom-XXXXXX", &path, NULL);
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(qemu_write_full(fd, rom, 64 * KiB), ==, 64 * KiB);
+    close(fd);
+    option = g_strdup_printf(" -bios %s", path);
+    t = test_start_with(option);
+    ep = &t->ep[0];
+    write_leaf_2m(t, FL_TABLES, first, (top - 64 * KiB) | PTE_FL | VTD_FL_A);
+
+    /* The first has to be told of an access, the second of a write */
+    check_translation(ep, PASID, first, WANT_R, 0, 0x1000, 0);
+    g_assert_cmphex(take_fault(t, &hi), ==, VTD_FR_FS_BIT_UPDATE_FAILED);
+    check_translation(ep, PASID, first + PAGE, WANT_R, PAGE_A, 0x1000, PERM_R);
+    check_translation(ep, PASID, first + PAGE, WANT_RW, 0, 0x1000, 0);
+    g_assert_cmphex(take_fault(t, &hi), ==, VTD_FR_FS_BIT_UPDATE_FAILED);
+    check_translation(ep, PASID, first + 2 * PAGE, WANT_RW, PAGE_A, 0x1000,
+                      PERM_RW);
+    check_translation(ep, PASID, first + 3 * PAGE, WANT_RW, PAGE_A, 0x1000,
+                      PERM_R);
+    g_assert_cmphex(take_fault(t, &hi), ==, 0);
+    g_assert_cmphex(qtest_readq(t->qts, top - 64 * KiB), ==, ptes[0]);
+    test_end(t);
+    unlink(path);
 }
 
 /* A device without Global Invalidate looks at the PASID all the same */
@@ -2045,6 +2091,7 @@ int main(int argc, char **argv)
     qtest_add_func("/q35/intel-iommu/options", test_options);
     qtest_add_func("/q35/intel-iommu/ats/second-stage", test_ats_second_stage);
     qtest_add_func("/q35/intel-iommu/ats/first-stage", test_ats_first_stage);
+    qtest_add_func("/q35/intel-iommu/ats/tables-in-rom", test_tables_in_rom);
     qtest_add_func("/q35/intel-iommu/ats/interrupt-range",
                    test_ats_interrupt_range);
     qtest_add_func("/q35/intel-iommu/ats/refused", test_ats_refused);
