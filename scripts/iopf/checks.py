@@ -200,6 +200,8 @@ def remarks(tree, work, what, log):
             and not o.startswith(("arch/arm64/", "drivers/iommu/arm/"))]
     part = log.with_suffix(f".{what}")
     part.unlink(missing_ok=True)
+    for name in have:
+        (work / name).unlink(missing_ok=True)   # what is not compiled has no remarks
     # CHECK=sparse with C=2 also looks at objects that ccache has compiled before
     logged([*make, "-k", "W=1", "C=2", *have], part, env=env, what="W=1 C=2")
     return [plain_remark(line, tree, work) for line in part.read_text().splitlines()
