@@ -8,7 +8,6 @@ import io
 import json
 import os
 import re
-import subprocess
 import unittest
 import xml.etree.ElementTree as xml
 
@@ -337,15 +336,19 @@ class Make(Sandboxed):
 
 class ForEach(unittest.TestCase):
     def test_each_once_whatever_its_name(self):
-        items = [f"{n} 'a\n" for n in range(9)]
-        said = checks.for_each(items, ["printf", "%q|\n", "{}"], "/")
-        self.assertEqual(len(said), 9)
-        self.assertEqual(sorted(checks.for_each(["a", "b"], ["sh", "-c", "echo {}; exit 1"], "/")),
+        items = [f"{n} 'a $b \"" for n in range(9)]
+        said = checks.for_each(items, ["printf", "%s|\\n", "{}"], "/")
+        self.assertEqual(sorted(said), [f"{item}|" for item in items])
+        self.assertEqual(sorted(checks.for_each(["a", "b"], ["sh", "-c", "echo {}; exit 255"], "/")),
                          ["a", "b"])
 
     def test_tool_that_is_not_there(self):
-        with self.assertRaisesRegex(Failure, "no-such-tool for each of 2: .* status 127"):
-            checks.for_each(["a", "b"], ["no-such-tool", "{}"], "/", stderr=subprocess.STDOUT)
+        with self.assertRaisesRegex(Failure, "there is no no-such-tool here"):
+            checks.for_each(["a", "b"], ["no-such-tool", "{}"], "/")
+
+    def test_tool_that_is_killed(self):
+        with self.assertRaisesRegex(Failure, "xargs ended with status 125"):
+            checks.for_each(["a", "b"], ["sh", "-c", "kill -9 $PPID"], "/")
 
 
 class Remarks(unittest.TestCase):

@@ -143,8 +143,12 @@ CHECKPATCH = {"linux": ["--strict", "--codespell", "--ignore",
 def for_each(items, command, cwd, **kw):
     """Lines of a command that is run for each item, in place of {}, as many at a time as
     there are jobs: for tools that use one processor. Output of two may be mixed, and that
-    one says no (status 1 to 125) is no failure here."""
-    with process.child(["xargs", "-0", "-P", host.jobs(), "-I{}", *command], cwd=cwd,
+    one says no is no failure here."""
+    if not shutil.which(command[0]):
+        raise Failure(f"there is no {command[0]} here")
+    # xargs ends at a status of 255
+    each = ["sh", "-c", '"$@" || exit 1', "sh", *command]
+    with process.child(["xargs", "-0", "-P", host.jobs(), "-I{}", *each], cwd=cwd,
                        encoding="utf-8", errors="replace", stdin=subprocess.PIPE,
                        stdout=subprocess.PIPE, **kw) as proc:
         said = proc.communicate("\0".join(map(str, items)))[0].splitlines()
