@@ -227,17 +227,43 @@ static int low_power(struct endpoint *ep, __u32 feature)
 	return iopf_err(-errno, "low power: %s", strerror(errno));
 }
 
+/*
+ * Asleep, without a word to a device that has no power management, and awake. The
+ * kernel suspends it some time later, or not at all if it is wanted before.
+ */
+static int sleep_and_wake(struct endpoint *ep)
+{
+	__u64 end = iopf_now() + LONG_MS * 1000000ULL;
+	char path[96], text[32] = "";
+	int ret;
+
+	ret = low_power(ep, VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY);
+	if (ret)
+		return ret;
+	snprintf(path, sizeof(path),
+		 "/sys/bus/pci/devices/%s/power/runtime_status",
+		 iopf_dev_bdf(ep->dev));
+	while (strncmp(text, "suspended", 9)) {
+		ret = read_text(path, text, sizeof(text));
+		if (ret)
+			return iopf_err(ret, "%s: %s", path, strerror(-ret));
+		if (iopf_now() > end)
+			return iopf_err(-ETIMEDOUT, "the device stays %s", text);
+		nap();
+	}
+	return low_power(ep, VFIO_DEVICE_FEATURE_LOW_POWER_EXIT);
+}
+
 /* The same by the way that the kernel takes for devices nobody uses */
 TEST_POWER(low_power)
 {
 	struct endpoint *ep = &self->ep;
 	int ret;
 
-	ret = low_power(ep, VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY);
+	ret = sleep_and_wake(ep);
 	if (ret == -ENOTTY)
 		SKIP(return, "this kernel does not suspend devices");
 	ASSERT_LIB(ret);
-	ASSERT_LIB(low_power(ep, VFIO_DEVICE_FEATURE_LOW_POWER_EXIT));
 	ASSERT_LIB(answer_late(ep, self->cookie, IOMMUFD_PAGE_RESP_SUCCESS));
 	ASSERT_LIB(endpoint_works(ep));
 }
@@ -743,30 +769,6 @@ TEST_SILENT(close)
 	endpoint_close(ep);
 	ASSERT_LIB(endpoint_open(ep, self->ctx, self->found.bdf[0], NULL));
 	ASSERT_LIB(endpoint_works(ep));
-}
-
-/* Asleep, without a word to a device that has no power management, and awake */
-static int sleep_and_wake(struct endpoint *ep)
-{
-	__u64 end = iopf_now() + LONG_MS * 1000000ULL;
-	char path[96], text[32] = "";
-	int ret;
-
-	ret = low_power(ep, VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY);
-	if (ret)
-		return ret;
-	snprintf(path, sizeof(path),
-		 "/sys/bus/pci/devices/%s/power/runtime_status",
-		 iopf_dev_bdf(ep->dev));
-	while (strncmp(text, "suspended", 9)) {
-		ret = read_text(path, text, sizeof(text));
-		if (ret)
-			return iopf_err(ret, "%s: %s", path, strerror(-ret));
-		if (iopf_now() > end)
-			return iopf_err(-ETIMEDOUT, "the device stays %s", text);
-		nap();
-	}
-	return low_power(ep, VFIO_DEVICE_FEATURE_LOW_POWER_EXIT);
 }
 
 /*
