@@ -248,10 +248,10 @@ static void mount_all(void)
 }
 
 /*
- * On x86 power off stops the other processors first and then waits for the lock of the
- * IOMMU's shutdown (Linux up to 6.14). A task that runs meanwhile and wakes another one
- * for a stopped processor gets a warning of the scheduler. A processor that was taken
- * offline has no tasks. Step "kexec" shuts down with all of them.
+ * On x86 power off stops the other processors and then may still sleep, as VT-d's driver
+ * for dmar_global_lock (Linux 6.12). A task that runs meanwhile and wakes another one for
+ * a stopped processor gets a warning of the scheduler. A processor that was taken offline
+ * has no tasks. Step "kexec" shuts down with all of them.
  */
 static void leave_one_processor(void)
 {
