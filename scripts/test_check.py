@@ -104,6 +104,11 @@ class Keeping(Sandboxed):
             self.assertIsInstance(each, checks.Check)
         used = {name for each in checks.CHECKS for name in each.packages}
         self.assertLessEqual(set(packages.CHECKS), used)
+        # and a new machine gets all of it; apt and dpkg are what it gets it with
+        there = {*packages.BUILD, *packages.CHECKS, *packages.INSTEAD.values(), "apt", "dpkg"}
+        for each in checks.CHECKS:
+            if each.group != "deb":         # installs its own
+                self.assertEqual(set(each.packages) - there, set(), each.title)
 
 
 class Table(Sandboxed):

@@ -14,7 +14,7 @@ from iopf import base, fresh  # noqa: E402
 from iopf.errors import Failure  # noqa: E402
 
 PASTE = ("error: packages are missing; paste: sudo apt-get update && "
-         "sudo apt-get install -y --no-install-recommends a b\n")
+         "sudo apt-get install --no-remove -y --no-install-recommends a b\n")
 DEB822 = """Types: deb
 # bookworm of some day
 URIs: http://archive.invalid/debian

@@ -28,6 +28,13 @@ if [ "${busy:-0}" -gt 0 ]; then
     exit 100
 fi
 if [ -e "$STATE/broken" ]; then echo "E: Unable to locate package x" >&2; exit 100; fi
+case " $* " in
+*" install --no-remove "*)
+    if [ -e "$STATE/excluded" ]; then
+        echo "E: Packages need to be removed but remove is disabled." >&2
+        exit 100
+    fi ;;
+esac
 for word; do
     case $word in
     -*|*=*|update|install) ;;
@@ -72,7 +79,7 @@ class Machine(Sandboxed):
 
     def test_installs_what_is_missing(self):
         self.install("make", "gcc", "flex")
-        self.assertEqual([line.split("install -y")[-1] for line in self.calls()][1:],
+        self.assertEqual([line.split("install --no-remove -y")[-1] for line in self.calls()][1:],
                          [" --no-install-recommends gcc flex"])
         self.install("make", "gcc")
         self.assertEqual(len(self.calls()), 2)
@@ -105,10 +112,16 @@ class Machine(Sandboxed):
         (self.state / "broken").touch()
         self.assertRegex(self.refused("gcc"), "Unable to locate package x")
 
+    def test_removes_nothing(self):
+        """-y says yes to removals, too; gcc-multilib excludes every cross compiler."""
+        (self.state / "excluded").touch()
+        self.assertRegex(self.refused("gcc-aarch64-linux-gnu"),
+                         "remove is disabled.*log .*gcc-multilib")
+
     def test_no_rights(self):
         self.patch(packages, "root_command", lambda: None)
         text = self.refused("make", "gcc", "flex")
-        self.assertRegex(text, "paste.*apt-get update && .*apt-get install -y "
+        self.assertRegex(text, "paste.*apt-get update && .*apt-get install --no-remove -y "
                                "--no-install-recommends gcc flex$")
         self.assertEqual(self.calls(), [])
 

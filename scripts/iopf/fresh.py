@@ -207,7 +207,7 @@ def judge_refusal(status, text):
     if "Traceback" in text or len(errors) != 1:
         raise Failure(f"a user with no rights must get one line, got {len(errors)}", 1)
     line = re.search(r"paste(?: as root)?: (?:sudo )?apt-get update && (?:sudo )?"
-                     r"apt-get install -y --no-install-recommends (.+)$", errors[0])
+                     r"apt-get install --no-remove -y --no-install-recommends (.+)$", errors[0])
     if not line:
         raise Failure(f"a user with no rights gets no line to paste, but: {errors[0]}", 1)
     if status != 2:
@@ -226,7 +226,7 @@ def judge_run(text):
 def installed_by(machine):
     """What make run itself has installed, from its own log."""
     log = machine.root / "root/linux-iopf/out/log/last/deps.log"
-    found = re.findall(r"^\+ .*apt-get .*install -y --no-install-recommends (.+)$",
+    found = re.findall(r"^\+ .*apt-get .*install --no-remove -y --no-install-recommends (.+)$",
                        log.read_text(), re.M) if log.is_file() else []
     return found[-1].split() if found else []
 

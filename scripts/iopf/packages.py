@@ -20,9 +20,9 @@ libelf-dev libfdt-dev libglib2.0-dev libpixman-1-dev libssl-dev make ninja-build
 python3-venv qemu-system-data rsync seabios xz-utils zlib1g-dev""".split()
 # Not gcc-multilib for 32 bit: it and cross compilers exclude each other. Who has it keeps it.
 INSTEAD = {"gcc-i686-linux-gnu": "gcc-multilib", "libc6-dev-i386-cross": "gcc-multilib"}
-CHECKS = """coccinelle codespell debootstrap g++ gcc-i686-linux-gnu ipxe-qemu
-libc6-dev-i386-cross mandoc musl-tools python3-docutils python3-git python3-ply python3-sphinx
-python3-sphinx-rtd-theme shellcheck sparse""".split()
+CHECKS = """coccinelle codespell debootstrap g++ gcc-aarch64-linux-gnu gcc-i686-linux-gnu
+ipxe-qemu libc6-dev-i386-cross mandoc musl-tools python3-docutils python3-git python3-ply
+python3-sphinx python3-sphinx-rtd-theme shellcheck sparse""".split()
 # the C library of the other architecture is only a recommendation of its compiler
 CROSS = {"arm64": ["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
          "x86": ["gcc-x86-64-linux-gnu", "libc6-dev-amd64-cross"]}
@@ -143,8 +143,11 @@ def apt(args, log, what):
         held = HELD.search(text)
         if not held or time.monotonic() > end:
             said = next((line for line in text.splitlines() if line.startswith("E: ")), "")
+            cure = ("; which ones is in the log: if you can do without them (gcc-multilib excludes "
+                    "the compilers for other architectures), remove them and try again"
+                    if "remove is disabled" in said else "")
             raise Failure(process.with_cure(
-                f"{what} failed: {said[3:] or 'no reason given'}, log {log}"))
+                f"{what} failed: {said[3:] or 'no reason given'}, log {log}{cure}"))
         if "Permission denied" in text or "are you root" in text:
             raise Failure(f"{what}: you may not install packages here, log {log}")
         holder = (f"process {held[2]} ({held[3]})" if held[2] else "another process")
@@ -175,7 +178,7 @@ def install(wanted):
     lost = missing(wanted)
     if not lost:
         return
-    line = f"apt-get install -y --no-install-recommends {' '.join(lost)}"
+    line = f"apt-get install --no-remove -y --no-install-recommends {' '.join(lost)}"
     root = root_command()
     sudo = "sudo " if shutil.which("sudo") else ""
     paste = f"paste{'' if sudo else ' as root'}: {sudo}apt-get update && {sudo}{line}"
