@@ -84,8 +84,9 @@ class Killing(Sandboxed):
         file.chmod(0o755)
 
     def build(self, work, _log, _env, goals):
-        self.assertIn("qemu-system-x86_64", goals)
-        (work / "qemu-system-x86_64").write_text((self.tree / "file").read_text())
+        emulators = [goal for goal in goals if goal.startswith("qemu-system-")]
+        self.assertEqual(len(emulators), 1)
+        (work / emulators[0]).write_text((self.tree / "file").read_text())
 
     def check(self):
         with contextlib.redirect_stdout(io.StringIO()):
@@ -100,6 +101,13 @@ class Killing(Sandboxed):
     def test_killed(self):
         self.assertEqual(self.check().passed, 1)
         self.assertEqual((self.tree / "file").read_text(), "right\n")
+
+    def test_other_target(self):
+        self.mutant.write_text(MUTANT.replace("/q35/", "/virt/"))
+        self.program('case $4:$QTEST_QEMU_BINARY in /aarch64/virt/*:*-aarch64) ;; '
+                     '*) echo "$4: $QTEST_QEMU_BINARY" >&2; exit 0; esac\n'
+                     'grep -q right $QTEST_QEMU_BINARY || exit 1')
+        self.assertEqual(self.check().passed, 1)
 
     def test_survives(self):
         self.program("")

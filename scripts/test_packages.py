@@ -94,6 +94,20 @@ class Machine(Sandboxed):
         self.install("gcc-i686-linux-gnu", "libc6-dev-i386-cross")
         self.assertEqual(len(self.calls()), calls)
 
+    def test_cross_compiler_beside_that_of_the_user(self):
+        (self.state / "have").write_text("make 4.3\ngcc-multilib 12\n")
+        packages.MEMORY.clear()
+        self.assertRegex(self.refused("make", "gcc-aarch64-linux-gnu"),
+                         "gcc-aarch64-linux-gnu cannot .* beside gcc-multilib; .*paste.*remove")
+        self.assertEqual(self.calls(), [])
+
+    def test_foreign_architectures(self):
+        for machine, wanted in (("x86", "gcc-aarch64-linux-gnu"),
+                                ("arm64", "gcc-x86-64-linux-gnu")):
+            self.patch(host, "machine", lambda: machine)
+            self.assertEqual([name for name in packages.foreign() if name.startswith("gcc")],
+                             [wanted])
+
     def test_busy(self):
         """apt's lock is held by another process: wait, and say for whom."""
         for number, lock in enumerate(("/var/lib/apt/lists/lock", "/var/lib/dpkg/lock-frontend")):

@@ -8,6 +8,7 @@
  * the same for all IOMMUs is how far that has got, who waits for it, and what
  * happens when the ring was full.
  */
+#include <linux/export.h>
 #include <linux/iommu.h>
 #include <linux/string.h>
 
@@ -28,6 +29,7 @@ void iopf_hwq_init(struct iopf_hwq *hwq)
 	hwq->tail = 0;
 	hwq->told = 0;
 }
+EXPORT_SYMBOL_GPL(iopf_hwq_init);
 
 /**
  * iopf_hwq_restart() - Begin anew with a queue whose head and tail are 0
@@ -152,6 +154,7 @@ bool iopf_hwq_work(struct iopf_hwq *hwq)
 		}
 	}
 }
+EXPORT_SYMBOL_GPL(iopf_hwq_work);
 
 /**
  * iopf_hwq_target() - Find out what a drain has to wait for
@@ -258,3 +261,4 @@ void iopf_hwq_drain(struct iopf_hwq *hwq, u32 requester, u32 pasid,
 
 	iopf_hwq_wait(hwq, requester, pasid);
 }
+EXPORT_SYMBOL_GPL(iopf_hwq_drain);

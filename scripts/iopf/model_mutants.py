@@ -21,6 +21,9 @@ from iopf.progress import say
 from iopf.testbed import Count
 
 FOLDER = patches.SERIES["qemu"].root / "mutants"
+# The target of a test is that of the machine with which its path begins
+TARGETS = {"virt": "aarch64"}
+OTHERS = "x86_64"
 # Generous: only a mutant that hangs gets there
 TEST_SECONDS = 600
 
@@ -32,6 +35,14 @@ class Mutant(typing.NamedTuple):
     path: str
     diff: str
     file: pathlib.Path
+
+    @property
+    def target(self):
+        return TARGETS.get(self.path.split("/")[1], OTHERS)
+
+    @property
+    def emulator(self):
+        return f"qemu-system-{self.target}"
 
 
 def read(file):
@@ -68,7 +79,8 @@ def apply(tree, mutant, *options):
 
 def test(work, env, mutant, log):
     """Run the one test; returns whether it passed."""
-    path = f"/x86_64{mutant.path}"
+    path = f"/{mutant.target}{mutant.path}"
+    env = {**env, "QTEST_QEMU_BINARY": f"./{mutant.emulator}"}
     command = [work / "tests/qtest" / mutant.program, "--tap", "-k", "-p", path]
     with open(log, "a", encoding="utf-8") as file, process.child(
             command, env, cwd=work, stdout=subprocess.PIPE, stderr=file,
@@ -105,8 +117,7 @@ def check(log):
         env = build.configure_qemu(work, log, source=tree)
         programs = sorted({f"tests/qtest/{m.program}" for m in mutants})
         build.link_firmware(work)
-        build.ninja(work, log, env, ["qemu-system-x86_64", *programs])
-        env = {**env, "QTEST_QEMU_BINARY": "./qemu-system-x86_64"}
+        build.ninja(work, log, env, [*sorted({m.emulator for m in mutants}), *programs])
         for mutant in {(m.program, m.path): m for m in mutants}.values():
             if not test(work, env, mutant, log):
                 raise Failure(f"{mutant.program} {mutant.path} fails without any mutant", 1)
@@ -116,7 +127,7 @@ def check(log):
 def survives(tree, work, env, mutant, log):
     apply(tree, mutant)
     try:
-        build.ninja(work, log, env, ["qemu-system-x86_64"])
+        build.ninja(work, log, env, [mutant.emulator])
         alive = test(work, env, mutant, log)
     finally:
         apply(tree, mutant, "-R")

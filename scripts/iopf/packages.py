@@ -19,13 +19,21 @@ BUILD = """bc bison busybox-static ccache cpio dpkg-dev flex gcc git libc6-dev l
 libelf-dev libfdt-dev libglib2.0-dev libpixman-1-dev libssl-dev make ninja-build perl pkgconf
 python3-venv qemu-system-data rsync seabios xz-utils zlib1g-dev""".split()
 # Not gcc-multilib for 32 bit: it and cross compilers exclude each other. Who has it keeps it.
-INSTEAD = {"gcc-i686-linux-gnu": "gcc-multilib", "libc6-dev-i386-cross": "gcc-multilib"}
-CHECKS = """coccinelle codespell debootstrap g++ gcc-aarch64-linux-gnu gcc-i686-linux-gnu
-ipxe-qemu libc6-dev-i386-cross mandoc musl-tools python3-docutils python3-git python3-ply
-python3-sphinx python3-sphinx-rtd-theme shellcheck sparse""".split()
+MULTILIB = "gcc-multilib"
+INSTEAD = {"gcc-i686-linux-gnu": MULTILIB, "libc6-dev-i386-cross": MULTILIB}
+CHECKS = """coccinelle codespell debootstrap g++ gcc-i686-linux-gnu ipxe-qemu
+libc6-dev-i386-cross mandoc musl-tools python3-docutils python3-git python3-ply python3-sphinx
+python3-sphinx-rtd-theme shellcheck sparse""".split()
 # the C library of the other architecture is only a recommendation of its compiler
 CROSS = {"arm64": ["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
          "x86": ["gcc-x86-64-linux-gnu", "libc6-dev-amd64-cross"]}
+
+
+def foreign():
+    """What builds for the architectures of lanes that this machine is not of."""
+    return [name for arch, names in CROSS.items() if arch != host.machine() for name in names]
+
+
 # Where there is no dpkg: programs that stand for those packages, and that can
 # tell their version
 PROGRAMS = ["bc", "bison", "cpio", "flex", "gcc", "git", "ld", "make", "ninja", "perl",
@@ -129,6 +137,16 @@ def missing(wanted):
             if not {name, INSTEAD.get(name, name)} & {*found, *provided}]
 
 
+def refuse_removal(lost):
+    """apt would remove the compiler that excludes a cross compiler, without a question."""
+    crosses = [name for name in lost if re.fullmatch(r"gcc-.*-linux-gnu", name)]
+    if crosses and MULTILIB in installed()[0]:
+        sudo = "sudo " if shutil.which("sudo") else ""
+        raise Failure(f"{' '.join(crosses)} cannot be installed beside {MULTILIB}; if you do not "
+                      f"need that, paste{'' if sudo else ' as root'}: {sudo}apt-get remove "
+                      f"{MULTILIB}")
+
+
 def apt(args, log, what):
     """apt-get, which gives up at once where another one is at work: wait for it."""
     env = process.plain_env({"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"})
@@ -176,6 +194,7 @@ def install(wanted):
     if not lost:
         return
     line = f"apt-get install --no-remove -y --no-install-recommends {' '.join(lost)}"
+    refuse_removal(lost)
     root = root_command()
     sudo = "sudo " if shutil.which("sudo") else ""
     paste = f"paste{'' if sudo else ' as root'}: {sudo}apt-get update && {sudo}{line}"

@@ -451,10 +451,105 @@ echo '246577efa2254af8:10' > "$tmp/root/sys/class/iommu/ivhd0/amd-iommu/features
 probe 'AMD without PPR' 1 'the hardware has no page requests'
 hide sys/class/iommu/ivhd0/amd-iommu/features
 probe 'AMD without registers' 1 'what the hardware can do is not visible'
-machine $good ''
-device $dev vfio-pci smmu3.0x0000000009050000
-sed -i s/INTEL_IOMMU/ARM_SMMU_V3/ "$tmp/root/boot/config-$(uname -r)"
-probe 'Arm' 1 'not usable: iommu: smmu3.*Arm SMMUv3: the kernel does not serve'
+# arm [FILE-OF-THE-DEVICE-TREE]: a machine with an SMMUv3, and the device below a host
+# bridge of the device tree
+arm() {
+	machine $good 'console=ttyAMA0'
+	device $dev vfio-pci smmu3.0x0000000009050000
+	for option in ARM_SMMU_V3 PCI_ATS PCI_PRI; do
+		echo "CONFIG_$option=y"
+	done >> "$tmp/root/boot/config-$(uname -r)"
+	bridge=$tmp/root/sys/devices/platform/4010000000.pcie
+	mkdir -p "$bridge/pci0000:00/0000:00:01.0" "$bridge/of_node" \
+		"$tmp/root/sys/firmware/devicetree/base"
+	cp "$dir/config" "$bridge/pci0000:00/0000:00:01.0/config"
+	config 10 00 42 01 > /dev/null
+	mv "$dir" "$bridge/pci0000:00/0000:00:01.0/$dev"
+	ln -s "../../../devices/platform/4010000000.pcie/pci0000:00/0000:00:01.0/$dev" "$dir"
+	for name in driver:bus/pci/drivers/vfio-pci iommu_group:kernel/iommu_groups/9 \
+		iommu:class/iommu/smmu3.0x0000000009050000; do
+		ln -sfn "$tmp/root/sys/${name#*:}" "$dir/${name%%:*}"
+	done
+	if [ $# -gt 0 ]; then
+		: > "$bridge/of_node/$1"
+	fi
+}
+
+# config BYTE...: the first capability of the port above the device
+config() {
+	put "$bridge/pci0000:00/0000:00:01.0/config" 0x06 10 00
+	put "$bridge/pci0000:00/0000:00:01.0/config" 0x34 40
+	put "$bridge/pci0000:00/0000:00:01.0/config" 0x40 "$@"
+}
+
+# iort ATS SEGMENT: the same with ACPI, a table of one root complex for buses 0 to 0x7f
+iort() {
+	arm
+	rm -r "$tmp/root/sys/firmware/devicetree"
+	mkdir -p "$tmp/root/sys/firmware/acpi/tables"
+	table=$tmp/root/sys/firmware/acpi/tables/IORT
+	dd if=/dev/zero of="$table" bs=128 count=1 2> /dev/null
+	put "$table" 0 49 4f 52 54
+	put "$table" 36 02 00 00 00 30
+	put "$table" 48 00 18				# some other node
+	put "$table" 72 02 38 00 00 00 00 00 00 01 00 00 00 24
+	put "$table" 96 "$1"
+	put "$table" 100 "$2"
+	put "$table" 108 00 00 00 00 ff 7f
+}
+
+arm ats-supported
+probe 'Arm, a copy' 2 'not known .*: iommu: smmu3.*ID registers are not visible: iommufd tells'
+probe 'Arm, ATS by the device tree' 2 'ok *firmware *the device tree.s node .* allows ATS'
+arm other
+probe 'Arm, no ATS by the device tree' 1 'not usable: firmware: .* does not allow ATS'
+probe 'Arm, no ATS, the cure' 1 '-> .*ats-supported'
+arm ats-supported
+rm -r "$bridge/of_node"
+probe 'Arm, no host bridge in the device tree' 2 '? *firmware *the device tree, .*not there'
+for lost in ARM_SMMU_V3 PCI_ATS PCI_PRI; do
+	arm ats-supported
+	sed -i "/^CONFIG_$lost=/d" "$tmp/root/boot/config-$(uname -r)"
+	probe "Arm, without $lost" 1 "without CONFIG_$lost"
+done
+arm ats-supported
+put "$dir/config" 0x126 00 00
+probe 'Arm, responses without PASID' 2 'note *device *its page responses take no PASID'
+put "$dir/config" 0x126 00 80
+expect 'Arm, responses with PASID' 2 'ok *device *ATS' probe --root "$tmp/root" 01:00.0
+if grep -q 'take no PASID' "$tmp/out"; then
+	failed=1
+	echo "not ok $((nr = nr + 1)) Arm, no note without a reason"
+fi
+for kind in 72 00; do
+	arm ats-supported
+	config 10 00 $kind 01
+	[ $kind = 00 ] && config 05 00 $kind 01
+	probe "Arm, more than one stream ($kind)" 1 'NO *device *.*more than one stream'
+done
+arm other
+put "$dir/config" 0x100 00 00 00 00
+echo 0x19e5 > "$dir/vendor"
+echo 0xa250 > "$dir/device"
+probe 'Arm, a device that stalls' 2 'ok *device *it stalls'
+arm other
+put "$dir/config" 0x100 00 00 00 00
+mkdir "$dir/of_node"
+: > "$dir/of_node/dma-can-stall"
+probe 'Arm, stalls by the device tree' 2 'ok *device *it stalls'
+rm "$dir/of_node/dma-can-stall"
+probe 'Arm, neither stalls nor ATS' 1 'no ATS capability'
+iort 01 00
+probe 'Arm, ATS by ACPI' 2 'ok *firmware *the ACPI table IORT allows ATS'
+iort 06 00
+probe 'Arm, no ATS by ACPI' 1 'NO *firmware *the ACPI table IORT does not allow ATS'
+iort 01 01
+probe 'Arm, another segment by ACPI' 2 '? *firmware *the ACPI table IORT, .*not there'
+iort 01 00
+truncate -s 120 "$table"
+probe 'Arm, a table cut short' 2 '? *firmware *the ACPI table IORT, .*Invalid argument'
+hide sys/firmware/acpi/tables/IORT
+probe 'Arm, a table that cannot be read' 2 '? *firmware *the ACPI table IORT'
 machine $good ''
 device $dev vfio-pci viommu0
 probe 'an unknown IOMMU' 2 'not known .*of a kind that this program does not know'

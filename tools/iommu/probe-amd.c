@@ -42,6 +42,6 @@ static void probe_amd_iommu(struct probe *p)
 
 const struct probe_iommu probe_amd = {
 	.prefix = "ivhd",
-	.option = "AMD_IOMMU",
+	.options = { "AMD_IOMMU" },
 	.iommu = probe_amd_iommu,
 };

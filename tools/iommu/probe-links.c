@@ -134,9 +134,10 @@ static void probe_kernel(struct probe *p)
 		if (kconfig_option(want[i]) == 'n')
 			len += snprintf(missing + len, sizeof(missing) - len,
 					" CONFIG_%s", want[i]);
-	if (p->iommu && kconfig_option(p->iommu->option) == 'n')
-		len += snprintf(missing + len, sizeof(missing) - len,
-				" CONFIG_%s", p->iommu->option);
+	for (i = 0; p->iommu && i < PROBE_OPTIONS && p->iommu->options[i]; i++)
+		if (kconfig_option(p->iommu->options[i]) == 'n')
+			len += snprintf(missing + len, sizeof(missing) - len,
+					" CONFIG_%s", p->iommu->options[i]);
 	if (len) {
 		link = probe_add(p, PROBE_NO, "kernel", "%s without%s",
 				 release, missing);
@@ -226,9 +227,15 @@ static void probe_iommu(struct probe *p)
 			  p->pci.iommu);
 }
 
+bool probe_stalls(const struct probe *p)
+{
+	return p->iommu && p->iommu->stalls && p->iommu->stalls(&p->pci);
+}
+
 static const char *device_fault(const struct probe *p, const char **cure)
 {
 	const struct iopf_pci *pci = &p->pci;
+	bool stalls = probe_stalls(p);
 	const char *fault;
 
 	*cure = "the device cannot do it; use another one";
@@ -236,13 +243,13 @@ static const char *device_fault(const struct probe *p, const char **cure)
 		*cure = "use the physical function: its PRI is shared by all functions";
 		return "a virtual function";
 	}
-	if (!pci->ats)
+	if (!pci->ats && !stalls)
 		return "no ATS capability";
-	if (!pci->pri)
+	if (!pci->pri && !stalls)
 		return "no PRI capability";
 	fault = p->iommu && p->iommu->device ? p->iommu->device(pci, cure) :
 					       NULL;
-	if (fault)
+	if (fault || stalls)
 		return fault;
 	if (pci->external) {
 		*cure = "put it into a port that is not external";
@@ -344,6 +351,11 @@ static void probe_device(struct probe *p)
 	if (fault) {
 		link = probe_add(p, PROBE_NO, "device", "%s", fault);
 		probe_cure(link, "%s", cure);
+		return;
+	}
+	if (probe_stalls(p)) {
+		probe_add(p, PROBE_OK, "device",
+			  "it stalls where others ask by ATS and PRI");
 		return;
 	}
 	if (!kcmdline_known()) {
@@ -614,6 +626,7 @@ void probe_look(struct probe *p, const char *bdf)
 	p->iommu = iommu_kind(p->pci.iommu);
 	probe_kernel(p);
 	probe_iommufd(p);
+	probe_hw(p);
 	probe_iommu(p);
 	probe_device(p);
 	probe_driver(p);

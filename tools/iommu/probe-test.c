@@ -5,6 +5,7 @@
  *
  * Copyright (C) 2026 The linux-iopf authors
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include "cli.h"
 #include "json.h"
 #include "probe.h"
+#include "probe-firmware.h"
 #include "unittest.h"
 
 static struct probe p;
@@ -158,6 +160,103 @@ static void test_json(void)
 	free(text);
 }
 
+/* What the ID registers of an SMMUv3 make of the link */
+static void test_smmu(void)
+{
+	static const struct {
+		__u32 idr[2];
+		bool stalls;
+		enum probe_state state;
+		const char *text;
+	} cases[] = {
+		{ { 0x10401 | 3 << 24, 13 << 11 | 16 << 6 }, false, PROBE_OK,
+		  "ATS, 8192 page requests, 16 bits of PASID" },
+		{ { 0x10402, 0 }, false, PROBE_OK, "0 bits of PASID" },
+		{ { 0x10001, 0 }, false, PROBE_NO, "no ATS (IDR0 0x10001" },
+		{ { 0x00401, 0 }, false, PROBE_NO, "no page requests (" },
+		{ { 0, 0 }, false, PROBE_NO,
+		  "no translation, no ATS, no page requests (" },
+		{ { 0x00001, 20 << 6 }, true, PROBE_OK,
+		  "stalls, 20 bits of PASID" },
+		{ { 0x10401 | 1 << 24, 0 }, true, PROBE_NO, "no stalls (" },
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		memset(&p, 0, sizeof(p));
+		snprintf(p.pci.iommu, sizeof(p.pci.iommu), "smmu3.0");
+		p.pci.pri = !cases[i].stalls;
+		p.pci.vendor = 0x19e5;
+		p.pci.device = 0xa250;
+		p.hw_known = true;
+		p.hw.type = 2;
+		p.hw.raw_len = 40;
+		memcpy(p.hw.raw + 8, cases[i].idr, sizeof(cases[i].idr));
+		probe_smmu.iommu(&p);
+		CHECK(p.link[0].state == cases[i].state);
+		CHECK(strstr(p.link[0].text, cases[i].text));
+	}
+	/* Fewer registers than that, or of another IOMMU, or none */
+	p.hw.raw_len = 12;
+	p.nr = 0;
+	probe_smmu.iommu(&p);
+	CHECK(p.link[0].state == PROBE_UNKNOWN);
+	p.hw.raw_len = 40;
+	p.hw.type = 1;
+	p.nr = 0;
+	probe_smmu.iommu(&p);
+	CHECK(p.link[0].state == PROBE_UNKNOWN);
+	CHECK(strstr(p.link[0].text, "this kernel does not tell"));
+	p.hw_known = false;
+	snprintf(p.hw_error, sizeof(p.hw_error), "is in use");
+	p.nr = 0;
+	probe_smmu.iommu(&p);
+	CHECK(strstr(p.link[0].text, "not visible: is in use"));
+}
+
+static void put_le(unsigned char *at, __u32 value)
+{
+	unsigned int i;
+
+	for (i = 0; i < 4; i++)
+		at[i] = value >> 8 * i;
+}
+
+/* A table with two root complexes, cut at each length and with each byte bent */
+static void test_iort(void)
+{
+	static unsigned char table[48 + 2 * 56], bent[sizeof(table)];
+	unsigned char *node;
+	size_t i;
+	int ret;
+
+	memcpy(table, "IORT", 4);
+	put_le(table + 36, 2);
+	put_le(table + 40, 48);
+	for (i = 0; i < 2; i++) {
+		node = table + 48 + i * 56;
+		node[0] = 2;
+		node[1] = 56;
+		put_le(node + 8, 1);
+		put_le(node + 12, 36);
+		put_le(node + 24, !i);
+		put_le(node + 36, i << 15);
+		put_le(node + 40, 0x7fff);
+	}
+	CHECK(probe_iort_ats(table, sizeof(table), "0000:01:00.0") == 1);
+	CHECK(probe_iort_ats(table, sizeof(table), "0000:7f:1f.7") == 1);
+	CHECK(probe_iort_ats(table, sizeof(table), "0000:80:00.0") == 0);
+	CHECK(probe_iort_ats(table, sizeof(table), "0001:01:00.0") == -ENOENT);
+	for (i = 0; i < sizeof(table); i++)
+		CHECK(probe_iort_ats(table, i, "0000:ff:00.0") == -EINVAL);
+	for (i = 0; i < 256 * sizeof(table); i++) {
+		memcpy(bent, table, sizeof(table));
+		bent[i / 256] = i % 256;
+		ret = probe_iort_ats(bent, sizeof(bent), "0000:ff:00.0");
+		CHECK(ret == 0 || ret == 1 || ret == -ENOENT || ret == -EINVAL);
+	}
+}
+
 /* Colour is for terminals, for those that can, and for who wants it. */
 static void test_colour(void)
 {
@@ -189,11 +288,13 @@ static void test_colour(void)
 
 int main(void)
 {
-	printf("TAP version 13\n1..5\n");
+	printf("TAP version 13\n1..7\n");
 	run("verdict", test_verdict);
 	run("settle", test_settle);
 	run("bounds", test_bounds);
 	run("json", test_json);
+	run("smmu", test_smmu);
+	run("iort", test_iort);
 	run("colour", test_colour);
 	return failed ? 1 : 0;
 }

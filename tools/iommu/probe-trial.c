@@ -171,6 +171,28 @@ static int try_device(const char *bdf, struct iopf_hw_info *info, int *on)
 	return ret;
 }
 
+void probe_hw(struct probe *p)
+{
+	struct iopf_ctx *ctx;
+	struct iopf_dev *dev;
+	int ret;
+
+	if (iopf_root()[0] || p->no_try || !p->pci.cdev[0])
+		return;
+	ret = iopf_ctx_open(&ctx);
+	if (!ret) {
+		ret = iopf_dev_open(ctx, p->pci.bdf, &dev);
+		if (!ret) {
+			ret = iopf_dev_hw_info(dev, &p->hw);
+			iopf_dev_close(dev);
+		}
+		iopf_ctx_close(ctx);
+	}
+	p->hw_known = !ret;
+	if (ret)
+		snprintf(p->hw_error, sizeof(p->hw_error), "%s", iopf_error());
+}
+
 static void add_result(struct probe *p, int ret,
 		       const struct iopf_hw_info *info, int on)
 {
@@ -184,6 +206,12 @@ static void add_result(struct probe *p, int ret,
 	switch (on) {
 	case 1:
 		p->proven = true;
+		if (probe_stalls(p)) {
+			probe_add(p, PROBE_OK, "trial",
+				  "a page table with a fault queue was attached to a device that stalls (%u bits of PASID)",
+				  info->pasid_bits);
+			break;
+		}
 		probe_add(p, PROBE_OK, "trial",
 			  "a page table with a fault queue was attached, and page requests were on (%u bits of PASID)",
 			  info->pasid_bits);
@@ -230,6 +258,9 @@ void probe_trial(struct probe *p)
 		ret = borrow(&p->pci, &loan);
 	if (!ret)
 		ret = try_device(p->pci.bdf, &info, &on);
+	/* Nothing is switched on in such a device. */
+	if (probe_stalls(p))
+		on = 1;
 	add_result(p, ret, &info, on);
 	give_back(&p->pci, &loan);
 }

@@ -131,7 +131,7 @@ static const char *probe_vtd_device(const struct iopf_pci *pci,
 
 const struct probe_iommu probe_vtd = {
 	.prefix = "dmar",
-	.option = "INTEL_IOMMU",
+	.options = { "INTEL_IOMMU" },
 	.iommu = probe_vtd_iommu,
 	.device = probe_vtd_device,
 };

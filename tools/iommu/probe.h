@@ -16,6 +16,7 @@
 
 #define PROBE_LINKS	24
 #define PROBE_CURES	4
+#define PROBE_OPTIONS	3	/* of a kind of IOMMU */
 
 /**
  * enum probe_state - what was seen of a link
@@ -56,6 +57,9 @@ struct probe_link {
  * struct probe - what was found out about a device
  * @pci: the device
  * @iommu: kind of its IOMMU, NULL if there is none or it is none of ours
+ * @hw: what iommufd tells of the IOMMU, if @hw_known
+ * @hw_known: it was asked
+ * @hw_error: why it could not be, or empty if that was not tried
  * @try: bind a device without driver to vfio-pci for the trial
  * @no_try: make no trial
  * @tried: the trial was made
@@ -66,6 +70,9 @@ struct probe_link {
 struct probe {
 	struct iopf_pci pci;
 	const struct probe_iommu *iommu;
+	struct iopf_hw_info hw;
+	bool hw_known;
+	char hw_error[160];
 	bool try;
 	bool no_try;
 	bool tried;
@@ -77,16 +84,19 @@ struct probe {
 /**
  * struct probe_iommu - a kind of IOMMU
  * @prefix: of its names in /sys/class/iommu
- * @option: what the kernel has to be configured with, without CONFIG_
+ * @options: what the kernel has to be configured with, without CONFIG_
  * @iommu: add the link of the IOMMU itself
  * @device: is there something about the device that this IOMMU minds; returns
  *	    a text and sets the cure, or NULL. May be NULL.
+ * @stalls: does the device fault by stalls, and takes neither ATS nor PRI for it.
+ *	    May be NULL.
  */
 struct probe_iommu {
 	const char *prefix;
-	const char *option;
+	const char *options[PROBE_OPTIONS];
 	void (*iommu)(struct probe *p);
 	const char *(*device)(const struct iopf_pci *pci, const char **cure);
+	bool (*stalls)(const struct iopf_pci *pci);
 };
 
 extern const struct probe_iommu probe_vtd;
@@ -158,6 +168,22 @@ void probe_settle(struct probe *p);
  */
 enum probe_verdict probe_verdict(const struct probe *p,
 				 const struct probe_link **why);
+
+/**
+ * probe_stalls - does the device fault by stalls, and not by ATS and PRI
+ * @p: probe
+ *
+ * Return: true if so.
+ */
+bool probe_stalls(const struct probe *p);
+
+/**
+ * probe_hw - ask iommufd about the IOMMU of a device that vfio-pci has
+ * @p: probe; @p->hw, @p->hw_known and @p->hw_error are set
+ *
+ * Does nothing where nothing may be opened.
+ */
+void probe_hw(struct probe *p);
 
 /**
  * probe_trial - attach a page table with a fault queue, if that may be done

@@ -12,6 +12,7 @@
 #include "qemu/osdep.h"
 #include "qemu/bitops.h"
 #include "qemu/units.h"
+#include "iopf-pri-cases.h"
 #include "iopf-vtd-qtest.h"
 
 #define IOMMU   Q35_VTD ",x-flts=on,x-slts=on"
@@ -49,18 +50,8 @@ static void write_tables(Test *t)
 
 static void start_iommu(Test *t)
 {
-    int i;
-
     enable_mmcfg(t->qts);
-    for (i = 0; i < 2; i++) {
-        Endpoint *ep = &t->ep[i];
-
-        ep_init(ep, t, (4 + i) << 3, i);
-        ep_map(ep);
-        ep_enable(ep, 512);
-        ep_start_ring(ep, 8, 16);
-        ep_writel(ep, IOPF_TD_REG_PRI_FULL_RETRY, 0);
-    }
+    start_endpoints(t, 512);
     write_tables(t);
     start_vtd(t, 0);
 }
@@ -110,13 +101,6 @@ static uint64_t prd_lo(Endpoint *ep, uint32_t pasid)
 static uint64_t prd_hi(uint64_t iova, uint16_t prgi, uint64_t flags)
 {
     return iova | prgi << 3 | flags;
-}
-
-static void check_only_response(Endpoint *ep, uint8_t code, uint16_t prgi,
-                                uint32_t pasid, uint32_t count)
-{
-    check_response(ep, code, 0, prgi, pasid, count);
-    g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_RSPLOG_HEAD), ==, 1);
 }
 
 /* Test cases */
@@ -954,16 +938,6 @@ static void test_timeout(void)
     check_timeout(",x-lazy-invalidation=on", 4);
 }
 
-static void hold_inv(Endpoint *ep, bool on)
-{
-    ep_writel(ep, IOPF_TD_REG_HOSTILE, on ? IOPF_TD_HOSTILE_HOLD_INV : 0);
-}
-
-static void reset_function(Endpoint *ep)
-{
-    cfg_writew(ep, ep->exp + PCI_EXP_DEVCTL, PCI_EXP_DEVCTL_BCR_FLR);
-}
-
 /* Two devices hold an invalidation each, and the queue waits for both */
 static Test *start_timeouts(void)
 {
@@ -1096,21 +1070,6 @@ static void test_error_tail(void)
     check_iqh(t, 0);
     g_assert_cmphex(qtest_readl(t->qts, STATUS_WORD), ==, 0x1111);
     test_end(t);
-}
-
-static uint64_t write_translated(Endpoint *ep, uint64_t addr)
-{
-    Desc d = {
-        .op = IOPF_TD_OP_FILL,
-        .mode = IOPF_TD_MODE_TRANSLATED,
-        .flags = IOPF_TD_F_NO_PR,
-        .iova = IOVA,
-        .length = 8,
-    };
-
-    qtest_writeq(ep->qts, addr, UINT64_MAX);
-    ep_check(ep, &d, IOPF_TD_ST_OK);
-    return qtest_readq(ep->qts, addr);
 }
 
 /*
@@ -1350,9 +1309,7 @@ static void test_page_request(void)
     check_only_response(&t->ep[1], 1, 511, PASID, 1);
     /* The one that goes to the wrong device is noticed there */
     check_response(ep, 1, IOPF_TD_RSP_F_UNMATCHED, 511, PASID, 0);
-    g_assert_cmphex(cfg_readw(ep, ep->pri + PCI_PRI_STATUS) &
-                    PCI_PRI_STATUS_UPRGI, ==, PCI_PRI_STATUS_UPRGI);
-    cfg_writew(ep, ep->pri + PCI_PRI_STATUS, PCI_PRI_STATUS_UPRGI);
+    g_assert(take_unexpected(ep));
 
     /* The same group index with and without PASID */
     d = group_request(NOP, IOVA, 1, WANT_R, 3);
@@ -1389,59 +1346,23 @@ static void test_page_request(void)
     /* Nobody there, or no such group: no error of the queue */
     iq_submit(t, VTD_INV_DESC_PGRP_RESP | 0x1234 << 16, 0);
     page_response(ep, NOP, 0, 100);
-    g_assert_cmphex(cfg_readw(ep, ep->pri + PCI_PRI_STATUS) &
-                    PCI_PRI_STATUS_UPRGI, ==, PCI_PRI_STATUS_UPRGI);
+    g_assert(take_unexpected(ep));
     test_end(t);
 }
 
-/*
- * Software forgets the PASID in its answer, or has a wrong one: the device gets
- * it all the same, finds no such group and says so.
- */
 static void test_response_wrong_pasid(void)
 {
     Test *t = test_start();
-    Endpoint *ep = &t->ep[0];
-    Desc d = group_request(PASID, IOVA, 2, WANT_R, 7);
-    uint32_t wrong[] = { NOP, PASID + 1, 0xfffff };
-    int i;
 
-    ep_check(ep, &d, IOPF_TD_ST_OK);
-    for (i = 0; i < ARRAY_SIZE(wrong); i++) {
-        page_response(ep, wrong[i], 0, 7);
-        check_response(ep, 0, IOPF_TD_RSP_F_UNMATCHED, 7, wrong[i], 0);
-        g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_CNT_RSP_UNMATCHED), ==,
-                         i + 1);
-        g_assert_cmphex(cfg_readw(ep, ep->pri + PCI_PRI_STATUS) &
-                        PCI_PRI_STATUS_UPRGI, ==, PCI_PRI_STATUS_UPRGI);
-        cfg_writew(ep, ep->pri + PCI_PRI_STATUS, PCI_PRI_STATUS_UPRGI);
-        g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_PRI_OUTSTANDING), ==, 2);
-    }
-    page_response(ep, PASID, 0, 7);
-    check_response(ep, 0, 0, 7, PASID, 2);
-    g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_PRI_OUTSTANDING), ==, 0);
-
-    /* A function that never asked for anything notices, too */
-    page_response(&t->ep[1], NOP, 0, 1);
-    g_assert_cmphex(cfg_readw(&t->ep[1], t->ep[1].pri + PCI_PRI_STATUS) &
-                    PCI_PRI_STATUS_UPRGI, ==, PCI_PRI_STATUS_UPRGI);
+    check_wrong_pasid(t, PASID);
     test_end(t);
 }
 
-/* Page requests are messages, for which a function need not be bus master */
 static void test_request_without_bme(void)
 {
     Test *t = test_start();
-    Endpoint *ep = &t->ep[0];
-    Desc d = group_request(NOP, IOVA, 1, WANT_R, 1);
 
-    cfg_writew(ep, PCI_COMMAND, PCI_COMMAND_MEMORY);
-    ep_check(ep, &d, IOPF_TD_ST_OK);
-    check_request(ep, IOVA, NOP, true, false, true, NULL);
-    page_response(ep, NOP, 0, 1);
-    check_only_response(ep, 0, 1, NOP, 1);
-    /* Translation requests are not */
-    g_assert_cmpint(translate(ep, NOP, IOVA, WANT_R).ret, ==, -EPERM);
+    check_without_bus_master(&t->ep[0]);
     test_end(t);
 }
 
@@ -1505,54 +1426,14 @@ static void test_page_request_refused(void)
     test_end(t);
 }
 
-/* Lines of the log with @text in them */
-static unsigned int count_lines(const char *file, const char *text)
-{
-    g_autofree char *log = NULL;
-    unsigned int n = 0;
-    const char *at;
-
-    g_assert(g_file_get_contents(file, &log, NULL, NULL));
-    for (at = log; (at = strstr(at, text)); at++) {
-        n++;
-    }
-    return n;
-}
-
-/* The architecture trusts a device to count its requests, and to stop */
 static void test_guest_errors(void)
 {
-    const char *credits = "more page requests than software allows";
-    const char *halted = "page request after a Response Failure";
     g_autofree char *file = NULL, *options = NULL;
-    int fd = g_file_open_tmp("iopf-guest-errors-XXXXXX", &file, NULL);
-    Endpoint *ep;
     Test *t;
-    Desc d;
 
-    g_assert_cmpint(fd, >=, 0);
-    close(fd);
-    options = g_strdup_printf(" -d guest_errors -D %s", file);
+    options = log_guest_errors(&file);
     t = test_start_with(options);
-    ep = &t->ep[0];
-
-    cfg_writew(ep, ep->pri + PCI_PRI_CTRL, 0);
-    cfg_writel(ep, ep->pri + PCI_PRI_ALLOC_REQ, 2);
-    cfg_writew(ep, ep->pri + PCI_PRI_CTRL, PCI_PRI_CTRL_ENABLE);
-    ep_writel(ep, IOPF_TD_REG_HOSTILE, IOPF_TD_HOSTILE_IGNORE_ALLOC |
-              IOPF_TD_HOSTILE_IGNORE_RF);
-    d = group_request(NOP, IOVA, 2, WANT_R, 1);
-    ep_check(ep, &d, IOPF_TD_ST_OK);
-    g_assert_cmpuint(count_lines(file, credits), ==, 0);
-    d = group_request(NOP, IOVA, 1, WANT_R, 2);
-    ep_check(ep, &d, IOPF_TD_ST_OK);
-    g_assert_cmpuint(count_lines(file, credits), ==, 1);
-
-    g_assert_cmpuint(count_lines(file, halted), ==, 0);
-    page_response(ep, NOP, 0xf, 1);
-    d = group_request(NOP, IOVA, 1, WANT_R, 3);
-    ep_run(ep, &d);
-    g_assert_cmpuint(count_lines(file, halted), ==, 1);
+    check_guest_errors(&t->ep[0], file);
     test_end(t);
     unlink(file);
 }
@@ -1688,45 +1569,17 @@ static void test_implicit_invalidation(void)
     test_end(t);
 }
 
-/* The whole way: miss, page request, page mapped, response, transfer done */
+static void map_page(Endpoint *ep, uint64_t iova, uint64_t addr, bool write)
+{
+    write_leaf(ep->t, SL_TABLES, iova, addr | (write ? PTE_RW : PTE_R));
+}
+
 static void test_demand_paging(void)
 {
     Test *t = test_start();
-    Endpoint *ep = &t->ep[0];
-    Desc d = {
-        .op = IOPF_TD_OP_FILL,
-        .mode = IOPF_TD_MODE_AUTO,
-        .iova = IOVA + 0x800,
-        .length = 0x1000,
-    };
-    uint64_t desc;
-    uint16_t prgi;
 
-    qtest_writeq(t->qts, PAGE_A + 0x800, UINT64_MAX);
-    qtest_writeq(t->qts, PAGE_B, UINT64_MAX);
-    /* The first page is read only, which is what the IOTLB knows */
-    write_leaf(t, SL_TABLES, IOVA, PAGE_C | PTE_R);
-    check_translation(ep, NOP, IOVA, WANT_R, PAGE_C, 0x1000, PERM_R);
-
-    desc = ep_start(ep, &d);
-    check_request(ep, IOVA, NOP, true, true, true, &prgi);
-    write_leaf(t, SL_TABLES, IOVA, PAGE_A | PTE_RW);
-    page_response(ep, NOP, 0, prgi);
-    check_request(ep, IOVA + 0x1000, NOP, true, true, true, &prgi);
-    write_leaf(t, SL_TABLES, IOVA + 0x1000, PAGE_B | PTE_RW);
-    page_response(ep, NOP, 0, prgi);
-
-    g_assert_cmpuint(ep_finish(ep, desc), ==, IOPF_TD_ST_OK);
-    g_assert_cmphex(qtest_readq(t->qts, PAGE_A + 0x800), !=, UINT64_MAX);
-    g_assert_cmphex(qtest_readq(t->qts, PAGE_B), !=, UINT64_MAX);
+    check_demand_paging(&t->ep[0], PAGE_A, map_page);
     g_assert_cmphex(take_fault(t, NULL), ==, 0);
-
-    /* And one that is refused */
-    d.iova = IOVA + 0x5000;
-    desc = ep_start(ep, &d);
-    check_request(ep, d.iova, NOP, true, true, true, &prgi);
-    page_response(ep, NOP, 1, prgi);
-    g_assert_cmpuint(ep_finish(ep, desc), ==, IOPF_TD_ST_RSP_INVALID);
     test_end(t);
 }
 

@@ -14,6 +14,9 @@
 /* Options of the machine; the devices follow */
 #define Q35 "-M q35 -m 64 -nodefaults "
 
+/* Guest memory from here on is for what the device accesses */
+#define DATA            0x200000ULL
+
 /* Have memory mapped configuration space; to be done after each reset */
 void enable_mmcfg(QTestState *qts);
 

@@ -207,6 +207,21 @@ void ep_start_ring(Endpoint *ep, unsigned log2, unsigned contexts)
     ep->tail = 0;
 }
 
+void start_endpoints(Test *t, uint32_t allocation)
+{
+    int i;
+
+    for (i = 0; i < ARRAY_SIZE(t->ep); i++) {
+        Endpoint *ep = &t->ep[i];
+
+        ep_init(ep, t, (4 + i) << 3, i);
+        ep_map(ep);
+        ep_enable(ep, allocation);
+        ep_start_ring(ep, 8, 16);
+        ep_writel(ep, IOPF_TD_REG_PRI_FULL_RETRY, 0);
+    }
+}
+
 uint64_t ep_desc_addr(Endpoint *ep, uint32_t index)
 {
     return ep->bar2 + IOPF_TD_RAM_RING + index * IOPF_TD_DESC_SIZE;
@@ -290,7 +305,7 @@ uint32_t ep_write_untranslated(Endpoint *ep, uint64_t iova)
         .op = IOPF_TD_OP_FILL,
         .mode = IOPF_TD_MODE_UNTRANSLATED,
         .iova = iova,
-        .length = 8,
+        .length = 4,
     };
 
     return ep_run(ep, &d);
@@ -429,9 +444,28 @@ void check_response(Endpoint *ep, uint8_t code, uint8_t flags, uint16_t prgi,
     g_assert_cmpuint(r.count, ==, count);
 }
 
+void check_only_response(Endpoint *ep, uint8_t code, uint16_t prgi,
+                         uint32_t pasid, uint32_t count)
+{
+    check_response(ep, code, 0, prgi, pasid, count);
+    g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_RSPLOG_HEAD), ==, 1);
+}
+
+bool take_unexpected(Endpoint *ep)
+{
+    uint16_t status = cfg_readw(ep, ep->pri + PCI_PRI_STATUS);
+
+    if (!(status & PCI_PRI_STATUS_UPRGI)) {
+        return false;
+    }
+    cfg_writew(ep, ep->pri + PCI_PRI_STATUS, PCI_PRI_STATUS_UPRGI);
+    return true;
+}
+
 void check_automatic(Endpoint *ep, const Desc *d, uint8_t code)
 {
     uint32_t head = ep_readl(ep, IOPF_TD_REG_RSPLOG_HEAD);
+    uint32_t open = ep_readl(ep, IOPF_TD_REG_PRI_OUTSTANDING);
     Response r;
 
     ep_check(ep, d, IOPF_TD_ST_OK);
@@ -441,7 +475,80 @@ void check_automatic(Endpoint *ep, const Desc *d, uint8_t code)
     g_assert_cmphex(r.flags, ==, IOPF_TD_RSP_F_AUTO);
     g_assert_cmpuint(r.prgi, ==, d->prgi);
     g_assert_cmphex(r.pasid, ==, d->flags & IOPF_TD_F_PASID ? d->pasid : NOP);
-    g_assert_cmpint(ep_readl(ep, IOPF_TD_REG_PRI_OUTSTANDING), ==, 0);
+    g_assert_cmpint(ep_readl(ep, IOPF_TD_REG_PRI_OUTSTANDING), ==, open);
+}
+
+void check_request(Endpoint *ep, uint64_t addr, uint32_t pasid, bool read,
+                   bool write, bool last, uint16_t *prgi)
+{
+    Request r = take_request(ep->t);
+
+    g_assert_cmphex(r.rid, ==, ep->bdf);
+    g_assert_cmphex(r.addr, ==, addr);
+    g_assert_cmphex(r.pasid, ==, pasid);
+    g_assert_cmpint(r.read, ==, read);
+    g_assert_cmpint(r.write, ==, write);
+    g_assert_cmpint(r.last, ==, last);
+    if (prgi) {
+        *prgi = r.prgi;
+    }
+}
+
+void write_paging(Test *t, uint64_t tables, uint64_t flags)
+{
+    int level;
+
+    for (level = 4; level > 1; level--) {
+        uint64_t table = tables + (4 - level) * PAGE;
+        uint64_t index = extract64(IOVA, 12 + 9 * (level - 1), 9);
+
+        qtest_writeq(t->qts, table + index * 8, (table + PAGE) | flags);
+    }
+}
+
+uint64_t leaf_addr(uint64_t tables, uint64_t iova)
+{
+    return tables + 3 * PAGE + extract64(iova, 12, 9) * 8;
+}
+
+void write_leaf(Test *t, uint64_t tables, uint64_t iova, uint64_t pte)
+{
+    qtest_writeq(t->qts, leaf_addr(tables, iova), pte);
+}
+
+uint64_t read_leaf(Test *t, uint64_t tables, uint64_t iova)
+{
+    return qtest_readq(t->qts, leaf_addr(tables, iova));
+}
+
+void write_leaf_2m(Test *t, uint64_t tables, uint64_t iova, uint64_t pte)
+{
+    qtest_writeq(t->qts, tables + 2 * PAGE + extract64(iova, 21, 9) * 8, pte);
+}
+
+void hold_inv(Endpoint *ep, bool on)
+{
+    ep_writel(ep, IOPF_TD_REG_HOSTILE, on ? IOPF_TD_HOSTILE_HOLD_INV : 0);
+}
+
+void reset_function(Endpoint *ep)
+{
+    cfg_writew(ep, ep->exp + PCI_EXP_DEVCTL, PCI_EXP_DEVCTL_BCR_FLR);
+}
+
+uint64_t write_translated(Endpoint *ep, uint64_t addr)
+{
+    Desc d = {
+        .op = IOPF_TD_OP_FILL,
+        .mode = IOPF_TD_MODE_TRANSLATED,
+        .flags = IOPF_TD_F_NO_PR,
+        .iova = IOVA,
+        .length = 8,
+    };
+
+    qtest_writeq(ep->qts, addr, UINT64_MAX);
+    ep_check(ep, &d, IOPF_TD_ST_OK);
+    return qtest_readq(ep->qts, addr);
 }
 
 void check_pattern(QTestState *qts, uint64_t addr, uint32_t seed,

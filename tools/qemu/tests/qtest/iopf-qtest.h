@@ -17,9 +17,6 @@
 #include "hw/pci/pci_regs.h"
 #include "hw/misc/iopf-testdev-regs.h"
 
-/* Guest memory from here on is for what the device accesses */
-#define DATA            0x200000ULL
-
 #define PAGE            0x1000ULL
 #define IOVA            0x40000000ULL   /* first of the 512 pages of a table */
 
@@ -32,6 +29,11 @@
 #define PERM_RW         (PERM_R | PERM_W)
 #define PERM_X          IOPF_TD_TRREC_EXEC
 #define PERM_P          IOPF_TD_TRREC_PRIV
+
+/* Codes of responses as in the protocol */
+#define RSP_SUCCESS     IOPF_TD_RSP_CODE_SUCCESS
+#define RSP_INVALID     IOPF_TD_RSP_CODE_INVALID
+#define RSP_FAILURE     IOPF_TD_RSP_CODE_FAILURE
 
 /* In place of a PASID */
 #define NOP             IOPF_TD_NO_PASID
@@ -69,7 +71,7 @@ struct Test {
     QTestState *qts;
     unsigned iq_tail;
     bool iq_held;
-    unsigned prq_head, prq_order;
+    unsigned prq_head, prq_order, evq_head;
     Endpoint ep[2];
 };
 
@@ -128,6 +130,8 @@ void enable_vfs(Endpoint *pf, Endpoint *vf, unsigned n, unsigned slot);
 /* Again after a reset of the VF */
 void enable_vf(Endpoint *vf);
 void ep_start_ring(Endpoint *ep, unsigned log2, unsigned contexts);
+/* All of that for the functions of the test, with @allocation credits each */
+void start_endpoints(Test *t, uint32_t allocation);
 
 /* What software writes of a descriptor, see iopf-testdev-regs.h */
 typedef struct Desc {
@@ -159,7 +163,10 @@ void ep_check(Endpoint *ep, const Desc *d, uint32_t status);
 void ep_check_ret(Endpoint *ep, const Desc *d, int32_t ret);
 Desc with_pasid(Desc d, uint32_t pasid);
 
-/* A write of eight bytes to an untranslated address. Returns: status */
+/*
+ * A write of four bytes to an untranslated address, one transaction even where
+ * it is refused. Returns: status
+ */
 uint32_t ep_write_untranslated(Endpoint *ep, uint64_t iova);
 /* It has to arrive at @addr */
 void check_untranslated(Endpoint *ep, uint64_t iova, uint64_t addr);
@@ -198,9 +205,61 @@ Response last_response(Endpoint *ep);
 void check_response(Endpoint *ep, uint8_t code, uint8_t flags, uint16_t prgi,
                     uint32_t pasid, uint32_t count);
 
+/* The same, if it has been the only one so far */
+void check_only_response(Endpoint *ep, uint8_t code, uint16_t prgi,
+                         uint32_t pasid, uint32_t count);
+/* Whether the function has had an answer that it did not expect; forgets it */
+bool take_unexpected(Endpoint *ep);
+
 /* Make a page request that the IOMMU answers by itself, with that code */
 void check_automatic(Endpoint *ep, const Desc *d, uint8_t code);
 
+/*
+ * Page requests, as software sees them.  The library of the IOMMU has these.
+ */
+
+typedef struct Request {
+    uint16_t rid;
+    uint32_t pasid;
+    uint64_t addr;
+    uint16_t prgi;
+    bool read, write, last;
+} Request;
+
+/* Waits for it */
+Request take_request(Test *t);
+/* @code as in the protocol */
+void page_response(Endpoint *ep, uint32_t pasid, uint8_t code, uint16_t prgi);
+
+/* Take a request, which is that of a function; @prgi may be NULL */
+void check_request(Endpoint *ep, uint64_t addr, uint32_t pasid, bool read,
+                   bool write, bool last, uint16_t *prgi);
+
+/*
+ * Page tables with entries of eight bytes, 512 in a page
+ */
+
+/*
+ * Four levels, one page each, from @tables on: all that leads to the entries
+ * of the 512 pages at IOVA
+ */
+void write_paging(Test *t, uint64_t tables, uint64_t flags);
+uint64_t leaf_addr(uint64_t tables, uint64_t iova);
+void write_leaf(Test *t, uint64_t tables, uint64_t iova, uint64_t pte);
+uint64_t read_leaf(Test *t, uint64_t tables, uint64_t iova);
+/* Entry of the level above */
+void write_leaf_2m(Test *t, uint64_t tables, uint64_t iova, uint64_t pte);
+
+/*
+ * Endpoint and cache
+ */
+
+/* Withhold the completions of invalidations, or no longer */
+void hold_inv(Endpoint *ep, bool on);
+/* Function Level Reset */
+void reset_function(Endpoint *ep);
+/* Eight bytes to IOVA by way of the cache. Returns: what is at @addr then */
+uint64_t write_translated(Endpoint *ep, uint64_t addr);
 /* Memory against what a FILL with that DATA leaves */
 void check_pattern(QTestState *qts, uint64_t addr, uint32_t seed,
                    uint32_t length);

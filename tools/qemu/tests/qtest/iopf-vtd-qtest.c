@@ -92,38 +92,6 @@ void write_pasid_fl(Test *t, uint32_t pasid, uint16_t did, uint64_t tables,
                       did, tables | flags);
 }
 
-void write_paging(Test *t, uint64_t tables, uint64_t flags)
-{
-    int level;
-
-    for (level = 4; level > 1; level--) {
-        uint64_t table = tables + (4 - level) * PAGE;
-        uint64_t index = extract64(IOVA, 12 + 9 * (level - 1), 9);
-
-        qtest_writeq(t->qts, table + index * 8, (table + PAGE) | flags);
-    }
-}
-
-uint64_t leaf_addr(uint64_t tables, uint64_t iova)
-{
-    return tables + 3 * PAGE + extract64(iova, 12, 9) * 8;
-}
-
-void write_leaf(Test *t, uint64_t tables, uint64_t iova, uint64_t pte)
-{
-    qtest_writeq(t->qts, leaf_addr(tables, iova), pte);
-}
-
-uint64_t read_leaf(Test *t, uint64_t tables, uint64_t iova)
-{
-    return qtest_readq(t->qts, leaf_addr(tables, iova));
-}
-
-void write_leaf_2m(Test *t, uint64_t tables, uint64_t iova, uint64_t pte)
-{
-    qtest_writeq(t->qts, tables + 2 * PAGE + extract64(iova, 21, 9) * 8, pte);
-}
-
 void start_vtd(Test *t, unsigned prq_order)
 {
     g_assert_cmpuint(prq_order, <=, PRQ_ORDER_MAX);
@@ -290,22 +258,6 @@ Request take_request(Test *t)
         .write = hi & 2,
         .last = hi & 4,
     };
-}
-
-void check_request(Endpoint *ep, uint64_t addr, uint32_t pasid, bool read,
-                   bool write, bool last, uint16_t *prgi)
-{
-    Request r = take_request(ep->t);
-
-    g_assert_cmphex(r.rid, ==, ep->bdf);
-    g_assert_cmphex(r.addr, ==, addr);
-    g_assert_cmphex(r.pasid, ==, pasid);
-    g_assert_cmpint(r.read, ==, read);
-    g_assert_cmpint(r.write, ==, write);
-    g_assert_cmpint(r.last, ==, last);
-    if (prgi) {
-        *prgi = r.prgi;
-    }
 }
 
 void check_untranslated_fault(Endpoint *ep, uint64_t iova, uint8_t fault)

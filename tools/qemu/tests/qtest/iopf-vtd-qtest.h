@@ -66,16 +66,6 @@ void write_pasid_sl(Test *t, uint32_t pasid, uint16_t did, uint64_t tables);
 /* Of a first stage; @flags as in the third quadword */
 void write_pasid_fl(Test *t, uint32_t pasid, uint16_t did, uint64_t tables,
                     uint64_t flags);
-/*
- * Four levels, one page each, from @tables on: all that leads to the entries
- * of the 512 pages at IOVA
- */
-void write_paging(Test *t, uint64_t tables, uint64_t flags);
-uint64_t leaf_addr(uint64_t tables, uint64_t iova);
-void write_leaf(Test *t, uint64_t tables, uint64_t iova, uint64_t pte);
-uint64_t read_leaf(Test *t, uint64_t tables, uint64_t iova);
-/* Entry of the level above */
-void write_leaf_2m(Test *t, uint64_t tables, uint64_t iova, uint64_t pte);
 
 /*
  * VT-d: scalable mode with the tables in place, invalidation queue of 256-bit
@@ -118,25 +108,10 @@ void inv_tables(Test *t);
 void inv_dev_tlb(Endpoint *ep, uint64_t addr, bool size);
 void inv_dev_tlb_pasid(Endpoint *ep, uint32_t pasid, bool global,
                        uint64_t addr, bool size);
-/* @code as in the protocol */
-void page_response(Endpoint *ep, uint32_t pasid, uint8_t code, uint16_t prgi);
 
 /* VT-d: page request queue */
 
-typedef struct Request {
-    uint16_t rid;
-    uint32_t pasid;
-    uint64_t addr;
-    uint16_t prgi;
-    bool read, write, last;
-} Request;
-
 bool have_request(Test *t);
-/* Waits for it */
-Request take_request(Test *t);
-/* That of a function; @prgi may be NULL */
-void check_request(Endpoint *ep, uint64_t addr, uint32_t pasid, bool read,
-                   bool write, bool last, uint16_t *prgi);
 
 /* Endpoint and IOMMU together */
 

@@ -67,6 +67,13 @@ _HEADS = re.compile("|".join((
 _TAILS = re.compile(r"Call [Tt]race:|---\[ (?:end trace|cut here)|RIP: \d{4}:")
 _REACH = 150
 
+# The record of an event of SMMUv3: its driver prints the four double words in lines of
+# their own, which other processors' lines may come between. In a complaint they stand
+# behind its first line.
+_RECORD = re.compile(r"(arm-smmu-v3 [^ ]+: )event 0x[0-9a-f]+ received:$")
+_RECORD_WORDS = 4
+_RECORD_REACH = 20
+
 
 @dataclass
 class Splat:
@@ -92,6 +99,20 @@ class Expected:
             self.patterns = []
 
 
+def _record(text: str, lines: Sequence[str], number: int) -> str:
+    """The words of an event, which are somewhere below its line of that number."""
+    head = _RECORD.match(text)
+    if not head:
+        return text
+    words: list[str] = []
+    word = re.compile(re.escape(head[1]) + r"\s(0x[0-9a-f]{16})$")
+    for line in lines[number:number + _RECORD_REACH]:
+        found = word.match(_STAMP.sub("", line.rstrip()))
+        if found and len(words) < _RECORD_WORDS:
+            words.append(found[1])
+    return " ".join([text, *words])
+
+
 def find(lines: Iterable[str], allowed: Sequence[str] = ()) -> list[Splat]:
     """The complaints, without those whose first line matches an allowed pattern."""
     exceptions = [re.compile(pattern) for pattern in allowed]
@@ -99,6 +120,7 @@ def find(lines: Iterable[str], allowed: Sequence[str] = ()) -> list[Splat]:
     found: list[Splat] = []
     test = "boot"
     head = -_REACH
+    lines = list(lines)
     for number, line in enumerate(lines, 1):
         text = _STAMP.sub("", line.rstrip())
         if _NOT_KERNEL.match(text):
@@ -117,6 +139,7 @@ def find(lines: Iterable[str], allowed: Sequence[str] = ()) -> list[Splat]:
         if is_tail and "cut here" in text:
             continue
         head = number
+        text = _record(text, lines, number)
         if not any(pattern.search(text) for pattern in exceptions + expected.patterns):
             found.append(Splat(number, text, test))
     return found

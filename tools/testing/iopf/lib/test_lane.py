@@ -179,7 +179,8 @@ class Runner(unittest.TestCase):
         self.assertEqual(status, 0, text)
         table = text.splitlines()[-3:]
         self.assertEqual([line.split() for line in table],
-                         [["vtd"], ["requests", "512"], ["median", "us", "152"]])
+                         [["smmu", "vtd"], ["requests", "512", "512"],
+                          ["median", "us", "152", "152"]])
         self.assertNotIn("#demo", text)
         status, text = self.run_lane(BOOT + BAD, "demo", "all")
         self.assertEqual(status, 1, text)

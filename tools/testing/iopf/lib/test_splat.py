@@ -146,6 +146,32 @@ class Announced(unittest.TestCase):
                      "[    1.000000] something: iopf: expect from here: BUG"):
             self.assertEqual(self.texts(line, self.A), ["BUG: of a"])
 
+    EVENT = "arm-smmu-v3 9050000.smmuv3: event 0x10 received:"
+    WORDS = ["0x0000010000000010", "0x0000000800000000", "0x0000000100000000",
+             "0x0000000000000000"]
+
+    def record(self, *between: str) -> list[str]:
+        """An event of SMMUv3 as its driver logs it, and lines of others between."""
+        lines = [self.EVENT] + [f"arm-smmu-v3 9050000.smmuv3: \t{word}" for word in self.WORDS]
+        lines[2:2] = between
+        return [f"[    1.000000] {line}" for line in lines]
+
+    def expect(self, pattern: str) -> str:
+        return f"[    1.000000] iopf: expect from here: ^arm-smmu-v3 .*{pattern}"
+
+    def test_record_of_an_event(self) -> None:
+        whole = " ".join([self.EVENT, *self.WORDS])
+        self.assertEqual(self.texts(*self.record()), [whole])
+        self.assertEqual(self.texts(*self.record("something else", "more")), [whole])
+        self.assertEqual(self.texts(*self.record(), *self.record()), [whole, whole])
+        self.assertEqual(self.texts(self.record()[0]), [self.EVENT])
+
+    def test_event_of_another_device(self) -> None:
+        ours = self.expect("received: 0x00000100[0-9a-f]{8} 0x[0-9a-f]+ 0x0*100000000 ")
+        other = self.expect("received: 0x00000200[0-9a-f]{8} ")
+        self.assertEqual(self.texts(ours, *self.record(), self.TO), [])
+        self.assertEqual(len(self.texts(other, *self.record(), self.TO)), 1)
+
     def test_no_pattern(self) -> None:
         text, = self.texts("iopf: expect from here: (")
         self.assertIn("not a pattern", text)

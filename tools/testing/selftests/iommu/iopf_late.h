@@ -67,6 +67,8 @@ static inline bool late_is_queue(const char *name)
 {
 	int irq, iommu;
 
+	if (strstr(name, "-arm-smmu-v3-priq"))
+		return true;
 	return sscanf(name, "irq/%d-dmar%d", &irq, &iommu) == 2 &&
 	       strstr(name, "-pr");
 }

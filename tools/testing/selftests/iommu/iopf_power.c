@@ -389,9 +389,7 @@ FIXTURE(contained)
 /* Invalidations that the kernel sends before it knows come to nothing. */
 static void expect_time_outs(void)
 {
-	expect_on_console("^DMAR: VT-d detected Invalidation Time-out Error");
-	expect_on_console("^DMAR: Invalidation Time-out Error .ITE. cleared");
-	expect_on_console("^DMAR: QI (HEAD|PRIOR): ");
+	expect_invalidation_time_outs();
 	/* The interrupt for it is there before it is cleared, at times. */
 	expect_on_console("^DMAR: DRHD: handling fault status reg");
 }
@@ -525,14 +523,12 @@ static void expect_silence(const char *bdf)
 {
 	char pattern[128];
 
-	expect_on_console("^DMAR: VT-d detected Invalidation Time-out Error");
-	expect_on_console("^DMAR: Invalidation Time-out Error .ITE. cleared");
-	expect_on_console("^DMAR: QI (HEAD|PRIOR): ");
+	expect_invalidation_time_outs();
 	snprintf(pattern, sizeof(pattern),
 		 "^vfio-pci (0000:)?%s: does not invalidate its TLB", bdf);
 	expect_on_console(pattern);
 	/* What it does with its old translation, and asks for a new one */
-	expect_vtd_faults(bdf, "NO_PASID", "[0-9a-f]+", 0x44);
+	expect_dma_faults(bdf, DMA_NO_PASID, "[0-9a-f]+", DMA_NO_ATS);
 }
 
 /*

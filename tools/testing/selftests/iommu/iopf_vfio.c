@@ -477,8 +477,7 @@ TEST_IOPF(detach)
 /* A device at work meets the end of its page table: "not present". */
 static void expect_faults_of_lost_table(const char *bdf)
 {
-	expect_vtd_faults(bdf + strlen("0000:"), "NO_PASID", "1[0-9a-f]{8}",
-			  0x59);
+	expect_dma_faults(bdf, DMA_NO_PASID, "1[0-9a-f]{8}", DMA_NO_TABLE);
 }
 
 TEST_IOPF(detach_attach_many)
@@ -610,12 +609,47 @@ TEST_IOPF(replace_many)
 }
 
 /*
+ * Serve a bounded number of groups, so that a loop of replaces ends. What a replace
+ * has answered meanwhile is none of ours.
+ */
+static int serve_some(struct endpoint *ep, int ms)
+{
+	struct iopf_group g;
+	int ret;
+
+	ret = iopf_queue_wait(ep->queue, ms);
+	if (ret > 0)
+		ret = iopf_queue_read(ep->queue, &g);
+	if (ret > 0)
+		ret = serve_group(ep, &g);
+	return ret == -EINVAL ? 0 : ret;
+}
+
+/* IOMMU_HW_INFO_TYPE_ARM_SMMUV3, which headers before 6.13 do not have */
+#define HW_INFO_TYPE_ARM_SMMUV3	2
+
+/*
+ * One entry of VT-d's PASID table, and one pointer of an SMMUv3's stream table, take
+ * another's place in one access. Where the tables cannot be changed like that a device
+ * may have to ask once more, which is answered: it does not fail.
+ */
+static bool replaces_unnoticed(struct endpoint *ep)
+{
+	struct iopf_hw_info info;
+
+	return !iopf_dev_hw_info(ep->dev, &info) &&
+	       (info.type == IOMMU_HW_INFO_TYPE_INTEL_VTD ||
+		info.type == HW_INFO_TYPE_ARM_SMMUV3);
+}
+
+/*
  * A device that finds everything mapped does not notice that its page table is
  * replaced by one with the same content, again and again.
  */
 TEST_IOPF(replace_no_gap)
 {
 	struct endpoint *ep = &self->ep;
+	bool unnoticed = replaces_unnoticed(ep);
 	unsigned int slot[200], i, nr = 0;
 	struct testdev_result r;
 	__u32 hwpt[2];
@@ -626,13 +660,17 @@ TEST_IOPF(replace_no_gap)
 				   ep->queue, &hwpt[1]));
 	ASSERT_LIB(iopf_backing_map(ep->backing, BASE, SPAN, IOPF_RW));
 	testdev_set(&ep->td, IOPF_TD_REG_CONTEXTS, 16);
+	testdev_set(&ep->td, IOPF_TD_REG_PRI_RETRY, 1000);
 	for (i = 0; i < ARRAY_SIZE(slot); i++)
 		ASSERT_LIB(start_op(ep, IOPF_TD_OP_FILL, 0,
 				    BASE + i % 8 * (SPAN / 8), SPAN / 8,
 				    &slot[i]));
 	for (i = 0; i < ARRAY_SIZE(slot); i++) {
-		while (!testdev_done(&ep->td, slot[i], &r))
+		while (!testdev_done(&ep->td, slot[i], &r)) {
 			ASSERT_LIB(iopf_dev_attach(ep->dev, hwpt[++nr & 1]));
+			if (!unnoticed)
+				ASSERT_LIB(serve_some(ep, 0));
+		}
 		ASSERT_EQ(IOPF_TD_ST_OK, r.status)
 			TH_LOG("%s at %#llx after %u replaces",
 			       testdev_status(r.status), r.fail_addr, nr);
@@ -643,22 +681,9 @@ TEST_IOPF(replace_no_gap)
 		EXPECT_EQ(SPAN / 8,
 			  testdev_pattern_check(mem, SPAN / 8, SEED, 0));
 	}
-	EXPECT_LIB(check_answers(ep, 0, 0));
+	EXPECT_LIB(check_answers(ep, unnoticed ? 0 : -1, 0));
 	ASSERT_LIB(iopf_dev_attach(ep->dev, hwpt[0]));
 	EXPECT_LIB(iopf_destroy(self->ctx, hwpt[1]));
-}
-
-/* Serve a bounded number of groups, so that the loop below ends. */
-static int serve_some(struct endpoint *ep)
-{
-	struct iopf_group g;
-	int ret;
-
-	ret = iopf_queue_wait(ep->queue, 10);
-	if (ret <= 0)
-		return ret;
-	ret = iopf_queue_read(ep->queue, &g);
-	return ret > 0 ? serve_group(ep, &g) : ret;
 }
 
 /*
@@ -671,7 +696,6 @@ TEST_IOPF(replace_serves_both)
 	unsigned int slot[64], i, nr = 0;
 	struct testdev_result r;
 	__u32 hwpt[2];
-	int ret;
 
 	hwpt[0] = ep->hwpt_id;
 	ASSERT_LIB(iopf_hwpt_alloc(self->ctx, iopf_dev_id(ep->dev), ep->ioas_id,
@@ -684,11 +708,7 @@ TEST_IOPF(replace_serves_both)
 	for (i = 0; i < ARRAY_SIZE(slot); i++) {
 		while (!testdev_done(&ep->td, slot[i], &r)) {
 			ASSERT_LIB(iopf_dev_attach(ep->dev, hwpt[++nr & 1]));
-			/* EINVAL: the replace has answered before us. */
-			ret = serve_some(ep);
-			if (ret == -EINVAL)
-				ret = 0;
-			ASSERT_LIB(ret);
+			ASSERT_LIB(serve_some(ep, 10));
 		}
 		EXPECT_EQ(IOPF_TD_ST_OK, r.status)
 			TH_LOG("%u: %s at %#llx after %u replaces", i,
@@ -1463,8 +1483,8 @@ TEST_IOPF(above_limit)
 	if (last == ~0ULL)
 		SKIP(return, "every 64-bit address can be mapped");
 	snprintf(addr, sizeof(addr), "%llx", last + 1);
-	expect_vtd_faults(self->found.bdf[0] + strlen("0000:"), "NO_PASID", addr,
-			  0x83);
+	expect_dma_faults(self->found.bdf[0], DMA_NO_PASID, addr,
+			  DMA_BEYOND_TABLE);
 	ASSERT_LIB(start_op(ep, IOPF_TD_OP_FILL, 0, last + 1, 4096, &slot));
 	ASSERT_LIB(serve_op(ep, slot, &r));
 	expect_no_more_on_console();
@@ -1803,8 +1823,7 @@ TEST_IOPF(pasid_without_owner)
 	if (!(testdev_reg(&ep->td, IOPF_TD_REG_LIVE) & IOPF_TD_LIVE_PASID))
 		SKIP(return, "the kernel has not enabled PASID in the device");
 	/* By the kernel, or by an IOMMU that has no entry for the PASID. */
-	expect_vtd_faults(self->found.bdf[0] + strlen("0000:"), "PASID 0x5",
-			  "100000000", 0x59);
+	expect_dma_faults(self->found.bdf[0], 5, "100000000", DMA_NO_TABLE);
 	ASSERT_LIB(testdev_submit(&ep->td, &op, &slot));
 	ASSERT_LIB(wait_op(ep, slot, &r));
 	expect_no_more_on_console();

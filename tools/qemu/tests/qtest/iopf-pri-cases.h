@@ -1,0 +1,37 @@
+/*
+ * Test cases about page requests that are the same for each IOMMU
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef TESTS_QTEST_IOPF_PRI_CASES_H
+#define TESTS_QTEST_IOPF_PRI_CASES_H
+
+#include "iopf-qtest.h"
+
+/* Map a page to @addr for requests without PASID */
+typedef void MapPage(Endpoint *ep, uint64_t iova, uint64_t addr, bool write);
+
+/*
+ * The whole way: miss, page request, page mapped, response, transfer done.  Of
+ * the memory for devices it takes three pages from @addr on.
+ */
+void check_demand_paging(Endpoint *ep, uint64_t addr, MapPage *map);
+
+/*
+ * Software forgets the PASID in its answer, or has a wrong one: the device gets
+ * it all the same, finds no such group and says so.
+ */
+void check_wrong_pasid(Test *t, uint32_t pasid);
+
+/* Page requests are messages, for which a function need not be bus master */
+void check_without_bus_master(Endpoint *ep);
+
+/* Options for a log to a new file, which the caller removes */
+char *log_guest_errors(char **file);
+/* The architecture trusts a device to count its requests, and to stop */
+void check_guest_errors(Endpoint *ep, const char *file);
+
+#endif
