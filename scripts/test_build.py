@@ -7,6 +7,7 @@ import contextlib
 import io
 import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -30,6 +31,32 @@ class FakeSeries:
     def key(self, _version, without):
         self.without = without
         return self.content
+
+
+class Sanitized(unittest.TestCase):
+    """scripts/cc-sanitized, with a compiler that prints what it is given."""
+
+    def call(self, *args):
+        said = subprocess.run([host.REPO / "scripts/cc-sanitized", "echo", *args], check=True,
+                              env={**os.environ, "SANITIZED": "hw/misc qom"},
+                              stdout=subprocess.PIPE, encoding="utf-8").stdout
+        return said.split()
+
+    def test_our_folders(self):
+        for source in "../qemu/hw/misc/a.c", "/x/qom/b.c":
+            self.assertIn("-fsanitize=address,undefined", self.call("-c", source, "-o", "a.o"))
+
+    def test_other_folders(self):
+        for source in "../qemu/hw/misc2/a.c", "../qemu/hw/a.c", "util/qom.c":
+            self.assertEqual(self.call("-c", source, "-o", "a.o"), ["-c", source, "-o", "a.o"])
+
+    def test_link(self):
+        self.assertIn("-fsanitize=address,undefined", self.call("a.o", "-o", "a"))
+
+    def test_folders_of_the_series(self):
+        folders = build.sanitized_folders()
+        for folder in "hw/misc", "hw/pci", "hw/i386", "tests/qtest", "qom":
+            self.assertIn(folder, folders)
 
 
 class Keys(unittest.TestCase):

@@ -18,7 +18,7 @@ from iopf import base, cache, debian_kernel, host, lock, on_top, packages, proce
 from iopf.cache import digest, publish
 from iopf.errors import Failure
 from iopf.host import REPO
-from iopf.patches import SERIES
+from iopf.patches import SERIES, patched_paths
 from iopf.process import logged, run
 from iopf.testbed import TESTBED, Archive
 
@@ -247,10 +247,22 @@ def accelerators():
     return ["--enable-kvm"] if os.environ.get("KVM") == "1" else ["--disable-kvm"]
 
 
-def configure_qemu(work, log, options=(), source=None):
-    """Configure QEMU in an empty folder; returns the environment to build with."""
+def sanitized_folders():
+    """Of QEMU's tree: where the series changes a program, and the memory, object, bus
+    and migration code that works on its objects."""
+    ours = {str(pathlib.PurePath(p).parent) for p in patched_paths("qemu") if p.endswith(".c")}
+    return sorted(ours | {"hw/core", "migration", "qom", "system"})
+
+
+def configure_qemu(work, log, options=(), source=None, sanitized=()):
+    """Configure QEMU in an empty folder; returns the environment to build with.
+    What lies in the sanitized folders is built with AddressSanitizer and
+    UndefinedBehaviorSanitizer."""
     source = source or series.built_tree("qemu")
-    env = build_env()
+    env, compiler_line = build_env(), cc()
+    if sanitized:
+        env["SANITIZED"] = " ".join(sanitized)
+        compiler_line = f"{REPO / 'scripts/cc-sanitized'} {compiler_line}"
     meson = base.meson_path()
     if meson:
         env["PYTHONPATH"] = str(meson)
@@ -264,7 +276,7 @@ def configure_qemu(work, log, options=(), source=None):
         if not packed.exists():
             # an empty bzip2 stream: the source package ships no firmware blobs
             packed.write_bytes(b"BZh9\x17\x72\x45\x38\x50\x90\0\0\0\0")
-    logged([source / "configure", "--python=/usr/bin/python3", f"--cc={cc()}",
+    logged([source / "configure", "--python=/usr/bin/python3", f"--cc={compiler_line}",
             f"--target-list={','.join(targets)}", "--without-default-features",
             "--without-default-devices",
             *[f"--with-devices-{t.split('-')[0]}=iopf" for t in targets],

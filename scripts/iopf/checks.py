@@ -250,7 +250,8 @@ def check_warnings(log):
         with build.build_folder(top / f"build-series-{arch}") as work:
             after += remarks(tree, work, arch, f"after-{arch}", log)
     with build.build_folder(top / "build-series-x86") as work:
-        structure.refuse_circle(structure.of_objects(sorted(
+        refuse_unsanitized(work)
+    structure.refuse_circle(structure.of_objects(sorted(
             (work / "drivers/iommu").glob("iopf-*.o"))))
     for line in before:
         if line in after:
@@ -445,18 +446,19 @@ def qemu_tests(meson, work, env):
 
 
 def check_qemu(log):
-    """QEMU's tests with ours among them, all under the sanitizers."""
+    """QEMU's tests with ours among them, under the sanitizers where our code is at work."""
     with build.build_folder(host.out() / "build/qemu-asan", keep=False) as work:
         return test_qemu(work, log)
 
 
 def test_qemu(work, log):
-    env = build.configure_qemu(work, log, ["--enable-asan", "--enable-ubsan"])
+    env = build.configure_qemu(work, log, sanitized=build.sanitized_folders())
     env.update(ASAN_OPTIONS="detect_leaks=0", UBSAN_OPTIONS="print_stacktrace=1")
     meson = work / "pyvenv/bin/meson"
     tests = qemu_tests(meson, work, env)
     build.ninja(work, log, env, [*build.qemu_binaries(),
                                  *sorted({p.relative_to(work) for p in tests.values()})])
+    refuse_unsanitized(work)
     structure.refuse_circle(structure.of_objects(sorted(
         (work / "libcommon.a.p").glob("*iopf-testdev*.o"))))
     build.link_firmware(work)
@@ -464,6 +466,18 @@ def test_qemu(work, log):
             "--num-processes", host.jobs(), *tests], log, cwd=work, env=env,
            what="QEMU unit tests and qtests")
     return judge_qemu(work / "meson-logs/testlog.json", set(tests))
+
+
+def refuse_unsanitized(work):
+    """A build that lost the sanitizers' options would pass every test."""
+    for folder in build.sanitized_folders():
+        if folder.startswith("tests/"):
+            continue        # meson names these in another way; the options are the same
+        prefix = folder.replace("/", "_")
+        objects = [*work.glob(f"lib*.p/{prefix}_*.c.o"), *work.glob(f"lib*.p/*/{prefix}_*.c.o")]
+        plain = [o for o in objects if b"__asan_" not in o.read_bytes()]
+        if plain or not objects:
+            raise Failure(f"{plain[0].name if plain else folder} was built without the sanitizers")
 
 
 def judge_qemu(results, wanted):
