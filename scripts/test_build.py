@@ -59,6 +59,24 @@ class Sanitized(unittest.TestCase):
             self.assertIn(folder, folders)
 
 
+class Mutants(unittest.TestCase):
+    """What `make mutants` asks for before anything is built."""
+
+    def names(self, only):
+        opts = mock.Mock(only=only, load=None, repeat=None, file=None, at_once="1")
+        with mock.patch.object(lanes.lanefile, "load_kernel", side_effect=KeyboardInterrupt), \
+                mock.patch.object(lanes.mutantfile, "chosen") as chosen:
+            with self.assertRaises(KeyboardInterrupt):
+                lanes.mutants_command(opts)
+        return chosen.call_args.args[0]
+
+    def test_all_without_a_name(self):
+        self.assertEqual(lanes.mutantfile.chosen(self.names(None)), lanes.mutantfile.load())
+
+    def test_some(self):
+        self.assertEqual(self.names("replace-*"), "replace-*")
+
+
 class Keys(unittest.TestCase):
     def setUp(self):
         tmp = tempfile.TemporaryDirectory()

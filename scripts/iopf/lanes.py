@@ -253,7 +253,7 @@ def mutants_command(opts):
         raise Failure("of ONLY=, AT_ONCE=, LOAD=, REPEAT= and FILE=, 'make mutants' takes "
                       "ONLY= and AT_ONCE=")
     at_once = count_option("AT_ONCE", opts.at_once or str(several()), MOST_AT_ONCE)
-    mutantfile.chosen(opts.only)
+    mutantfile.chosen(opts.only or "")
     kernel = lanefile.load_kernel(build.MUTANTS)
     steps = progress.Progress(5)
     with lock.of_out("builds"):
