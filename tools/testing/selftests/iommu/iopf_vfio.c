@@ -2334,6 +2334,17 @@ static bool has_failed(int fd)
 	return pread(fd, text, sizeof(text) - 1, 0) > 0 && !atoi(text);
 }
 
+/*
+ * What fail-nth lets fail, which else is told with a call trace. That of iommufd
+ * is there if its selftest is built in.
+ */
+static bool quiet_failures(void)
+{
+	write_file("/sys/kernel/debug/fail_iommufd/verbose", "0");
+	write_file("/sys/kernel/debug/fail_page_alloc/verbose", "0");
+	return !write_file("/sys/kernel/debug/failslab/verbose", "0");
+}
+
 static int attach_failing(struct iopf_dev *dev, __u32 hwpt_id, int fd,
 			  unsigned int nth, bool *failed)
 {
@@ -2363,7 +2374,7 @@ TEST_IOPF(attach_fails_tags)
 	if (self->found.nr < 2)
 		SKIP(return, "takes two test endpoints");
 	if (access(IOPF_TRACING "/events/intel_iommu/cache_tag_assign", F_OK) ||
-	    write_file("/sys/kernel/debug/failslab/verbose", "0") ||
+	    !quiet_failures() ||
 	    write_file("/sys/kernel/debug/failslab/ignore-gfp-wait", "N"))
 		SKIP(return, "takes tracepoints and failslab");
 	fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
