@@ -688,6 +688,18 @@ TEST_SILENT(others)
 	ASSERT_LIB(endpoint_works(ep));
 }
 
+/* The IOMMU has looked, and keeps the entry that forbids the use. */
+TEST_SILENT(reset_after_use)
+{
+	struct endpoint *ep = &self->ep;
+	__u32 status;
+
+	ASSERT_LIB(write_stale(ep, &status));
+	EXPECT_EQ(IOPF_TD_ST_ACCESS_ERROR, status);
+	ASSERT_LIB(iopf_dev_reset(ep->dev));
+	ASSERT_LIB(endpoint_works(ep));
+}
+
 /* Reset with its page table */
 TEST_SILENT(reset)
 {
