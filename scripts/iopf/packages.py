@@ -161,11 +161,8 @@ def apt(args, log, what):
         held = HELD.search(text)
         if not held or time.monotonic() > end:
             said = next((line for line in text.splitlines() if line.startswith("E: ")), "")
-            cure = ("; which ones is in the log: if you can do without them (gcc-multilib excludes "
-                    "the compilers for other architectures), remove them and try again"
-                    if "remove is disabled" in said else "")
             raise Failure(process.with_cure(
-                f"{what} failed: {said[3:] or 'no reason given'}, log {log}{cure}"))
+                f"{what} failed: {said[3:] or 'no reason given'}, log {log}"))
         if "Permission denied" in text or "are you root" in text:
             raise Failure(f"{what}: you may not install packages here, log {log}")
         holder = (f"process {held[2]} ({held[3]})" if held[2] else "another process")

@@ -160,6 +160,9 @@ def with_cure(text):
                 "OUT=DIR or IOPF_CACHE=DIR")
     if "not a git repository" in text:
         return f"{text}; this takes a clone made by git, an archive of the files does not do"
+    if "remove is disabled" in text:        # apt's --no-remove
+        return (f"{text}; which ones is in the log: if you can do without them (gcc-multilib "
+                "excludes the compilers for other architectures), remove them and try again")
     if re.search(r"index\.lock|\.lock': File exists", text):
         return f"{text}; no other git at work there? then remove that file"
     return text
