@@ -61,7 +61,7 @@ class SmallSeries(unittest.TestCase):
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
             getattr(tool, f"cmd_{name}")(self.series, type("Opts", (), {
-                "tree": None, "output": None, "anonymous": True, "variant": None,
+                "tree": None, "output": None, "anonymous": True, "variant": None, "since": None,
                 **opts}))
         return out.getvalue()
 
