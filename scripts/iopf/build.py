@@ -233,8 +233,41 @@ def modules_path(kernel, built):
     return path / "modules.cpio", how
 
 
+# Of another release of QEMU, what has anything to do with page requests there
+RELEASE_TARGETS = "x86_64-softmmu.mak"
+
+
 def device_lists():
-    return sorted((TESTBED / "lib").glob("*-softmmu.mak"))
+    return sorted((TESTBED / "lib").glob(
+        RELEASE_TARGETS if base.wanted_version("qemu") else "*-softmmu.mak"))
+
+
+def qemu_product(kind):
+    """Another release of QEMU is a product of its own."""
+    release = base.wanted_version("qemu")
+    return f"{kind}-{release}" if release else kind
+
+
+def put_device_list(file, source):
+    """A list of devices, without those that the source does not know."""
+    known = set()
+    for kconfig in source.glob("hw/**/Kconfig"):
+        known.update(re.findall(r"^config (\w+)", kconfig.read_text(), re.M))
+    lines = [line for line in file.read_text().splitlines(True)
+             if not line.startswith("CONFIG_")
+             or re.match(r"CONFIG_(\w+)", line)[1] in known]
+    (source / "configs/devices" / file.stem / "iopf.mak").write_text("".join(lines))
+
+
+def put_blobs(source):
+    """Empty files in the place of firmware that the source package does not ship, and
+    that nothing here uses."""
+    for blob in re.findall(r"'(edk2-[\w-]+\.fd)'", (source / "pc-bios/meson.build").read_text()):
+        packed = source / "pc-bios" / f"{blob}.bz2"
+        if not packed.exists():
+            packed.write_bytes(b"BZh9\x17\x72\x45\x38\x50\x90\0\0\0\0")
+    for tree in (source / "pc-bios/dtb").glob("*.dts"):
+        tree.with_suffix(".dtb").touch()
 
 
 def qemu_binaries():
@@ -258,12 +291,8 @@ def configure_qemu(work, log, options=(), source=None):
     for file in device_lists():
         target = file.stem
         targets.append(target)
-        shutil.copy(file, source / "configs/devices" / target / "iopf.mak")
-    for blob in re.findall(r"'(edk2-[\w-]+\.fd)'", (source / "pc-bios/meson.build").read_text()):
-        packed = source / "pc-bios" / f"{blob}.bz2"
-        if not packed.exists():
-            # an empty bzip2 stream: the source package ships no firmware blobs
-            packed.write_bytes(b"BZh9\x17\x72\x45\x38\x50\x90\0\0\0\0")
+        put_device_list(file, source)
+    put_blobs(source)
     logged([source / "configure", "--python=/usr/bin/python3", f"--cc={cc()}",
             f"--target-list={','.join(targets)}", "--without-default-features",
             "--without-default-devices",
@@ -292,8 +321,8 @@ def link_firmware(work):
 
 
 def make_qemu(dest, kind="qemu"):
-    log = host.log(f"{kind}.log")
-    with build_folder(host.out() / "build" / kind, keep=False) as work:
+    log = host.log(f"{qemu_product(kind)}.log")
+    with build_folder(host.out() / "build" / qemu_product(kind), keep=False) as work:
         ninja(work, log, configure_qemu(work, log, QEMU_KINDS[kind]), qemu_binaries())
         for name in qemu_binaries():
             shutil.copy(work / name, dest / name)
@@ -314,7 +343,7 @@ def qemu_place(kind="qemu"):
     key = digest("qemu-3", base.tree_id(repo), content, *toolchain(), *qemu_libraries(),
                  *accelerators(), *[p.name for p in device_lists()], *device_lists(),
                  *QEMU_KINDS[kind])
-    return host.cache() / kind / key
+    return host.cache() / qemu_product(kind) / key
 
 
 def imported(product):
@@ -330,7 +359,7 @@ def imported(product):
 
 
 def qemu_path(kind="qemu"):
-    given = imported(kind)
+    given = imported(qemu_product(kind))
     if given:
         return given
     return publish(lambda tmp: make_qemu(tmp, kind), qemu_place(kind))

@@ -35,6 +35,27 @@ class Absent(str):
     """Why a kernel's lanes cannot be booted on this machine."""
 
 
+class AbsentQemu(Absent):
+    """The same of a release of QEMU."""
+
+
+def refuse_release():
+    """A lane names the release of QEMU that it wants; the others want the series' own."""
+    if base.wanted_version("qemu"):
+        raise Failure("QVER= is for 'make qemu' and 'make tree', leave it out: lanes name the "
+                      "QEMU that they want")
+
+
+def qemu_or_absent(release):
+    """The folder of a QEMU, or why that release is not to be had."""
+    with base.qemu_release(release):
+        try:
+            return build.qemu_path()
+        except base.Unavailable as failure:
+            progress.say(f"    skipped: {failure}")
+            return AbsentQemu(failure), "skipped"
+
+
 def kernel_or_absent(kernel):
     """The image and the modules of a kernel, or why it is not to be had."""
     try:
@@ -70,20 +91,23 @@ def build_lanes(names):
     lanes = load(names)
     kernels = {lane.kernel.name: lane.kernel for lane in lanes}
     archs = sorted({lane.kernel.arch for lane in lanes})
-    steps = progress.Progress(3 + len(kernels) + len(archs))
+    releases = sorted({lane.release for lane in lanes})
+    steps = progress.Progress(2 + len(releases) + len(kernels) + len(archs))
     wanted = packages.BUILD + [p for a in archs if build.compiler(a) for p in packages.CROSS[a]]
     with lock.of_out("builds"):
         steps.step("packages", packages.install, wanted)
         steps.step("base trees", lambda: [base.repository(n) for n in ("linux", "qemu")])
         images = {name: steps.step(f"kernel {name}", kernel_or_absent, kernel)
                   for name, kernel in sorted(kernels.items())}
-        qemu = steps.step("QEMU", build.qemu_path)
+        qemus = {release: steps.step(f"QEMU {release}".strip(), qemu_or_absent, release)
+                 for release in releases}
         guests = {a: steps.step(f"guest programs {a}", build.guest_path, a) for a in archs}
     steps.table()
     products = {}
     for lane in lanes:
-        made = images[lane.kernel.name]
-        products[lane.name] = made if isinstance(made, Absent) else (
+        made, qemu = images[lane.kernel.name], qemus[lane.release]
+        missing = [product for product in (made, qemu) if isinstance(product, Absent)]
+        products[lane.name] = missing[0] if missing else (
             made[0], qemu / lane.kernel.qemu, guests[lane.kernel.arch] / "initramfs",
             *made[1:])
     return products
@@ -133,7 +157,10 @@ def used_products():
         found = note(build.busybox, kernel.arch)
         if found:
             used.add(found.parent)
-    note(build.qemu_place)
+    for release in {lanefile.load(name).release for name in lanefile.names()}:
+        with base.qemu_release(release):
+            note(base.repository, "qemu")
+            note(build.qemu_place)
     with contextlib.suppress(Failure, OSError):
         used.update(bench.kept())
     return used
@@ -143,12 +170,16 @@ def machine_options(products):
     """What lib/lane has to know of the products."""
     args = []
     for name, product in products.items():
-        kernel = lanefile.load(name).kernel
+        lane = lanefile.load(name)
+        kernel = lane.kernel
         if isinstance(product, Absent):
-            args += ["--absent", f"{kernel.name}={product}"]
+            absent = (f"qemu-{lane.release}" if isinstance(product, AbsentQemu)
+                      else kernel.name)
+            args += ["--absent", f"{absent}={product}"]
             continue
         image, qemu, initramfs, modules, tree = product
-        args += ["--kernel", f"{kernel.name}={image}", "--qemu", f"{kernel.arch}={qemu}",
+        machine = f"{kernel.arch}-{lane.release}" if lane.release else kernel.arch
+        args += ["--kernel", f"{kernel.name}={image}", "--qemu", f"{machine}={qemu}",
                  "--initramfs", f"{kernel.arch}={initramfs}"]
         if modules:
             args += ["--modules", f"{kernel.name}={modules}"]
@@ -232,7 +263,7 @@ def lanes_of(command, names):
         return names or lanefile.selfcheck_names()
     if command == "run":
         load([name.partition("@")[0] for name in names])
-        return lanefile.expand(names) or lanefile.names()
+        return lanefile.expand(names) or lanefile.usual_names()
     if len(names) != 1:
         raise Failure(f"{command} wants one lane; there are {' '.join(lanefile.names())}")
     if command == "trace":
@@ -278,6 +309,7 @@ def several():
 
 def lane_command(command, wanted, opts):
     """Build, and return the call of lib/lane that is to follow."""
+    refuse_release()
     names = lanes_of(command, wanted)
     lanes = load(names)
     options = passed_on(command, opts)
