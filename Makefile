@@ -106,7 +106,7 @@ series-check:
 	@scripts/series check qemu
 
 tree:
-	@$(if $(QVER),:,scripts/series apply linux)
+	@scripts/series apply linux
 	@scripts/series apply qemu
 
 export:
