@@ -248,14 +248,21 @@ def qemu_product(kind):
     return f"{kind}-{release}" if release else kind
 
 
+# What a release does not link without, though nothing of it is used: NVMe refers to the
+# one, the ACPI tables of x86 to the other
+LINKED = ("SPDM_SOCKET", "PXB", "CXL")
+
+
 def put_device_list(file, source):
     """A list of devices, without those that the source does not know."""
     known = set()
-    for kconfig in source.glob("hw/**/Kconfig"):
+    for kconfig in [*source.glob("hw/**/Kconfig"), source / "backends/Kconfig"]:
         known.update(re.findall(r"^config (\w+)", kconfig.read_text(), re.M))
     lines = [line for line in file.read_text().splitlines(True)
              if not line.startswith("CONFIG_")
              or re.match(r"CONFIG_(\w+)", line)[1] in known]
+    if base.wanted_version("qemu"):
+        lines += [f"CONFIG_{name}=y\n" for name in LINKED if name in known]
     (source / "configs/devices" / file.stem / "iopf.mak").write_text("".join(lines))
 
 
