@@ -250,7 +250,7 @@ def qemu_product(kind):
 
 # What a release does not link without, though nothing of it is used: NVMe refers to the
 # one, the ACPI tables of x86 to the other
-LINKED = ("SPDM_SOCKET", "PXB", "CXL")
+LINKED = ("SPDM_SOCKET", "PXB", "CXL", "CXL_MEM_DEVICE")
 
 
 def put_device_list(file, source):
