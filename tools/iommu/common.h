@@ -8,6 +8,8 @@
 #ifndef IOPF_COMMON_H
 #define IOPF_COMMON_H
 
+#include <linux/pci_regs.h>
+#include <linux/types.h>
 #include <stddef.h>
 
 #ifndef ARRAY_SIZE
@@ -38,6 +40,35 @@ static inline char *iopf_tame(char *text)
 		*c = '?';
 	}
 	return text;
+}
+
+/* Numbers as firmware and config space have them, little-endian at any address */
+static inline __u16 iopf_get16(const __u8 *at)
+{
+	return at[0] | at[1] << 8;
+}
+
+static inline __u32 iopf_get32(const __u8 *at)
+{
+	return iopf_get16(at) | (__u32)iopf_get16(at + 2) << 16;
+}
+
+/*
+ * The kind of a PCI Express function (PCI_EXP_TYPE_*), -1 of a conventional one.
+ * @config has PCI_CFG_SPACE_SIZE bytes.
+ */
+static inline int iopf_express_type(const __u8 *config)
+{
+	unsigned int pos, left = PCI_CFG_SPACE_SIZE / 4;
+
+	if (!(iopf_get16(config + PCI_STATUS) & PCI_STATUS_CAP_LIST))
+		return -1;
+	for (pos = config[PCI_CAPABILITY_LIST] & ~3U; pos && left--;
+	     pos = config[pos + 1] & ~3U)
+		if (config[pos] == PCI_CAP_ID_EXP)
+			return (iopf_get16(config + pos + PCI_EXP_FLAGS) &
+				PCI_EXP_FLAGS_TYPE) >> 4;
+	return -1;
 }
 
 /*

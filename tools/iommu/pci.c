@@ -86,53 +86,28 @@ static void find_cdev(struct iopf_pci *pci)
 	closedir(dir);
 }
 
-static __u16 get16(const __u8 *config, unsigned int pos)
-{
-	return config[pos] | config[pos + 1] << 8;
-}
-
-static __u32 get32(const __u8 *config, unsigned int pos)
-{
-	return get16(config, pos) | (__u32)get16(config, pos + 2) << 16;
-}
-
 static void read_capability(struct iopf_pci *pci, const __u8 *config,
 			    unsigned int id, unsigned int pos)
 {
 	switch (id) {
 	case PCI_EXT_CAP_ID_ATS:
 		pci->ats = pos;
-		pci->ats_cap = get16(config, pos + PCI_ATS_CAP);
-		pci->ats_ctrl = get16(config, pos + PCI_ATS_CTRL);
+		pci->ats_cap = iopf_get16(config + pos + PCI_ATS_CAP);
+		pci->ats_ctrl = iopf_get16(config + pos + PCI_ATS_CTRL);
 		break;
 	case PCI_EXT_CAP_ID_PRI:
 		pci->pri = pos;
-		pci->pri_ctrl = get16(config, pos + PCI_PRI_CTRL);
-		pci->pri_status = get16(config, pos + PCI_PRI_STATUS);
-		pci->pri_max = get32(config, pos + PCI_PRI_MAX_REQ);
-		pci->pri_alloc = get32(config, pos + PCI_PRI_ALLOC_REQ);
+		pci->pri_ctrl = iopf_get16(config + pos + PCI_PRI_CTRL);
+		pci->pri_status = iopf_get16(config + pos + PCI_PRI_STATUS);
+		pci->pri_max = iopf_get32(config + pos + PCI_PRI_MAX_REQ);
+		pci->pri_alloc = iopf_get32(config + pos + PCI_PRI_ALLOC_REQ);
 		break;
 	case PCI_EXT_CAP_ID_PASID:
 		pci->pasid = pos;
-		pci->pasid_cap = get16(config, pos + PCI_PASID_CAP);
-		pci->pasid_ctrl = get16(config, pos + PCI_PASID_CTRL);
+		pci->pasid_cap = iopf_get16(config + pos + PCI_PASID_CAP);
+		pci->pasid_ctrl = iopf_get16(config + pos + PCI_PASID_CTRL);
 		break;
 	}
-}
-
-static bool is_express(const __u8 *config)
-{
-	unsigned int pos, left;
-
-	if (!(get16(config, PCI_STATUS) & PCI_STATUS_CAP_LIST))
-		return false;
-	pos = config[PCI_CAPABILITY_LIST] & ~3U;
-	for (left = PCI_CFG_SPACE_SIZE / 4; pos && left; left--) {
-		if (config[pos] == PCI_CAP_ID_EXP)
-			return true;
-		pos = config[pos + 1] & ~3U;
-	}
-	return false;
 }
 
 static void read_config(struct iopf_pci *pci)
@@ -152,13 +127,13 @@ static void read_config(struct iopf_pci *pci)
 	if (len < PCI_CFG_SPACE_SIZE)
 		return;
 	pci->known |= IOPF_PCI_CONFIG;
-	if (is_express(config))
+	if (iopf_express_type(config) >= 0)
 		pci->known |= IOPF_PCI_EXPRESS;
 	if (len < (int)sizeof(config))
 		return;
 	pci->known |= IOPF_PCI_EXTENDED;
 	for (left = sizeof(config) / 8; left; left--) {
-		header = get32(config, pos);
+		header = iopf_get32(config + pos);
 		if (!header || header == ~0U)
 			return;
 		/* ATS, PRI and PASID capabilities have 16 bytes at most. */

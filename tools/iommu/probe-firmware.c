@@ -39,21 +39,11 @@
 #define MAP_COUNT	4	/* less one */
 #define MAP_LENGTH	20
 
-static unsigned int get16(const unsigned char *p)
-{
-	return p[0] | p[1] << 8;
-}
-
-static __u32 get32(const unsigned char *p)
-{
-	return get16(p) | (__u32)get16(p + 2) << 16;
-}
-
 /* Does a root complex have this requester? -EINVAL if it is damaged. */
 static int maps_requester(const unsigned char *node, size_t length, __u32 rid)
 {
-	__u32 count = get32(node + NODE_MAPPINGS);
-	__u32 at = get32(node + NODE_MAPS_AT);
+	__u32 count = iopf_get32(node + NODE_MAPPINGS);
+	__u32 at = iopf_get32(node + NODE_MAPS_AT);
 	const unsigned char *map;
 	__u32 i;
 
@@ -63,8 +53,8 @@ static int maps_requester(const unsigned char *node, size_t length, __u32 rid)
 		return -EINVAL;
 	for (i = 0; i < count; i++) {
 		map = node + at + i * MAP_LENGTH;
-		if (rid >= get32(map + MAP_BASE) &&
-		    rid - get32(map + MAP_BASE) <= get32(map + MAP_COUNT))
+		if (rid >= iopf_get32(map + MAP_BASE) &&
+		    rid - iopf_get32(map + MAP_BASE) <= iopf_get32(map + MAP_COUNT))
 			return 1;
 	}
 	return 0;
@@ -81,27 +71,27 @@ int probe_iort_ats(const unsigned char *table, size_t length, const char *bdf)
 		return -EINVAL;
 	if (length < IORT_FIRST + 4 || memcmp(table, "IORT", 4))
 		return -EINVAL;
-	at = get32(table + IORT_FIRST);
-	for (left = get32(table + IORT_NODES); left; left--, at += size) {
+	at = iopf_get32(table + IORT_FIRST);
+	for (left = iopf_get32(table + IORT_NODES); left; left--, at += size) {
 		const unsigned char *node = table + at;
 
 		if (at > length || length - at < 16)
 			return -EINVAL;
-		size = get16(node + NODE_LENGTH);
+		size = iopf_get16(node + NODE_LENGTH);
 		if (size < 16 || size > length - at)
 			return -EINVAL;
 		if (node[NODE_TYPE] != NODE_PCI_RC)
 			continue;
 		if (size < RC_LENGTH)
 			return -EINVAL;
-		if (get32(node + RC_SEGMENT) != segment)
+		if (iopf_get32(node + RC_SEGMENT) != segment)
 			continue;
 		ret = maps_requester(node, size,
 				     bus << 8 | slot << 3 | function);
 		if (ret < 0)
 			return ret;
 		if (ret)
-			return !!(get32(node + RC_ATS) & RC_ATS_YES);
+			return !!(iopf_get32(node + RC_ATS) & RC_ATS_YES);
 	}
 	return -ENOENT;
 }
@@ -168,23 +158,9 @@ int probe_firmware_ats(const char *bdf, char *where, size_t size)
 	return -ENOENT;
 }
 
-/* The kind of a PCI Express function; -1 of a conventional one. */
-static int express_type(const unsigned char *config)
-{
-	unsigned int pos, left = PCI_CFG_SPACE_SIZE / 4;
-
-	if (!(get16(config + PCI_STATUS) & PCI_STATUS_CAP_LIST))
-		return -1;
-	for (pos = config[PCI_CAPABILITY_LIST] & ~3U; pos && left--;
-	     pos = config[pos + 1] & ~3U)
-		if (config[pos] == PCI_CAP_ID_EXP)
-			return (get16(config + pos + 2) & PCI_EXP_FLAGS_TYPE) >> 4;
-	return -1;
-}
-
 bool probe_firmware_aliased(const char *bdf)
 {
-	unsigned char config[PCI_CFG_SPACE_SIZE + 4];
+	unsigned char config[PCI_CFG_SPACE_SIZE];
 	char path[256];
 	unsigned int nr;
 	int type;
@@ -195,7 +171,7 @@ bool probe_firmware_aliased(const char *bdf)
 		if (iopf_read_bytes(config, PCI_CFG_SPACE_SIZE, "%s", path) <
 		    PCI_CFG_SPACE_SIZE)
 			return false;
-		type = express_type(config);
+		type = iopf_express_type(config);
 		if (type < 0 || type == PCI_EXP_TYPE_PCI_BRIDGE)
 			return true;
 	}
