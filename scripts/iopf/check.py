@@ -209,7 +209,7 @@ def write_files(opts, done):
 def main():
     opts = parse_args()
     with lock.of_out("prepares the checks"):
-        packages.install(packages.BUILD + packages.CHECKS + packages.foreign())
+        packages.install(packages.for_checks())
         for name in SERIES:
             base.repository(name)
     done = []

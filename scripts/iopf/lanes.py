@@ -403,8 +403,7 @@ def main():
 
 def dispatch(opts):
     if opts.command == "deps":
-        packages.install(packages.BUILD + (packages.CHECKS + packages.foreign()
-                                           if "checks" in opts.names else []))
+        packages.install(packages.for_checks() if "checks" in opts.names else packages.BUILD)
     elif opts.command == "list":
         for lane in load(lanefile.names()):
             print(f"{lane.name:18} {'demo' if lane.has_demo else '':5} {lane.about}")

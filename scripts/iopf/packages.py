@@ -34,6 +34,11 @@ def foreign():
     return [name for arch, names in CROSS.items() if arch != host.machine() for name in names]
 
 
+def for_checks():
+    """All that `make check` runs."""
+    return BUILD + CHECKS + foreign()
+
+
 # Where there is no dpkg: programs that stand for those packages, and that can
 # tell their version
 PROGRAMS = ["bc", "bison", "cpio", "flex", "gcc", "git", "ld", "make", "ninja", "perl",
