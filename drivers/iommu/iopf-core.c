@@ -382,10 +382,8 @@ void iopf_partial_discard(struct iommu_fault_param *param, ioasid_t pasid)
 
 	mutex_lock(&param->lock);
 	list_for_each_entry_safe(partial, next, &param->partial, node) {
-		ioasid_t owner = partial->pasid_valid ? partial->pasid :
-							IOMMU_NO_PASID;
-
-		if (pasid != IOPF_ANY_PASID && pasid != owner)
+		if (!iopf_pasid_match(partial->pasid_valid, partial->pasid,
+				      pasid))
 			continue;
 		discarded += partial->charge;
 		list_del(&partial->node);

@@ -55,6 +55,21 @@ static inline u8 iopf_resp_to_pcie(u32 code)
 /* For iopf_dev_sync() and iopf_partial_discard(): requests of every PASID */
 #define IOPF_ANY_PASID		IOMMU_PASID_INVALID
 
+/**
+ * iopf_pasid_match() - Is a request of a PASID?
+ * @valid: does it have a PASID?
+ * @pasid: which, if @valid
+ * @wanted: a PASID, IOMMU_NO_PASID for requests without PASID, IOPF_ANY_PASID
+ *          for all
+ *
+ * Return: true if it is.
+ */
+static inline bool iopf_pasid_match(bool valid, u32 pasid, u32 wanted)
+{
+	return wanted == IOPF_ANY_PASID ||
+	       wanted == (valid ? pasid : IOMMU_NO_PASID);
+}
+
 struct iommu_fault_param *iopf_get_dev_fault_param(struct device *dev);
 void iopf_put_dev_fault_param(struct iommu_fault_param *fault_param);
 

@@ -237,7 +237,8 @@ void iopf_hwq_wait_no_overflow(struct iopf_hwq *hwq)
  * @hwq: the queue
  * @requester: as for iopf_hwq_target()
  * @pasid: as for iopf_hwq_target()
- * @flush: has the hardware put what is on its way into the queue
+ * @flush: has the hardware put what is on its way into the queue; NULL if nothing
+ *         can be on its way, or cannot be pushed
  * @data: for @flush
  *
  * Context: may sleep. Not called from the thread of the queue.
@@ -253,7 +254,8 @@ void iopf_hwq_drain(struct iopf_hwq *hwq, u32 requester, u32 pasid,
 	 * it loses, so this is not worth more than a few attempts.
 	 */
 	for (tries = 0; tries < HWQ_DRAIN_TRIES; tries++) {
-		flush(hwq, data);
+		if (flush)
+			flush(hwq, data);
 		if (!hwq->ops->overflown(hwq))
 			break;
 		iopf_hwq_wait_no_overflow(hwq);

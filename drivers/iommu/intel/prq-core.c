@@ -126,13 +126,9 @@ void intel_prq_encode_response(struct qi_desc *desc, u16 rid,
  */
 bool intel_prq_match(u64 qw0, u16 rid, u32 pasid)
 {
-	if (FIELD_GET(PRQ_QW0_RID, qw0) != rid)
-		return false;
-	if (pasid == IOPF_ANY_PASID)
-		return true;
-	if (!(qw0 & PRQ_QW0_PASID_PRESENT))
-		return pasid == IOMMU_NO_PASID;
-	return FIELD_GET(PRQ_QW0_PASID, qw0) == pasid;
+	return FIELD_GET(PRQ_QW0_RID, qw0) == rid &&
+	       iopf_pasid_match(qw0 & PRQ_QW0_PASID_PRESENT,
+				FIELD_GET(PRQ_QW0_PASID, qw0), pasid);
 }
 
 static struct intel_iommu *hwq_to_iommu(struct iopf_hwq *hwq)

@@ -27,14 +27,10 @@ bool arm_smmu_evt_match(const void *entry, u32 sid, u32 pasid)
 	const __le64 *qw = entry;
 	u64 qw0 = le64_to_cpu(qw[0]);
 
-	if (!(le64_to_cpu(qw[1]) & EVTQ_1_STALL) ||
-	    FIELD_GET(EVTQ_0_SID, qw0) != sid)
-		return false;
-	if (pasid == IOPF_ANY_PASID)
-		return true;
-	if (!(qw0 & EVTQ_0_SSV))
-		return pasid == IOMMU_NO_PASID;
-	return FIELD_GET(EVTQ_0_SSID, qw0) == pasid;
+	return le64_to_cpu(qw[1]) & EVTQ_1_STALL &&
+	       FIELD_GET(EVTQ_0_SID, qw0) == sid &&
+	       iopf_pasid_match(qw0 & EVTQ_0_SSV,
+				FIELD_GET(EVTQ_0_SSID, qw0), pasid);
 }
 EXPORT_SYMBOL_IF_KUNIT(arm_smmu_evt_match);
 
@@ -113,10 +109,6 @@ irqreturn_t arm_smmu_evtq_thread(int irq, void *dev)
 	return IRQ_HANDLED;
 }
 
-static void stall_no_flush(struct iopf_hwq *hwq, void *data)
-{
-}
-
 /**
  * arm_smmu_evtq_drain() - Have stalled transactions of a device reported
  * @master: the device
@@ -130,5 +122,5 @@ static void stall_no_flush(struct iopf_hwq *hwq, void *data)
 void arm_smmu_evtq_drain(struct arm_smmu_master *master, ioasid_t pasid)
 {
 	iopf_hwq_drain(&master->smmu->evtq.shwq.hwq, master->streams[0].id,
-		       pasid, stall_no_flush, NULL);
+		       pasid, NULL, NULL);
 }

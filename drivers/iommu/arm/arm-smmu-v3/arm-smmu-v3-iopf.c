@@ -160,10 +160,6 @@ static void iopf_flush(struct iopf_hwq *hwq, void *data)
 	arm_smmu_atc_inv_master(data, IOMMU_NO_PASID);
 }
 
-static void iopf_no_flush(struct iopf_hwq *hwq, void *data)
-{
-}
-
 static void iopf_drain_queue(struct arm_smmu_master *master, ioasid_t pasid,
 			     void (*flush)(struct iopf_hwq *hwq, void *data))
 {
@@ -200,7 +196,7 @@ void arm_smmu_iopf_drain(struct arm_smmu_master *master, ioasid_t pasid)
 	/* A device that is gone would let the invalidation time out. */
 	iopf_drain_queue(master, pasid,
 			 pci_device_is_present(to_pci_dev(dev)) ?
-			 iopf_flush : iopf_no_flush);
+			 iopf_flush : NULL);
 }
 
 /**
@@ -214,7 +210,7 @@ void arm_smmu_iopf_drain_reset(struct device *dev)
 	if (master->stall_enabled)
 		arm_smmu_evtq_drain(master, IOPF_ANY_PASID);
 	else
-		iopf_drain_queue(master, IOPF_ANY_PASID, iopf_no_flush);
+		iopf_drain_queue(master, IOPF_ANY_PASID, NULL);
 }
 
 static int iopf_start_pri(struct arm_smmu_master *master)

@@ -186,13 +186,9 @@ bool arm_smmu_pri_match(const void *entry, u32 sid, u32 pasid)
 {
 	u64 qw0 = le64_to_cpu(*(const __le64 *)entry);
 
-	if (FIELD_GET(PRIQ_0_SID, qw0) != sid)
-		return false;
-	if (pasid == IOPF_ANY_PASID)
-		return true;
-	if (!(qw0 & PRIQ_0_SSID_V))
-		return pasid == IOMMU_NO_PASID;
-	return FIELD_GET(PRIQ_0_SSID, qw0) == pasid;
+	return FIELD_GET(PRIQ_0_SID, qw0) == sid &&
+	       iopf_pasid_match(qw0 & PRIQ_0_SSID_V,
+				FIELD_GET(PRIQ_0_SSID, qw0), pasid);
 }
 EXPORT_SYMBOL_IF_KUNIT(arm_smmu_pri_match);
 
