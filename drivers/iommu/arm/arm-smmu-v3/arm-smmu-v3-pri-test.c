@@ -524,6 +524,26 @@ static void test_hold(struct kunit *test)
 	KUNIT_EXPECT_MEMEQ(test, &cd, &new, sizeof(cd));
 }
 
+/* An SMMU that answers by itself gives the PASID back to who wants it. */
+static void test_automatic_pasid(struct kunit *test)
+{
+	struct arm_smmu_device *smmu = kunit_kzalloc(test, sizeof(*smmu),
+						     GFP_KERNEL);
+	struct arm_smmu_master master = { .smmu = smmu };
+	const __le64 ppar = cpu_to_le64(BIT_ULL(18));
+	struct arm_smmu_ste ste;
+
+	KUNIT_ASSERT_NOT_NULL(test, smmu);
+	arm_smmu_make_cdtable_ste(&ste, &master, true, 0);
+	KUNIT_EXPECT_FALSE(test, ste.data[1] & ppar);
+	master.prg_resp_needs_pasid = true;
+	arm_smmu_make_cdtable_ste(&ste, &master, true, 0);
+	KUNIT_EXPECT_FALSE(test, ste.data[1] & ppar);
+	master.ssid_bits = 16;
+	arm_smmu_make_cdtable_ste(&ste, &master, true, 0);
+	KUNIT_EXPECT_TRUE(test, ste.data[1] & ppar);
+}
+
 static struct kunit_case pri_cases[] = {
 	KUNIT_CASE(test_decode_fields),
 	KUNIT_CASE_PARAM(test_decode_verdict, pri_verdict_gen_params),
@@ -537,6 +557,7 @@ static struct kunit_case pri_cases[] = {
 	KUNIT_CASE(test_overflow),
 	KUNIT_CASE(test_abort),
 	KUNIT_CASE(test_batch),
+	KUNIT_CASE(test_automatic_pasid),
 	KUNIT_CASE(test_hold),
 	{}
 };
