@@ -136,15 +136,6 @@ static IOMMUAccessFlags smmuv3_ats_perm(const SMMUATSRequest *req,
     return perm && req->priv ? perm | IOMMU_PRIV : perm;
 }
 
-static void smmuv3_ats_fill(IOMMUTLBEntry *entry, hwaddr addr, hwaddr mask,
-                            hwaddr translated, IOMMUAccessFlags perm)
-{
-    entry->iova = addr & ~mask;
-    entry->addr_mask = mask;
-    entry->translated_addr = translated & ~mask;
-    entry->perm = perm;
-}
-
 static void smmuv3_bad_ats_treq(const SMMUATSRequest *req, hwaddr addr,
                                 SMMUEventInfo *event)
 {
@@ -217,7 +208,7 @@ static int smmuv3_ats_translate(void *opaque, hwaddr addr,
 
     entry->target_as = &address_space_memory;
     entry->pasid = req->ssid;
-    smmuv3_ats_fill(entry, addr, SMMU_PAGE_MASK, addr, IOMMU_NONE);
+    pci_ats_fill_entry(entry, addr, SMMU_PAGE_MASK, addr, IOMMU_NONE);
 
     ret = smmuv3_ats_check_stream(req, addr, &event);
     if (ret) {
@@ -237,9 +228,9 @@ static int smmuv3_ats_translate(void *opaque, hwaddr addr,
     }
     tlbe = smmu_translate(&s->smmu_state, cfg, addr, want, &info);
     if (tlbe) {
-        smmuv3_ats_fill(entry, addr, tlbe->entry.addr_mask,
-                        tlbe->entry.translated_addr,
-                        smmuv3_ats_perm(req, cfg, tlbe));
+        pci_ats_fill_entry(entry, addr, tlbe->entry.addr_mask,
+                           tlbe->entry.translated_addr,
+                           smmuv3_ats_perm(req, cfg, tlbe));
         return 0;
     }
     if (info.type == SMMU_PTW_ERR_WALK_EABT) {
@@ -342,8 +333,8 @@ IOMMUTLBEntry smmuv3_translated_request(SMMUDevice *sdev, hwaddr addr,
         allowed = smmuv3_check_translated(sdev, addr, flag);
     }
     trace_smmuv3_translated_request(smmu_get_sid(sdev), addr, allowed);
-    smmuv3_ats_fill(&entry, addr, SMMU_PAGE_MASK, addr,
-                    allowed ? IOMMU_RW : IOMMU_NONE);
+    pci_ats_fill_entry(&entry, addr, SMMU_PAGE_MASK, addr,
+                       allowed ? IOMMU_RW : IOMMU_NONE);
     return entry;
 }
 

@@ -47,16 +47,6 @@ static bool vtd_hits_interrupt_range(hwaddr addr, hwaddr mask)
            (addr | mask) >= VTD_INTERRUPT_ADDR_FIRST;
 }
 
-/* Describe the page of @addr, or the hole that the walk fell into */
-static void vtd_fill_entry(IOMMUTLBEntry *entry, hwaddr addr, hwaddr mask,
-                           hwaddr translated, IOMMUAccessFlags perm)
-{
-    entry->iova = addr & ~mask;
-    entry->addr_mask = mask;
-    entry->translated_addr = translated & ~mask;
-    entry->perm = perm;
-}
-
 /*
  * A cached translation of a request without PASID must not cover the interrupt
  * range, which is no memory for such requests: answer with the largest part
@@ -130,8 +120,8 @@ static bool vtd_translate_cached(IntelIOMMUState *s, uint16_t sid,
         return false;
     }
     trace_vtd_iotlb_page_hit(sid, addr, cached->pte, cached->domain_id);
-    vtd_fill_entry(entry, addr, ~cached->mask, cached->pte,
-                   cached->access_flags);
+    pci_ats_fill_entry(entry, addr, ~cached->mask, cached->pte,
+                       cached->access_flags);
     return true;
 }
 
@@ -151,8 +141,8 @@ static int vtd_walk_entry(IntelIOMMUState *s, const VTDTables *t, hwaddr addr,
         walk->xlat = 0;
         walk->perm = IOMMU_NONE;
     }
-    vtd_fill_entry(entry, addr, VTD_LEVEL_MASK(walk->level), walk->xlat,
-                   walk->perm);
+    pci_ats_fill_entry(entry, addr, VTD_LEVEL_MASK(walk->level), walk->xlat,
+                       walk->perm);
     return ret;
 }
 
@@ -200,7 +190,7 @@ static int vtd_translate_tables(const VTDRequester *who, const VTDTables *t,
         return vtd_translate_walk(who, t, addr, want, ats, entry);
     }
     trace_vtd_translate_pt(sid, addr);
-    vtd_fill_entry(entry, addr, ~VTD_PAGE_MASK_4K, addr, IOMMU_RW);
+    pci_ats_fill_entry(entry, addr, ~VTD_PAGE_MASK_4K, addr, IOMMU_RW);
     return 0;
 }
 
@@ -228,7 +218,7 @@ static IOMMUAccessFlags vtd_rid_priv(const IntelIOMMUState *s,
 static void vtd_init_entry(const VTDRequester *who, hwaddr addr,
                            IOMMUTLBEntry *entry)
 {
-    vtd_fill_entry(entry, addr, ~VTD_PAGE_MASK_4K, 0, IOMMU_NONE);
+    pci_ats_fill_entry(entry, addr, ~VTD_PAGE_MASK_4K, 0, IOMMU_NONE);
     entry->target_as = &address_space_memory;
     entry->pasid = who->pasid;
 }
@@ -297,8 +287,8 @@ void vtd_translate_next(VTDAddressSpace *as, const VTDTables *t, hwaddr addr,
     QEMU_LOCK_GUARD(&s->iommu_lock);
     if (vtd_check_request(s, t, want)) {
         /* It says so for every address */
-        vtd_fill_entry(entry, 0, MAKE_64BIT_MASK(0, s->aw_bits), 0,
-                       IOMMU_NONE);
+        pci_ats_fill_entry(entry, 0, MAKE_64BIT_MASK(0, s->aw_bits), 0,
+                           IOMMU_NONE);
         return;
     }
     vtd_walk_entry(s, t, addr, want, true, hint, &walk, entry);

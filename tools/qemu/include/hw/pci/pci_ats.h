@@ -341,6 +341,25 @@ typedef int (*PCIATSTranslateFn)(void *opaque, hwaddr addr,
                                  IOMMUTLBEntry *entry);
 
 /**
+ * pci_ats_fill_entry: Answer with a page, or with a hole
+ *
+ * @entry: the answer
+ * @addr: any address of the page
+ * @mask: size of the page less one
+ * @translated: any address of what it is translated to
+ * @perm: IOMMU_NONE for a hole
+ */
+static inline void pci_ats_fill_entry(IOMMUTLBEntry *entry, hwaddr addr,
+                                      hwaddr mask, hwaddr translated,
+                                      IOMMUAccessFlags perm)
+{
+    entry->iova = addr & ~mask;
+    entry->addr_mask = mask;
+    entry->translated_addr = translated & ~mask;
+    entry->perm = perm;
+}
+
+/**
  * pci_ats_translate_range: Split a translation request into entries
  *
  * For the implementation of PCIIOMMUOps.ats_request_translation in an IOMMU.
