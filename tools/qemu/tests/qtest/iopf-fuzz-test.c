@@ -293,35 +293,6 @@ static void vtd_slot(Fuzz *f, bool on)
     }
 }
 
-static void vtd_absent(Fuzz *f)
-{
-    fuzz_invalidation(f);
-    fuzz_page_requests(f);
-}
-
-static void vtd_step(Fuzz *f, unsigned n)
-{
-    switch (n) {
-    case 0 ... 39:
-        fuzz_vtd_register(f);
-        break;
-    case 40 ... 59:
-        fuzz_vtd_command(f);
-        break;
-    case 60 ... 159:
-        fuzz_tables(f);
-        break;
-    case 160 ... 199:
-        fuzz_flush(f);
-        break;
-    case 200 ... 399:
-        fuzz_invalidation(f);
-        break;
-    default:
-        fuzz_page_requests(f);
-    }
-}
-
 static void vtd_start(Fuzz *f)
 {
     int i;
@@ -383,8 +354,12 @@ static void check_works_legacy(Fuzz *f)
     .data = DATA, \
     .memory_end = 64ULL * 1024 * 1024, \
     .special = 0xfee00000, \
-    .step = vtd_step, \
-    .absent = vtd_absent, \
+    .iommu_register = fuzz_vtd_register, \
+    .command = fuzz_vtd_command, \
+    .change_tables = fuzz_tables, \
+    .flush = fuzz_flush, \
+    .invalidate = fuzz_invalidation, \
+    .answer = fuzz_page_requests, \
     .repair = fuzz_repair, \
     .boot = vtd_boot, \
     .slot = vtd_slot

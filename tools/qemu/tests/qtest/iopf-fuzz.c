@@ -269,7 +269,9 @@ static void fuzz_unplug(Fuzz *f)
     f->ops->slot(f, false);
     qtest_qmp_eventwait(f->t->qts, "DEVICE_DELETED");
     if (pick(f, 2)) {
-        f->ops->absent(f);
+        /* The device is not there now */
+        f->ops->invalidate(f);
+        f->ops->answer(f);
     }
     qtest_qmp_device_add(f->t->qts, "iopf-testdev", new, "{'bus': 'rp1'}");
     f->plugged++;
@@ -282,10 +284,25 @@ static void fuzz_step(Fuzz *f)
     unsigned n = pick(f, 1000);
 
     switch (n) {
-    case 0 ... FUZZ_IOMMU_STEPS - 1:
-        f->ops->step(f, n);
+    case 0 ... 39:
+        f->ops->iommu_register(f);
         break;
-    case FUZZ_IOMMU_STEPS ... 579:
+    case 40 ... 59:
+        f->ops->command(f);
+        break;
+    case 60 ... 159:
+        f->ops->change_tables(f);
+        break;
+    case 160 ... 199:
+        f->ops->flush(f);
+        break;
+    case 200 ... 399:
+        f->ops->invalidate(f);
+        break;
+    case 400 ... 549:
+        f->ops->answer(f);
+        break;
+    case 550 ... 579:
         fuzz_register(f);
         break;
     case 580 ... 919:

@@ -29,9 +29,6 @@
 /* One on the root complex, one that comes and goes, a VF of the first */
 #define FUZZ_FUNCTIONS  3
 
-/* Steps, of 1000, that are the business of the IOMMU's part */
-#define FUZZ_IOMMU_STEPS 550
-
 typedef struct Fuzz Fuzz;
 
 /*
@@ -41,8 +38,12 @@ typedef struct Fuzz Fuzz;
  * @special: an address range that is no memory
  * @low: the lowest address; not where flash is, as each write to that changes
  *     the memory map, and takes its time and space
- * @step: one of FUZZ_IOMMU_STEPS
- * @absent: use a device that is not there
+ * @iommu_register: write one of the IOMMU's registers
+ * @command: give it a command
+ * @change_tables: write to its tables
+ * @flush: have its caches forget all that
+ * @invalidate: invalidate what devices have cached
+ * @answer: answer page requests, which may be nobody's
  * @repair: good tables for all functions, and an IOMMU that uses them
  * @boot: what firmware does first, or NULL
  * @slot: let the device in the slot of the root port go, or a new one in
@@ -54,8 +55,12 @@ typedef struct Fuzz Fuzz;
  */
 typedef struct FuzzOps {
     uint64_t tables, tables_end, data, memory_end, special, low;
-    void (*step)(Fuzz *f, unsigned n);
-    void (*absent)(Fuzz *f);
+    void (*iommu_register)(Fuzz *f);
+    void (*command)(Fuzz *f);
+    void (*change_tables)(Fuzz *f);
+    void (*flush)(Fuzz *f);
+    void (*invalidate)(Fuzz *f);
+    void (*answer)(Fuzz *f);
     void (*repair)(Fuzz *f);
     void (*boot)(Fuzz *f);
     void (*slot)(Fuzz *f, bool on);

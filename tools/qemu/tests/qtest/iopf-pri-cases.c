@@ -100,20 +100,21 @@ static unsigned int count_lines(const char *file, const char *text)
     return n;
 }
 
-char *log_guest_errors(char **file)
-{
-    int fd = g_file_open_tmp("iopf-guest-errors-XXXXXX", file, NULL);
-
-    g_assert_cmpint(fd, >=, 0);
-    close(fd);
-    return g_strdup_printf(" -d guest_errors -D %s ", *file);
-}
-
-void check_guest_errors(Endpoint *ep, const char *file)
+void check_guest_errors(StartTest *start)
 {
     const char *credits = "more page requests than software allows";
     const char *halted = "page request after a Response Failure";
+    g_autofree char *file = NULL, *options = NULL;
+    int fd = g_file_open_tmp("iopf-guest-errors-XXXXXX", &file, NULL);
+    Endpoint *ep;
+    Test *t;
     Desc d;
+
+    g_assert_cmpint(fd, >=, 0);
+    close(fd);
+    options = g_strdup_printf(" -d guest_errors -D %s ", file);
+    t = start(options);
+    ep = &t->ep[0];
 
     cfg_writew(ep, ep->pri + PCI_PRI_CTRL, 0);
     cfg_writel(ep, ep->pri + PCI_PRI_ALLOC_REQ, 2);
@@ -132,4 +133,7 @@ void check_guest_errors(Endpoint *ep, const char *file)
     d = group_request(NOP, IOVA, 1, WANT_R, 3);
     ep_run(ep, &d);
     g_assert_cmpuint(count_lines(file, halted), ==, 1);
+    qtest_quit(t->qts);
+    g_free(t);
+    unlink(file);
 }

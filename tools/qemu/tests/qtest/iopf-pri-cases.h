@@ -29,9 +29,10 @@ void check_wrong_pasid(Test *t, uint32_t pasid);
 /* Page requests are messages, for which a function need not be bus master */
 void check_without_bus_master(Endpoint *ep);
 
-/* Options for a log to a new file, which the caller removes */
-char *log_guest_errors(char **file);
+/* A machine whose IOMMU is up, with further options */
+typedef Test *StartTest(const char *options);
+
 /* The architecture trusts a device to count its requests, and to stop */
-void check_guest_errors(Endpoint *ep, const char *file);
+void check_guest_errors(StartTest *start);
 
 #endif

@@ -274,35 +274,6 @@ static void fuzz_page_requests(Fuzz *f)
     }
 }
 
-static void smmu_step(Fuzz *f, unsigned n)
-{
-    switch (n) {
-    case 0 ... 39:
-        fuzz_smmu_register(f);
-        break;
-    case 40 ... 59:
-        fuzz_smmu_command(f);
-        break;
-    case 60 ... 159:
-        fuzz_tables(f);
-        break;
-    case 160 ... 199:
-        fuzz_flush(f);
-        break;
-    case 200 ... 399:
-        fuzz_invalidation(f);
-        break;
-    default:
-        fuzz_page_requests(f);
-    }
-}
-
-static void smmu_absent(Fuzz *f)
-{
-    fuzz_invalidation(f);
-    fuzz_page_requests(f);
-}
-
 static void write_stes(Fuzz *f)
 {
     int i;
@@ -395,8 +366,12 @@ static void smmu_check_no_fault(Fuzz *f)
     .memory_end = VIRT_RAM_END, \
     .special = VIRT_GICD, \
     .low = VIRT_GICD, \
-    .step = smmu_step, \
-    .absent = smmu_absent, \
+    .iommu_register = fuzz_smmu_register, \
+    .command = fuzz_smmu_command, \
+    .change_tables = fuzz_tables, \
+    .flush = fuzz_flush, \
+    .invalidate = fuzz_invalidation, \
+    .answer = fuzz_page_requests, \
     .repair = smmu_repair, \
     .slot = smmu_slot, \
     .start = smmu_start, \

@@ -1574,14 +1574,7 @@ static void test_without_bus_master(void)
 
 static void test_guest_errors(void)
 {
-    g_autofree char *file = NULL, *options = NULL;
-    Test *t;
-
-    options = log_guest_errors(&file);
-    t = test_start_with(options);
-    check_guest_errors(&t->ep[0], file);
-    test_end(t);
-    unlink(file);
+    check_guest_errors(test_start_with);
 }
 
 static void test_demand_paging(void)
