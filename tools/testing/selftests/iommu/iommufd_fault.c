@@ -839,17 +839,19 @@ TEST_FAULT(two_functions)
 					   &stdev[i], NULL, &idev[i]);
 
 	/* Each with its own id, whoever was first */
-	for (i = 0; i != 2; i++)
+	for (i = 0; i != 2; i++) {
 		ASSERT_EQ(0, fault_send(self->fd, idev[1 - i], MOCK_IOPF_LAST,
 					0, i, 0x1000));
+	}
 	ASSERT_EQ((ssize_t)(2 * MSG), read(self->fault_fd, msg, 2 * MSG));
 	EXPECT_EQ(idev[1], msg[0].dev_id);
 	EXPECT_EQ(idev[0], msg[1].dev_id);
 
 	/* One more each that is not read. Then the first goes. */
-	for (i = 0; i != 2; i++)
+	for (i = 0; i != 2; i++) {
 		ASSERT_EQ(0, fault_send(self->fd, idev[i], MOCK_IOPF_LAST, 0,
 					2 + i, 0x1000));
+	}
 	test_ioctl_destroy(stdev[0]);
 	expect_answers_of(idev[1], 0);
 	EXPECT_ERRNO(EINVAL, fault_respond(self->fault_fd, msg[1].cookie,

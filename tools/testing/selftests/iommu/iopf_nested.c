@@ -509,9 +509,10 @@ TEST_NESTED(guest_huge_page)
 	int i;
 
 	set_entry(guest, gva, 2, page | PTE_USER | PTE_PS);
-	for (i = 0; i < 512; i += 73)
+	for (i = 0; i < 512; i += 73) {
 		ASSERT_LIB(write_page(ep, gva + i * 4096,
 				      host(guest, page + i * 4096)));
+	}
 	EXPECT_EQ(PTE_A | PTE_D, get_entry(guest, gva, 2) & (PTE_A | PTE_D));
 }
 

@@ -797,9 +797,10 @@ TEST_SVA(fork_then_device_writes)
 	char *mem = map(length);
 	int i;
 
-	for (i = 0; i < 20; i++)
+	for (i = 0; i < 20; i++) {
 		ASSERT_TRUE(write_after_fork(self->fd, mem, length, SEED + i,
 					     fill));
+	}
 }
 
 /* The program gets a new page: the endpoint has to follow, for both ways. */
@@ -821,9 +822,10 @@ TEST_SVA(fork_then_program_writes)
 	char *mem = map(length);
 	int i;
 
-	for (i = 0; i < 20; i++)
+	for (i = 0; i < 20; i++) {
 		ASSERT_TRUE(write_after_fork(self->fd, mem, length, SEED + i,
 					     write_and_follow));
+	}
 }
 
 /* The child's writes must not reach what the endpoint sees. */
@@ -939,8 +941,10 @@ TEST_SVA(as_many_as_there_may_be)
 		ASSERT_EQ(4, read(tell[0], &pasid[i], 4));
 		ASSERT_LT(0, pasid[i])
 			TH_LOG("%d: %s", i, strerror(-pasid[i]));
-		for (j = 0; j < i; j++)
-			ASSERT_NE(pasid[j], pasid[i]);
+		for (j = 0; j < i; j++) {
+			ASSERT_NE(pasid[j], pasid[i])
+				TH_LOG("files %d and %d", j, i);
+		}
 	}
 	pid[0] = fork();
 	if (!pid[0])
@@ -1221,8 +1225,10 @@ TEST_SVA(results)
 	char *mem = map(PAGE);
 
 	ASSERT_EQ(0, sva_submit(self->fd, IOPF_SVA_FILL, mem, PAGE, SEED));
-	while (ioctl(self->fd, IOPF_SVA_WAIT, &wait))
-		ASSERT_EQ(EAGAIN, errno);
+	while (ioctl(self->fd, IOPF_SVA_WAIT, &wait)) {
+		ASSERT_EQ(EAGAIN, errno)
+			TH_LOG("%s", strerror(errno));
+	}
 	EXPECT_EQ(IOPF_SVA_OK, wait.status);
 	EXPECT_EQ(PAGE, wait.done);
 	EXPECT_EQ(-1, ioctl(self->fd, IOPF_SVA_WAIT, &wait));

@@ -262,9 +262,10 @@ TEST_IOPF(many_transfers)
 
 	/* Several in flight at a time, answered in the order they come. */
 	testdev_set(&ep->td, IOPF_TD_REG_CONTEXTS, 16);
-	for (i = 0; i < ARRAY_SIZE(slot); i++)
+	for (i = 0; i < ARRAY_SIZE(slot); i++) {
 		ASSERT_LIB(start_op(ep, IOPF_TD_OP_FILL, IOPF_TD_F_GROUP,
 				    BASE + i * 0x10000, 0x3000, &slot[i]));
+	}
 	for (i = 0; i < ARRAY_SIZE(slot); i++) {
 		ASSERT_LIB(serve_op(ep, slot[i], &r));
 		ASSERT_EQ(IOPF_TD_ST_OK, r.status)
@@ -287,9 +288,10 @@ TEST_IOPF(batched_answers)
 	struct iopf_group g;
 
 	testdev_set(&ep->td, IOPF_TD_REG_CONTEXTS, ARRAY_SIZE(slot));
-	for (i = 0; i < ARRAY_SIZE(slot); i++)
+	for (i = 0; i < ARRAY_SIZE(slot); i++) {
 		ASSERT_LIB(start_op(ep, IOPF_TD_OP_FILL, 0, BASE + i * 0x10000,
 				    4096, &slot[i]));
+	}
 	for (i = 0; i < ARRAY_SIZE(slot); i++) {
 		ASSERT_LIB(next_group(ep, &g));
 		ASSERT_LIB(iopf_backing_serve(ep->backing, &g, &served));
@@ -661,10 +663,11 @@ TEST_IOPF(replace_no_gap)
 	ASSERT_LIB(iopf_backing_map(ep->backing, BASE, SPAN, IOPF_RW));
 	testdev_set(&ep->td, IOPF_TD_REG_CONTEXTS, 16);
 	testdev_set(&ep->td, IOPF_TD_REG_PRI_RETRY, 1000);
-	for (i = 0; i < ARRAY_SIZE(slot); i++)
+	for (i = 0; i < ARRAY_SIZE(slot); i++) {
 		ASSERT_LIB(start_op(ep, IOPF_TD_OP_FILL, 0,
 				    BASE + i % 8 * (SPAN / 8), SPAN / 8,
 				    &slot[i]));
+	}
 	for (i = 0; i < ARRAY_SIZE(slot); i++) {
 		while (!testdev_done(&ep->td, slot[i], &r)) {
 			ASSERT_LIB(iopf_dev_attach(ep->dev, hwpt[++nr & 1]));
@@ -702,9 +705,10 @@ TEST_IOPF(replace_serves_both)
 				   ep->queue, &hwpt[1]));
 	testdev_set(&ep->td, IOPF_TD_REG_CONTEXTS, 16);
 	testdev_set(&ep->td, IOPF_TD_REG_PRI_RETRY, 1000);
-	for (i = 0; i < ARRAY_SIZE(slot); i++)
+	for (i = 0; i < ARRAY_SIZE(slot); i++) {
 		ASSERT_LIB(start_op(ep, IOPF_TD_OP_FILL, i % 2 ? IOPF_TD_F_GROUP : 0,
 				    BASE + i * 0x10000, 0x8000, &slot[i]));
+	}
 	for (i = 0; i < ARRAY_SIZE(slot); i++) {
 		while (!testdev_done(&ep->td, slot[i], &r)) {
 			ASSERT_LIB(iopf_dev_attach(ep->dev, hwpt[++nr & 1]));
@@ -956,10 +960,11 @@ TEST_IOPF(answer_against_detach)
 				_exit(1);
 	}
 	for (round = 0; round < 30; round++) {
-		for (i = 0; i < 3; i++)
+		for (i = 0; i < 3; i++) {
 			ASSERT_LIB(start_op(ep, IOPF_TD_OP_PAGE_REQUEST,
 					    IOPF_TD_F_WRITE | IOPF_TD_F_WAIT,
 					    BASE + i * 0x10000, 4096, &slot[i]));
+		}
 		for (i = 0; i < 3; i++)
 			ASSERT_LIB(next_group(ep, &g[i]));
 		ASSERT_LIB(iopf_dev_detach(ep->dev));
