@@ -286,9 +286,9 @@ static int iopf_want_pri(struct arm_smmu_master *master)
  * Page requests wait for ATS, which comes with a domain.
  *
  * Return: 0 on success, -ENODEV if the device can neither stall nor send page
- * requests which the SMMU takes, -EINVAL if its faults cannot be told from those
- * of others, -EBUSY if it waits for answers to requests of before or its faults
- * are on, or -ENOMEM.
+ * requests which the SMMU takes, -EIO if it is given up, -EINVAL if its faults
+ * cannot be told from those of others, -EBUSY if it waits for answers to requests of
+ * before or its faults are on, or -ENOMEM.
  */
 int arm_smmu_enable_iopf(struct arm_smmu_master *master)
 {
@@ -299,6 +299,9 @@ int arm_smmu_enable_iopf(struct arm_smmu_master *master)
 		return -EBUSY;
 	if (!queue || (!master->stall_enabled && !pri_allowed(master)))
 		return -ENODEV;
+	/* The fence, which has this errno, may still be to come. */
+	if (arm_smmu_atc_silent(master))
+		return -EIO;
 	/* Answers go to the one stream. */
 	if (master->num_streams != 1)
 		return -EINVAL;

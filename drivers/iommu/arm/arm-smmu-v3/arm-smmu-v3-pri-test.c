@@ -241,6 +241,7 @@ static struct fake_smmu *fake_smmu(struct kunit *test)
 	smmu->page1 = smmu->base;
 	mutex_init(&smmu->streams_mutex);
 	smmu->streams = RB_ROOT;
+	arm_smmu_atc_init_smmu(smmu);
 
 	fake_queue(test, &smmu->cmdq.q, CMD_SHIFT, smmu->base,
 		   ARM_SMMU_CMDQ_PROD);
@@ -404,7 +405,7 @@ static void test_abort(struct kunit *test)
 	/* Another error meanwhile */
 	gerror ^= GERROR_EVTQ_ABT_ERR;
 	put_reg(f, ARM_SMMU_GERROR, gerror);
-	arm_smmu_pri_ack_gerror(&f->smmu, gerror);
+	arm_smmu_pri_ack_gerror(&f->smmu, GERROR_EVTQ_ABT_ERR);
 	KUNIT_EXPECT_EQ(test, get_reg(f, ARM_SMMU_GERRORN), 0);
 	KUNIT_EXPECT_EQ(test, f->queue->overflows, 0);
 
@@ -415,7 +416,7 @@ static void test_abort(struct kunit *test)
 
 	/* The next one; without page requests errors are not held back. */
 	put_reg(f, ARM_SMMU_GERROR, 0);
-	arm_smmu_pri_ack_gerror(&f->smmu, 0);
+	arm_smmu_pri_ack_gerror(&f->smmu, gerror);
 	KUNIT_EXPECT_EQ(test, get_reg(f, ARM_SMMU_GERRORN), gerror);
 	work(f);
 	KUNIT_EXPECT_EQ(test, get_reg(f, ARM_SMMU_GERRORN), 0);
@@ -544,6 +545,192 @@ static void test_automatic_pasid(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, ste.data[1] & ppar);
 }
 
+/* Devices that are late with an invalidation */
+
+#define ATC_INV		0x40ULL
+#define CMD_SYNC	0x46ULL
+
+static void no_fence(struct work_struct *work)
+{
+}
+
+static void fake_master(struct fake_smmu *f, struct arm_smmu_master *master,
+			struct arm_smmu_stream *stream, u32 sid)
+{
+	struct rb_node **at = &f->smmu.streams.rb_node, *parent = NULL;
+
+	stream->id = sid;
+	stream->master = master;
+	master->smmu = &f->smmu;
+	INIT_WORK_ONSTACK(&master->atc.fence, no_fence);
+	while (*at) {
+		parent = *at;
+		at = sid < rb_entry(parent, struct arm_smmu_stream, node)->id ?
+			     &parent->rb_left : &parent->rb_right;
+	}
+	rb_link_node(&stream->node, parent, at);
+	rb_insert_color(&stream->node, &f->smmu.streams);
+}
+
+static void fake_master_free(struct arm_smmu_master *master)
+{
+	cancel_work_sync(&master->atc.fence);
+	destroy_work_on_stack(&master->atc.fence);
+}
+
+static void put_cmd(struct fake_smmu *f, unsigned int at, u64 op, u32 sid)
+{
+	f->cmds[at * 2] = cpu_to_le64(op | (u64)sid << 32);
+}
+
+/* What lies between two CMD_SYNC is suspected, and one alone is counted. */
+static void test_late(struct kunit *test)
+{
+	struct fake_smmu *f = fake_smmu(test);
+	struct arm_smmu_stream streams[2];
+	struct arm_smmu_master a = {}, b = {};
+	struct arm_smmu_queue *q = &f->smmu.cmdq.q;
+	unsigned int last = BIT(CMD_SHIFT) - 1;
+
+	fake_master(f, &a, &streams[0], SID);
+	fake_master(f, &b, &streams[1], SID_OTHER);
+
+	/* At the end of the queue, with something else in between */
+	put_cmd(f, last - 3, ATC_INV, SID_OTHER);
+	put_cmd(f, last - 2, CMD_SYNC, 0);
+	put_cmd(f, last - 1, ATC_INV, SID);
+	put_cmd(f, last, 0x41, SID_OTHER);
+	put_cmd(f, 0, CMD_SYNC, 0);
+	arm_smmu_atc_note(&f->smmu, q, BIT(CMD_SHIFT));
+	KUNIT_EXPECT_EQ(test, a.atc.error, 1);
+	KUNIT_EXPECT_EQ(test, a.atc.timeouts, 1);
+	KUNIT_EXPECT_EQ(test, b.atc.error, 0);
+
+	/* Two: nobody knows */
+	put_cmd(f, 1, ATC_INV, SID);
+	put_cmd(f, 2, ATC_INV, SID_OTHER);
+	put_cmd(f, 3, CMD_SYNC, 0);
+	arm_smmu_atc_note(&f->smmu, q, 3);
+	KUNIT_EXPECT_EQ(test, a.atc.error, 2);
+	KUNIT_EXPECT_EQ(test, b.atc.error, 2);
+	KUNIT_EXPECT_EQ(test, a.atc.timeouts, 1);
+	KUNIT_EXPECT_EQ(test, b.atc.timeouts, 0);
+
+	/* One and a device that was released */
+	put_cmd(f, 4, ATC_INV, SID);
+	put_cmd(f, 5, ATC_INV, 7);
+	put_cmd(f, 6, CMD_SYNC, 0);
+	arm_smmu_atc_note(&f->smmu, q, 6);
+	KUNIT_EXPECT_EQ(test, a.atc.timeouts, 1);
+	KUNIT_EXPECT_FALSE(test, a.atc.silent);
+
+	/* Once more, but for more than one command */
+	put_cmd(f, 7, ATC_INV, SID);
+	put_cmd(f, 8, ATC_INV, SID);
+	put_cmd(f, 9, CMD_SYNC, 0);
+	arm_smmu_atc_note(&f->smmu, q, 9);
+	KUNIT_EXPECT_TRUE(test, a.atc.silent);
+	KUNIT_EXPECT_FALSE(test, a.atc.suspected);
+	KUNIT_EXPECT_FALSE(test, b.atc.silent);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->smmu.atc_nr_silent), 1);
+	KUNIT_EXPECT_EQ(test, f->smmu.atc_error_of_all, 0);
+
+	fake_master_free(&a);
+	fake_master_free(&b);
+	fake_free(f);
+}
+
+/* It is forgotten after a while, and all are suspects where no CMD_SYNC is. */
+static void test_late_again(struct kunit *test)
+{
+	struct fake_smmu *f = fake_smmu(test);
+	struct arm_smmu_queue *q = &f->smmu.cmdq.q;
+	struct arm_smmu_stream stream;
+	struct arm_smmu_master a = {};
+	unsigned int i;
+
+	fake_master(f, &a, &stream, SID);
+	put_cmd(f, 0, CMD_SYNC, 0);
+	put_cmd(f, 1, ATC_INV, SID);
+	put_cmd(f, 2, CMD_SYNC, 0);
+	arm_smmu_atc_note(&f->smmu, q, 2);
+	KUNIT_EXPECT_EQ(test, a.atc.timeouts, 1);
+	a.atc.late_at -= 601 * HZ;
+	arm_smmu_atc_note(&f->smmu, q, 2);
+	KUNIT_EXPECT_EQ(test, a.atc.timeouts, 1);
+	KUNIT_EXPECT_FALSE(test, a.atc.silent);
+
+	for (i = 0; i < BIT(CMD_SHIFT); i++)
+		put_cmd(f, i, 0x41, SID);
+	put_cmd(f, 2, CMD_SYNC, 0);
+	arm_smmu_atc_note(&f->smmu, q, 2);
+	KUNIT_EXPECT_EQ(test, f->smmu.atc_error_of_all, 3);
+	KUNIT_EXPECT_EQ(test, a.atc.timeouts, 1);
+
+	fake_master_free(&a);
+	fake_free(f);
+}
+
+/* Who waits acknowledges the time-out, and nothing else. */
+static void test_late_ack(struct kunit *test)
+{
+	struct fake_smmu *f = fake_smmu(test);
+	struct arm_smmu_cmdq other = f->smmu.cmdq;
+
+	put_cmd(f, 0, CMD_SYNC, 0);
+	put_cmd(f, 1, CMD_SYNC, 0);
+	put_reg(f, ARM_SMMU_CMDQ_CONS, 1 << 24 | 1);
+	put_reg(f, ARM_SMMU_GERROR, GERROR_CMDQ_ERR | GERROR_EVTQ_ABT_ERR);
+	arm_smmu_atc_look(&f->smmu, &f->smmu.cmdq);
+	KUNIT_EXPECT_EQ(test, get_reg(f, ARM_SMMU_GERRORN), 0);
+
+	put_reg(f, ARM_SMMU_CMDQ_CONS, 3 << 24 | 1);
+	arm_smmu_atc_look(&f->smmu, &other);
+	KUNIT_EXPECT_EQ(test, get_reg(f, ARM_SMMU_GERRORN), 0);
+	arm_smmu_atc_look(&f->smmu, &f->smmu.cmdq);
+	KUNIT_EXPECT_EQ(test, get_reg(f, ARM_SMMU_GERRORN), GERROR_CMDQ_ERR);
+	KUNIT_EXPECT_EQ(test, f->smmu.atc_errors, 1);
+	/* The interrupt comes late, and only once. */
+	KUNIT_EXPECT_TRUE(test, arm_smmu_atc_irq(&f->smmu));
+	KUNIT_EXPECT_FALSE(test, arm_smmu_atc_irq(&f->smmu));
+	KUNIT_EXPECT_EQ(test, f->smmu.atc_errors, 1);
+	fake_free(f);
+}
+
+/* An SMMU that waits longer than anybody can */
+static void test_stuck(struct kunit *test)
+{
+	struct fake_smmu *f = fake_smmu(test);
+	struct arm_smmu_stream stream;
+	struct arm_smmu_master a = {};
+
+	fake_master(f, &a, &stream, SID);
+	put_cmd(f, 0, CMD_SYNC, 0);
+	put_cmd(f, 1, ATC_INV, SID);
+	put_cmd(f, 2, CMD_SYNC, 0);
+	put_cmd(f, 3, CMD_SYNC, 0);
+
+	/* It is over in the meantime. */
+	put_reg(f, ARM_SMMU_CMDQ_CONS, 3);
+	arm_smmu_atc_stuck(&f->smmu, &f->smmu.cmdq, 2);
+	KUNIT_EXPECT_EQ(test, f->smmu.atc_errors, 0);
+	/* Something else takes so long. */
+	put_reg(f, ARM_SMMU_CMDQ_CONS, 1);
+	arm_smmu_atc_stuck(&f->smmu, &f->smmu.cmdq, 2);
+	KUNIT_EXPECT_EQ(test, f->smmu.atc_errors, 0);
+	KUNIT_EXPECT_FALSE(test, a.atc.silent);
+
+	put_reg(f, ARM_SMMU_CMDQ_CONS, 2);
+	arm_smmu_atc_stuck(&f->smmu, &f->smmu.cmdq, 3);
+	KUNIT_EXPECT_TRUE(test, a.atc.silent);
+	KUNIT_EXPECT_EQ(test, f->smmu.atc_errors, 1);
+	arm_smmu_atc_stuck(&f->smmu, &f->smmu.cmdq, 2);
+	KUNIT_EXPECT_EQ(test, f->smmu.atc_errors, 1);
+
+	fake_master_free(&a);
+	fake_free(f);
+}
+
 static struct kunit_case pri_cases[] = {
 	KUNIT_CASE(test_decode_fields),
 	KUNIT_CASE_PARAM(test_decode_verdict, pri_verdict_gen_params),
@@ -559,6 +746,10 @@ static struct kunit_case pri_cases[] = {
 	KUNIT_CASE(test_batch),
 	KUNIT_CASE(test_automatic_pasid),
 	KUNIT_CASE(test_hold),
+	KUNIT_CASE(test_late),
+	KUNIT_CASE(test_late_again),
+	KUNIT_CASE(test_late_ack),
+	KUNIT_CASE(test_stuck),
 	{}
 };
 

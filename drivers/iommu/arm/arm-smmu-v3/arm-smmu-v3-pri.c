@@ -282,7 +282,7 @@ static bool priq_clear_abort(struct arm_smmu_device *smmu)
 	bool aborted;
 	u32 gerrorn;
 
-	spin_lock_irqsave(&smmu->priq.abort_lock, flags);
+	raw_spin_lock_irqsave(&smmu->error_lock, flags);
 	aborted = smmu->priq.aborted;
 	if (aborted) {
 		WRITE_ONCE(smmu->priq.aborted, false);
@@ -290,7 +290,7 @@ static bool priq_clear_abort(struct arm_smmu_device *smmu)
 		writel(gerrorn ^ GERROR_PRIQ_ABT_ERR,
 		       smmu->base + ARM_SMMU_GERRORN);
 	}
-	spin_unlock_irqrestore(&smmu->priq.abort_lock, flags);
+	raw_spin_unlock_irqrestore(&smmu->error_lock, flags);
 	return aborted;
 }
 
@@ -385,7 +385,6 @@ void arm_smmu_pri_init(struct arm_smmu_device *smmu)
 {
 	struct arm_smmu_priq *priq = &smmu->priq;
 
-	spin_lock_init(&priq->abort_lock);
 	arm_smmu_hwq_init(&priq->shwq, smmu, &priq->q, &priq_hwq_ops);
 	priq->shwq.hwq.queue = smmu->evtq.iopf;
 }
@@ -410,34 +409,28 @@ EXPORT_SYMBOL_IF_KUNIT(arm_smmu_priq_thread);
 /**
  * arm_smmu_pri_ack_gerror() - Acknowledge global errors
  * @smmu: the SMMU
- * @gerror: value of the register GERROR, all of whose errors were dealt with
+ * @active: bits of the register GERROR, of errors that were dealt with
  *
  * An abort of the PRI queue stays: it is acknowledged when the queue is empty,
  * since this lets the SMMU go on. Groups it has cut must be forgotten by then.
  *
  * Context: hard interrupt.
  */
-void arm_smmu_pri_ack_gerror(struct arm_smmu_device *smmu, u32 gerror)
+void arm_smmu_pri_ack_gerror(struct arm_smmu_device *smmu, u32 active)
 {
 	struct arm_smmu_priq *priq = &smmu->priq;
 	unsigned long flags;
 	bool wake = false;
-	u32 gerrorn;
 
-	if (!(smmu->features & ARM_SMMU_FEAT_PRI)) {
-		writel(gerror, smmu->base + ARM_SMMU_GERRORN);
-		return;
-	}
-
-	spin_lock_irqsave(&priq->abort_lock, flags);
-	gerrorn = readl_relaxed(smmu->base + ARM_SMMU_GERRORN);
-	if ((gerror ^ gerrorn) & GERROR_PRIQ_ABT_ERR) {
-		gerror ^= GERROR_PRIQ_ABT_ERR;
+	if ((smmu->features & ARM_SMMU_FEAT_PRI) &&
+	    (active & GERROR_PRIQ_ABT_ERR)) {
+		active ^= GERROR_PRIQ_ABT_ERR;
+		raw_spin_lock_irqsave(&smmu->error_lock, flags);
 		wake = !priq->aborted;
 		WRITE_ONCE(priq->aborted, true);
+		raw_spin_unlock_irqrestore(&smmu->error_lock, flags);
 	}
-	writel(gerror, smmu->base + ARM_SMMU_GERRORN);
-	spin_unlock_irqrestore(&priq->abort_lock, flags);
+	arm_smmu_ack_gerror(smmu, active);
 
 	/* A combined interrupt has its thread woken in any case. */
 	if (wake && priq->q.irq)

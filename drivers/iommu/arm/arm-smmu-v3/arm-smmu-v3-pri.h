@@ -59,7 +59,7 @@ enum arm_smmu_pri_verdict {
 
 void arm_smmu_pri_init(struct arm_smmu_device *smmu);
 irqreturn_t arm_smmu_priq_thread(int irq, void *dev);
-void arm_smmu_pri_ack_gerror(struct arm_smmu_device *smmu, u32 gerror);
+void arm_smmu_pri_ack_gerror(struct arm_smmu_device *smmu, u32 active);
 void arm_smmu_page_response_batch(const struct iopf_response *responses,
 				  unsigned int nr);
 
