@@ -9,6 +9,7 @@ import json
 import os
 import re
 import unittest
+from unittest import mock
 import xml.etree.ElementTree as xml
 
 from testing import SCRIPTS, Sandboxed
@@ -220,6 +221,19 @@ class Files(Sandboxed):
                               (Failure(f"make failed: {os.strerror(errno.ENOSPC)}"), 2),
                               (PermissionError(errno.EACCES, "no", "out"), 2)):
             self.assertEqual(check.exit_status([passed, run(error), passed]), status, error)
+
+
+class Room(Sandboxed):
+    def said(self, free, names):
+        self.patch(check.shutil, "disk_usage", lambda path: mock.Mock(free=free))
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            check.tell_room(names)
+        return said.getvalue()
+
+    def test_little(self):
+        self.assertIn("7.0 GB are free", self.said(7 * 10**9, ["series", "fresh"]))
+        self.assertEqual(self.said(7 * 10**9, ["series"]), "")
+        self.assertEqual(self.said(check.ROOM, ["fresh"]), "")
 
 
 class Boot(Sandboxed):

@@ -14,6 +14,7 @@ the testbed did.
 import errno
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 import time
@@ -32,6 +33,8 @@ BOOTS = ["lanes", "selfcheck"]
 WHEN_NAMED = {"deb", "mutants-qemu"}
 # Failures that are named at the end
 COMPLAINTS = 20
+# What all of it takes on the disk of OUT (README)
+ROOM = 10 * 10**9
 
 
 def groups():
@@ -187,6 +190,15 @@ def parse_args():
     return opts
 
 
+def tell_room(names):
+    """Now, not in half an hour, that the disk is likely to be too small."""
+    out = host.out()
+    free = shutil.disk_usage(out).free
+    if "fresh" in names and free < ROOM:
+        say(f"note: {free / 10**9:.1f} GB are free at {out}, all checks want about "
+            f"{ROOM // 10**9}; free some space, or name another disk with OUT=DIR", always=True)
+
+
 def run_all(opts, done):
     """Everything that was asked for; results are added to `done` as they come."""
     wanted = [c for c in checks.CHECKS if c.group in opts.names]
@@ -212,6 +224,7 @@ def main():
         packages.install(packages.for_checks())
         for name in SERIES:
             base.repository(name)
+    tell_room(opts.names)
     done = []
     try:
         run_all(opts, done)
