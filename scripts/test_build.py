@@ -64,17 +64,31 @@ class Mutants(unittest.TestCase):
 
     def names(self, only):
         opts = mock.Mock(only=only, load=None, repeat=None, file=None, at_once="1")
-        with mock.patch.object(lanes.lanefile, "load_kernel", side_effect=KeyboardInterrupt), \
-                mock.patch.object(lanes.mutantfile, "chosen") as chosen:
+        with mock.patch.object(lanes, "build_products", side_effect=KeyboardInterrupt) as built, \
+                mock.patch.object(lanes.mutantfile, "chosen", wraps=lanes.mutantfile.chosen) \
+                as chosen:
             with self.assertRaises(KeyboardInterrupt):
                 lanes.mutants_command(opts)
+        self.kernels = sorted(built.call_args.args[0])
         return chosen.call_args.args[0]
 
     def test_all_without_a_name(self):
         self.assertEqual(lanes.mutantfile.chosen(self.names(None)), lanes.mutantfile.load())
+        self.assertEqual(self.kernels, ["arm64-mutants", "x86-mutants"])
 
     def test_some(self):
         self.assertEqual(self.names("replace-*"), "replace-*")
+        self.assertEqual(self.kernels, ["x86-mutants"])
+
+    def test_trees_to_refresh(self):
+        self.assertEqual([kernel.name for kernel in build.mutants_kernels()],
+                         ["arm64-mutants", "x86-mutants"])
+        with mock.patch.object(lanes.on_top, "is_made", lambda _, label: label == "x86-mutants"), \
+                mock.patch.object(lanes.on_top, "refresh") as refresh:
+            lanes.refresh_mutants()
+        self.assertEqual([call.args[1] for call in refresh.call_args_list], ["x86-mutants"])
+        with mock.patch.object(lanes.on_top, "is_made", return_value=False):
+            self.assertRaisesRegex(errors.Failure, "no tree of mutants", lanes.refresh_mutants)
 
 
 class Keys(unittest.TestCase):

@@ -20,13 +20,12 @@ from iopf.errors import Failure
 from iopf.host import REPO
 from iopf.patches import SERIES, patched_paths
 from iopf.process import logged, run
-from iopf.testbed import TESTBED, Archive
+from iopf.testbed import TESTBED, Archive, lanefile, mutantfile
 
 # A QEMU that takes plugins is slower and is not the one that the tests are about: it is a
 # product of its own, with the header that a plugin is built with
 PLUGIN_QEMU = "qemu-plugins"
 QEMU_KINDS = {"qemu": [], PLUGIN_QEMU: ["--enable-plugins"]}
-MUTANTS = "x86-mutants"     # the kernel with faults to choose from
 
 
 def compiler(arch):
@@ -82,6 +81,12 @@ def fragments(kernel):
 
 def patches(kernel):
     return [REPO / name for name in kernel.patches]
+
+
+def mutants_kernels():
+    """The kernels with faults to choose from, one for each architecture."""
+    return [lanefile.load_kernel(mutantfile.kernel(arch))
+            for arch in mutantfile.architectures()]
 
 
 def source_tree(kernel):

@@ -105,8 +105,7 @@ def check_series(log):
 
 def check_mutants_fit(_log):
     """The diffs of both kinds of mutants apply to the series as they are now."""
-    kernel = lanefile.load_kernel(build.MUTANTS)
-    diffs = {"linux": [build.patches(kernel)],
+    diffs = {"linux": [build.patches(kernel) for kernel in build.mutants_kernels()],
              "qemu": [[m.file] for m in model_mutants.every()]}
     count = 0
     for name, groups in diffs.items():

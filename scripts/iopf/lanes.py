@@ -14,7 +14,7 @@ boots them.
     build path kernel|qemu|guest [KERNEL|ARCH] build one and print where it is
     build mutants              build the kernel of mutants, and boot it for each of them
                                with the test that must fail (lib/mutants)
-    build refresh-mutants      write its diffs anew from out/on-top/x86-mutants/linux
+    build refresh-mutants      write its diffs anew from out/on-top/*-mutants/linux
     build bench                count what the series costs, beside the newest stock kernel
     build deb-kernel           the distribution's kernel with the series, as packages
     build try                  a part of each build, to see what this machine lacks
@@ -68,8 +68,19 @@ def build_lanes(names):
     a lane that has to be skipped.
     """
     lanes = load(names)
-    kernels = {lane.kernel.name: lane.kernel for lane in lanes}
-    archs = sorted({lane.kernel.arch for lane in lanes})
+    images, qemu, guests = build_products({lane.kernel.name: lane.kernel for lane in lanes})
+    products = {}
+    for lane in lanes:
+        made = images[lane.kernel.name]
+        products[lane.name] = made if isinstance(made, Absent) else (
+            made[0], qemu / lane.kernel.qemu, guests[lane.kernel.arch] / "initramfs",
+            *made[1:])
+    return products
+
+
+def build_products(kernels):
+    """Build kernels, QEMU, and the programs of their architectures; three tables."""
+    archs = sorted({kernel.arch for kernel in kernels.values()})
     steps = progress.Progress(3 + len(kernels) + len(archs))
     wanted = packages.BUILD + [p for a in archs if build.compiler(a) for p in packages.CROSS[a]]
     with lock.of_out("builds"):
@@ -80,13 +91,7 @@ def build_lanes(names):
         qemu = steps.step("QEMU", build.qemu_path)
         guests = {a: steps.step(f"guest programs {a}", build.guest_path, a) for a in archs}
     steps.table()
-    products = {}
-    for lane in lanes:
-        made = images[lane.kernel.name]
-        products[lane.name] = made if isinstance(made, Absent) else (
-            made[0], qemu / lane.kernel.qemu, guests[lane.kernel.arch] / "initramfs",
-            *made[1:])
-    return products
+    return images, qemu, guests
 
 
 def cmd_path(what, kernel):
@@ -248,26 +253,32 @@ def lanes_of(command, names):
 
 
 def mutants_command(opts):
-    """Build the kernel of mutants, and return the call of lib/mutants that is to follow."""
+    """Build the kernels of mutants, and return the call of lib/mutants that is to follow."""
     if opts.load or opts.repeat or opts.file:
         raise Failure("of ONLY=, AT_ONCE=, LOAD=, REPEAT= and FILE=, 'make mutants' takes "
                       "ONLY= and AT_ONCE=")
     at_once = count_option("AT_ONCE", opts.at_once or str(several()), MOST_AT_ONCE)
-    mutantfile.chosen(opts.only or "")
-    kernel = lanefile.load_kernel(build.MUTANTS)
-    steps = progress.Progress(5)
-    with lock.of_out("builds"):
-        steps.step("packages", packages.install, packages.BUILD)
-        steps.step("base trees", lambda: [base.repository(n) for n in ("linux", "qemu")])
-        image, _, _ = steps.step(f"kernel {kernel.name}", kernel_or_absent, kernel)
-        qemu = steps.step("QEMU", build.qemu_path)
-        guest = steps.step("guest programs x86", build.guest_path, kernel.arch)
-    steps.table()
-    call = [TESTBED / "lib/mutants", "--kernel", image, "--qemu", qemu / kernel.qemu,
-            "--initramfs", guest / "initramfs", "--out", host.claim_out() / "log/mutants"]
+    archs = mutantfile.architectures_of(mutantfile.chosen(opts.only or ""))
+    kernels = {kernel.name: kernel for kernel in build.mutants_kernels() if kernel.arch in archs}
+    images, qemu, guests = build_products(kernels)
+    call = [TESTBED / "lib/mutants", "--out", host.claim_out() / "log/mutants"]
+    for name, kernel in kernels.items():
+        call += ["--kernel", f"{name}={images[name][0]}",
+                 "--qemu", f"{kernel.arch}={qemu / kernel.qemu}",
+                 "--initramfs", f"{kernel.arch}={guests[kernel.arch] / 'initramfs'}"]
     for path in host.firmware():
         call += ["--data", path]
     return [str(a) for a in call + at_once + (["--only", opts.only] if opts.only else [])]
+
+
+def refresh_mutants():
+    """Write the diffs anew from every tree that was made of them."""
+    kernels = [kernel for kernel in build.mutants_kernels()
+               if on_top.is_made("linux", kernel.name)]
+    if not kernels:
+        raise Failure("there is no tree of mutants; 'make mutants' makes it")
+    for kernel in kernels:
+        on_top.refresh("linux", kernel.name, build.patches(kernel))
 
 
 def several():
@@ -412,8 +423,7 @@ def dispatch(opts):
             print(name, *(["skipped:", product] if isinstance(product, Absent)
                           else filter(None, product)))
     elif opts.command == "refresh-mutants":
-        kernel = lanefile.load_kernel(build.MUTANTS)
-        on_top.refresh("linux", kernel.name, build.patches(kernel))
+        refresh_mutants()
     elif opts.command == "bench":
         passed_on("bench", opts)
         return bench.measure(opts.json)

@@ -52,10 +52,15 @@ def commit(repo, parent, diffs, version):
     return parent
 
 
+def is_made(name, label):
+    """Whether tree() has made that tree."""
+    return (place(name, label) / ".git/iopf-tip").exists()
+
+
 def refresh(name, label, diffs):
     """Write diffs anew, each from what its files are now in the tree that tree() made."""
     made = place(name, label)
-    if not (made / ".git/iopf-tip").exists():
+    if not is_made(name, label):
         raise Failure(f"there is no tree {made}; it comes with the kernel {label}")
     first = f"{(made / '.git/iopf-tip').read_text().strip()}~{len(diffs)}"
     for file in diffs:

@@ -11,6 +11,7 @@ import os
 import re
 from dataclasses import dataclass
 
+import lanefile
 from lanefile import TestbedError
 
 MUTANTS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "mutants")
@@ -95,3 +96,19 @@ def chosen(patterns: str) -> list[Mutant]:
                                f"{' '.join(each.name for each in known)}")
         found.update(names)
     return [each for each in known if each.name in found]
+
+
+def kernel(arch: str) -> str:
+    """The name of the kernel with all mutants of an architecture."""
+    return f"{arch}-mutants"
+
+
+def architectures() -> list[str]:
+    """Those that have such a kernel."""
+    known = {lanefile.load_kernel(name).arch for name in lanefile.kernel_names()}
+    return [arch for arch in sorted(known) if kernel(arch) in lanefile.kernel_names()]
+
+
+def architectures_of(mutants: list[Mutant]) -> list[str]:
+    """Those whose lanes run the tests of some mutants."""
+    return sorted({lanefile.load(mutant.lane).kernel.arch for mutant in mutants if mutant.test})

@@ -90,11 +90,17 @@ class Ours(unittest.TestCase):
 
     def test_all_files_are_built(self) -> None:
         built = [os.path.basename(path)
-                 for arch in ("x86", "arm64")
-                 for path in lanefile.load_kernel(f"{arch}-mutants").patches]
+                 for arch in mutantfile.architectures()
+                 for path in lanefile.load_kernel(mutantfile.kernel(arch)).patches]
         self.assertEqual(built[0], "choose.diff")
         self.assertEqual(sorted(set(built)), sorted(
             name for name in os.listdir(mutantfile.MUTANTS) if name.endswith(".diff")))
+
+    def test_every_lane_has_a_kernel_of_mutants(self) -> None:
+        every = mutantfile.architectures()
+        self.assertEqual(every, ["arm64", "x86"])
+        self.assertEqual(mutantfile.architectures_of(mutantfile.load()), every)
+        self.assertEqual(mutantfile.architectures_of(mutantfile.chosen("smmu-*")), ["arm64"])
 
 
 if __name__ == "__main__":
