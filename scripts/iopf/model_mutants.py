@@ -22,7 +22,7 @@ from iopf.testbed import Count
 
 FOLDER = patches.SERIES["qemu"].root / "mutants"
 # The target of a test is that of the machine with which its path begins
-TARGETS = {"virt": "aarch64"}
+TARGETS = {"virt": "aarch64", "smmuv3": "aarch64"}
 OTHERS = "x86_64"
 # Generous: only a mutant that hangs gets there
 TEST_SECONDS = 600
