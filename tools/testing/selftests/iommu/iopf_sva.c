@@ -924,21 +924,39 @@ static void stay_bound(int tell, int gate)
 	_exit(0);
 }
 
+/*
+ * Start a process that stays bound until @gate is closed. @pasid is a negative errno
+ * if it could not bind.
+ */
+static pid_t fork_bound(const int *gate, __s32 *pasid)
+{
+	int tell[2];
+	pid_t pid;
+
+	if (pipe(tell))
+		return -1;
+	pid = fork();
+	if (!pid) {
+		close(gate[1]);
+		stay_bound(tell[1], gate[0]);
+	}
+	if (read(tell[0], pasid, 4) != 4)
+		pid = -1;
+	close(tell[0]);
+	close(tell[1]);
+	return pid;
+}
+
 TEST_SVA(as_many_as_there_may_be)
 {
 	__s32 pasid[IOPF_SVA_FILES] = { self->pasid };
 	pid_t pid[IOPF_SVA_FILES];
-	int tell[2], gate[2], i, j;
+	int gate[2], i, j;
 
-	ASSERT_EQ(0, pipe(tell));
 	ASSERT_EQ(0, pipe(gate));
 	for (i = 1; i < IOPF_SVA_FILES; i++) {
-		pid[i] = fork();
-		if (!pid[i]) {
-			close(gate[1]);
-			stay_bound(tell[1], gate[0]);
-		}
-		ASSERT_EQ(4, read(tell[0], &pasid[i], 4));
+		pid[i] = fork_bound(gate, &pasid[i]);
+		ASSERT_LT(0, pid[i]);
 		ASSERT_LT(0, pasid[i])
 			TH_LOG("%d: %s", i, strerror(-pasid[i]));
 		for (j = 0; j < i; j++) {
@@ -1091,6 +1109,40 @@ TEST_SVA(bind_loop)
 		ASSERT_EQ(0, sva_bind(self->fd, NULL));
 		ASSERT_OK(compare(self->fd, mem, length, ~SEED));
 	}
+}
+
+/*
+ * The entries of the device stay, since another process is bound; and while this one is
+ * not, a third takes the number that the IOMMU knew its address space by. What the IOMMU
+ * has not forgotten of the first time is told of no change any more.
+ */
+TEST_SVA(bind_beside_others)
+{
+	size_t length = 8 * PAGE;
+	char *mem = map_at(BASE, length);
+	int gate[2], i;
+	pid_t other[2];
+	__s32 pasid;
+
+	ASSERT_EQ(0, pipe(gate));
+	other[0] = fork_bound(gate, &pasid);
+	ASSERT_LT(0, other[0]);
+	ASSERT_LT(0, pasid);
+	ASSERT_OK(fill(self->fd, mem, length, SEED));
+	ASSERT_EQ(0, sva_unbind(self->fd));
+	other[1] = fork_bound(gate, &pasid);
+	ASSERT_LT(0, other[1]);
+	ASSERT_LT(0, pasid);
+	ASSERT_EQ(0, sva_bind(self->fd, NULL));
+	for (i = 1; i <= 10; i++) {
+		ASSERT_OK(fill(self->fd, mem, length, SEED));
+		mem = map_at(BASE, length);
+		testdev_pattern(mem, length, SEED + i, 0);
+		ASSERT_OK(compare(self->fd, mem, length, SEED + i));
+	}
+	close(gate[1]);
+	for (i = 0; i < 2; i++)
+		EXPECT_TRUE(exited_well(other[i]));
 }
 
 TEST_SVA(unbind_in_flight)
