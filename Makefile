@@ -53,6 +53,7 @@ help:
 	@echo
 	@echo '  Q=1 quiet;  V=1 all output;  JSON=FILE JUNIT=FILE  results of check and lanes'
 	@echo '  KSRC=DIR QSRC=DIR  other base trees;  KVER=VERSION another linux-source-6.12 package'
+	@echo '  QVER=10.2.2        for qemu and tree: another release of QEMU (Documentation/qemu-10.2.md)'
 	@echo '  OFFLINE=1          never use the network;  UPDATE=1  look for newer base packages'
 	@echo '  IOPF_CACHE=DIR     where downloads and builds are kept;  OUT=DIR  instead of out/'
 	@echo '  JOBS=N             parallel jobs;  KVM=1  use KVM instead of TCG'

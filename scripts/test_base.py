@@ -110,6 +110,34 @@ class Fetched(Base):
         self.assertEqual(base.meson_path(), repo / "meson" / packages)
         self.assertTrue((base.meson_path() / "meson.py").is_file())
 
+    def test_another_release_of_qemu(self):
+        """Beside the series' own base, which is the older one and stays the default."""
+        self.archive(os.environ["SOURCE"], "qemu-9.9.1", {"VERSION": "9.9.1\n"})
+        own = self.repository("qemu")
+        self.archive(os.environ["SOURCE"], "qemu-10.9.2", {"VERSION": "10.9.2\n"})
+        os.environ["HAVE"] = "1:10.9.2+ds-3"
+        with base.qemu_release("10.9.2"):
+            other = self.repository("qemu")
+            self.assertEqual(base.version(other, "qemu"), "QEMU 10.9.2")
+            os.environ["UPDATE"] = "1"
+            self.assertEqual(self.repository("qemu"), other)
+            os.environ["UPDATE"] = ""
+        self.assertNotIn("QVER", os.environ)
+        self.assertEqual(self.repository("qemu"), own)
+        self.assertEqual(self.calls("source"), 2)
+
+    def test_release_within_another(self):
+        with base.qemu_release("10.9.2"):
+            with base.qemu_release(""):
+                self.assertIsNone(base.wanted_version("qemu"))
+            self.assertEqual(base.wanted_version("qemu"), "10.9.2")
+
+    def test_release_that_has_gone(self):
+        os.environ["HAVE"] = "1:10.9.2+ds-3"
+        with base.qemu_release("10.9.1"), self.assertRaisesRegex(
+                base.Unavailable, "no source package of QEMU 10.9.1 .*there are 10.9.2"):
+            self.repository("qemu")
+
     def test_no_package(self):
         with self.assertRaisesRegex(Failure, f"no package {PACKAGE} .*KSRC=DIR"):
             self.repository()

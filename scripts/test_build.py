@@ -91,6 +91,31 @@ class Mutants(unittest.TestCase):
             self.assertRaisesRegex(errors.Failure, "no tree of mutants", lanes.refresh_mutants)
 
 
+class Devices(unittest.TestCase):
+    """What of a list of devices a release of QEMU is built with."""
+
+    def setUp(self):
+        tmp = tempfile.TemporaryDirectory()
+        self.addCleanup(tmp.cleanup)
+        source = self.source = pathlib.Path(tmp.name)
+        for name, text in (("hw/x/Kconfig", "config A\n    bool\nconfig CXL\n"),
+                           ("backends/Kconfig", "config SPDM_SOCKET\n"),
+                           ("list", "# list\nCONFIG_A=y\nCONFIG_B=y\n")):
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_text(text)
+
+    def test_release(self):
+        with base.qemu_release("10.2.2"):
+            text = build.device_list(self.source / "list", self.source)
+        self.assertEqual(text, "# list\nCONFIG_A=y\nCONFIG_SPDM_SOCKET=y\nCONFIG_CXL=y\n")
+
+    def test_own_base(self):
+        """A device that it does not know is a mistake of the list, for QEMU to find."""
+        with mock.patch.dict(os.environ, {"QVER": ""}):
+            text = build.device_list(self.source / "list", self.source)
+        self.assertEqual(text, (self.source / "list").read_text())
+
+
 class Keys(unittest.TestCase):
     def setUp(self):
         tmp = tempfile.TemporaryDirectory()
@@ -143,6 +168,23 @@ class Keys(unittest.TestCase):
             before = build.qemu_place()
             os.environ["KVM"] = "1"
             self.assertNotEqual(build.qemu_place(), before)
+
+    def test_release_is_another_qemu(self):
+        """A product of its own, for x86 alone, and of what it is linked with."""
+        self.patch(build, "TESTBED", self.top)
+        (self.top / "lib").mkdir()
+        for target in ("x86_64", "aarch64"):
+            (self.top / f"lib/{target}-softmmu.mak").write_text("CONFIG_A=y\n")
+        own, names = build.qemu_place(), build.qemu_binaries()
+        self.assertEqual(names, ["qemu-system-aarch64", "qemu-system-x86_64"])
+        with base.qemu_release("10.2.2"):
+            place = build.qemu_place()
+            self.assertEqual(build.qemu_binaries(), ["qemu-system-x86_64"])
+            with mock.patch.object(build, "LINKED", ("OTHER",)):
+                self.assertNotEqual(build.qemu_place(), place)
+        with mock.patch.object(build, "LINKED", ("OTHER",)):
+            self.assertEqual(build.qemu_place(), own)
+        self.assertEqual((own.parent.name, place.parent.name), ("qemu", "qemu-10.2.2"))
 
     def test_libraries(self):
         """What QEMU is linked with, and the C library in the guest's static programs."""
@@ -228,6 +270,28 @@ class Keys(unittest.TestCase):
         product, how = self.absent(debian_kernel.Unavailable("nowhere"))
         self.assertIsInstance(product, lanes.Absent)
         self.assertEqual((product, how), ("nowhere", "skipped"))
+
+    def test_release_that_is_not_to_be_had(self):
+        """Its lanes are skipped, and no others of the same kernel."""
+        self.patch(base, "repository", mock.Mock(side_effect=base.Unavailable("nowhere")))
+        with contextlib.redirect_stdout(io.StringIO()):
+            product, how = lanes.qemu_or_absent("10.2.2")
+        self.assertEqual((product, how), ("nowhere", "skipped"))
+        self.patch(lanefile, "load", lambda name: mock.Mock(
+            kernel=kernel(), release=name.partition("-")[2]))
+        self.patch(host, "firmware", lambda: [])
+        made = ("/image", self.top, "/initramfs", None, None)
+        self.assertEqual(
+            [str(a) for a in lanes.machine_options({"vtd-10.2.2": product, "vtd": made})],
+            ["--absent", "qemu-10.2.2=nowhere", "--kernel", "k=/image", "--qemu",
+             f"x86={self.top}", "--initramfs", "x86=/initramfs"])
+        self.assertIn(f"x86-10.2.2={self.top}", [
+            str(a) for a in lanes.machine_options({"vtd-10.2.2": made})])
+
+    def test_own_qemu_is_never_absent(self):
+        self.patch(base, "repository", mock.Mock(side_effect=errors.Failure("nowhere")))
+        with self.assertRaisesRegex(errors.Failure, "nowhere"):
+            lanes.qemu_or_absent("")
 
     def test_any_other_failure_is_none_of_it(self):
         with self.assertRaisesRegex(errors.Failure, "disk"):

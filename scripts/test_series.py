@@ -61,7 +61,7 @@ class SmallSeries(unittest.TestCase):
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
             getattr(tool, f"cmd_{name}")(self.series, type("Opts", (), {
-                "tree": None, "output": None, "anonymous": True, "variant": None,
+                "tree": None, "output": None, "anonymous": True, "variant": None, "since": None,
                 **opts}))
         return out.getvalue()
 
@@ -179,6 +179,36 @@ class SeriesTool(SmallSeries):
             subprocess.run(git + args, check=True, stdout=subprocess.DEVNULL)
         self.call("export")
         self.assertEqual(["02-a.patch"], [p.name for p in old.iterdir()])
+
+    def test_patches_of_a_later_release(self):
+        """They are all that it gets, and may change the whole files."""
+        self.call("apply")
+        subprocess.run(["rm", "-rf", str(self.series.tree)], check=True)
+        self.write("02-b.patch", HOOK.replace("new.o", "other.o"), (), "b")
+        (self.root / "series/series").write_text("02-b.patch\n01-a.patch\n")
+        file = self.source / "Makefile"
+        file.write_text(file.read_text().replace("999", "1007"))
+        later = self.root / "series/from-6.12.1000"
+        later.mkdir()
+        (self.root / "series/from-6.12.1008").mkdir()
+        self.write("from-6.12.1000/01-a.patch", HOOK.replace("999", "1007") + (
+            "diff --git a/drivers/new.c b/drivers/new.c\n--- a/drivers/new.c\n"
+            "+++ b/drivers/new.c\n@@ -1 +1 @@\n-int new;\n+long new;\n"),
+            ["drivers/Kconfig.new", "drivers/new.c"])
+        self.call("apply")
+        self.assertEqual((self.series.tree / "drivers/new.c").read_text(), "long new;\n")
+        self.assertNotIn("other.o", (self.series.tree / "Makefile").read_text())
+        self.assertIn("1 patches of from-6.12.1000", self.call("check"))
+        self.refused("export", "--since")
+        (self.series.tree / "drivers/new.c").write_text("char new;\n")
+        self.git("commit", "-q", "-a", "--amend", "--no-edit")
+        self.call("export", since="6.12.1000")
+        text = (later / "01-a.patch").read_text()
+        self.assertIn("+char new;\n", text)
+        self.assertIn("obj-y += new.o", text)
+        self.assertEqual((self.root / "drivers/new.c").read_text(), "int new;\n")
+        (self.root / "drivers/new.c").write_text("int changed;\n")
+        self.refused("check", "01-a.patch", "drivers/new.c")
 
     def test_mails(self):
         (self.root / "series/cover").write_text("All of it\n\nWhy.\n")

@@ -4,10 +4,12 @@
 
 Each base becomes a bare git repository in the cache with one commit, tagged
 `base`. KSRC=DIR and QSRC=DIR take a tree from disk instead, KVER=VERSION one
-version of the kernel package. Once a base is in the cache it is used until
-UPDATE=1 asks for a newer one, so nothing needs the network after the first run.
+version of the kernel package, QVER=VERSION one release of QEMU. Once a base is in
+the cache it is used until UPDATE=1 asks for a newer one, so nothing needs the
+network after the first run.
 """
 
+import contextlib
 import glob
 import hashlib
 import os
@@ -27,6 +29,13 @@ from iopf.process import run
 
 KERNEL_PACKAGE = "linux-source-6.12"
 QEMU_SUITE = "trixie"
+# Where another release may be. It goes from them when a newer one comes
+QEMU_SUITES = "trixie trixie-backports forky sid"
+
+
+class Unavailable(Failure):
+    """No archive has that release any more. That is no broken machine: its lanes are
+    skipped."""
 
 
 def version(repo, name):
@@ -176,11 +185,16 @@ def user_tree(name, directory):
     return repo
 
 
+def base_name(name, wanted):
+    """A QEMU of another release must not be taken for the newest base."""
+    return f"{name}-v{wanted}" if name == "qemu" else f"{name}-{wanted}"
+
+
 def cached(name, wanted):
     """The newest base in the cache, or the one of the wanted version."""
-    found = list((host.claim_cache() / "base").glob(f"{name}-[0-9]*"))
+    found = list((host.claim_cache() / "base").glob(f"{name}-*" if wanted else f"{name}-[0-9]*"))
     if wanted:
-        found = [p for p in found if p.name == f"{name}-{wanted}"]
+        found = [p for p in found if p.name == base_name(name, wanted)]
     for path in sorted(found, key=lambda p: version_number(p.name), reverse=True):
         if cache.intact(path):
             return cache.taken(path)[0]
@@ -290,8 +304,52 @@ class PrivateApt:
         run(["apt-get", *self.options, *args], cwd=self.work)
 
 
-def fetch_qemu(_wanted):
+def fetch_meson(work):
+    """The meson that QEMU wants: packages that are pure Python."""
+    PrivateApt(work, QEMU_SUITE).get("download", f"meson/{QEMU_SUITE}",
+                                     f"python3-pycotap/{QEMU_SUITE}")
+
+
+def upstream_version(version):
+    """`10.2.2` of the package version `1:10.2.2+ds-1`."""
+    return re.sub(r"^\d+:|[+~-].*$", "", version)
+
+
+def fetch_qemu_release(wanted):
+    """The source of one release of QEMU, if a suite still has it."""
+    if not shutil.which("apt-get") or not machine_archive():
+        raise Unavailable(f"QVER={wanted}, and there is no Debian archive in this machine's apt "
+                          "sources")
+    with cache.workspace() as work:
+        try:
+            apt = PrivateApt(work, QEMU_SUITES, "deb-src")
+        except Failure as failure:
+            raise Unavailable(f"QEMU {wanted}: {failure}") from failure
+        known = apt_versions("qemu", apt.options)
+        found = [v for v in known if upstream_version(v) == wanted]
+        if not found:
+            raise Unavailable(f"no source package of QEMU {wanted} in {QEMU_SUITES}; there are "
+                              f"{', '.join(dict.fromkeys(map(upstream_version, known)))}")
+        apt.get("source", "--download-only", f"qemu={found[0]}")
+        tar = glob.glob(f"{work}/qemu_*.orig.tar.xz")[0]
+        fetch_meson(pathlib.Path(work) / "meson")
+
+        def build(tmp):
+            import_tar(tar, tmp)
+            unpack_meson(pathlib.Path(work) / "meson", tmp)
+
+        return publish(build, host.cache() / "base" / base_name("qemu", wanted))[0]
+
+
+def unpack_meson(work, repo):
+    for deb in glob.glob(f"{work}/*.deb"):
+        run(["dpkg-deb", "-x", deb, repo / "meson"])
+
+
+def fetch_qemu(wanted):
     """QEMU's source, and beside it the meson that it wants (pure Python)."""
+    if wanted:
+        return fetch_qemu_release(wanted)
     if not shutil.which("apt-get"):
         raise Failure("no apt-get here; set QSRC=DIR to a QEMU 10.0 source tree")
     if not machine_archive():
@@ -306,8 +364,7 @@ def fetch_qemu(_wanted):
 
         def build(tmp):
             import_tar(tar, tmp)
-            for deb in glob.glob(f"{work}/*.deb"):
-                run(["dpkg-deb", "-x", deb, tmp / "meson"])
+            unpack_meson(work, tmp)
 
         return publish(build, host.cache() / "base" / f"qemu-{ver}")[0]
 
@@ -325,18 +382,38 @@ def fetching(name):
     return lock.of_product(host.cache() / "base" / name, f"fetches {name}")
 
 
+def wanted_version(name):
+    """The version of a base that was asked for, or None for the newest."""
+    return os.environ.get("KVER" if name == "linux" else "QVER") or None
+
+
+@contextlib.contextmanager
+def qemu_release(wanted):
+    """All that is done in it is for that release of QEMU; "" is the series' own base."""
+    before = os.environ.pop("QVER", None)
+    if wanted:
+        os.environ["QVER"] = wanted
+    try:
+        yield
+    finally:
+        os.environ.pop("QVER", None)
+        if before is not None:
+            os.environ["QVER"] = before
+
+
 def repository(name):
     """The bare repository of a base; fetched on first use."""
     own = os.environ.get("KSRC" if name == "linux" else "QSRC")
     if own:
         return user_tree(name, own)
-    wanted = (os.environ.get("KVER") or None) if name == "linux" else None
+    wanted = wanted_version(name)
     found = cached(name, wanted)
-    if to_be_used(found, name):
-        return found
+    if to_be_used(found, name) or found and name == "qemu" and wanted:
+        return found        # of a release there is no newer one
     if offline():
-        raise Failure(f"OFFLINE=1, and no {' '.join(filter(None, (name, 'base', wanted)))} in "
-                      f"{host.cache()}; run once with the network")
+        kind = Unavailable if name == "qemu" and wanted else Failure
+        raise kind(f"OFFLINE=1, and no {' '.join(filter(None, (name, 'base', wanted)))} in "
+                   f"{host.cache()}; run once with the network")
     with fetching(name):
         found = cached(name, wanted)
         if to_be_used(found, name):
@@ -349,6 +426,6 @@ def repository(name):
 
 def meson_path():
     """Where the private meson's Python packages are, or None."""
-    found = cached("qemu", None)
+    found = cached("qemu", wanted_version("qemu")) or cached("qemu", None)
     path = found / "meson/usr/lib/python3/dist-packages" if found else None
     return path if path and path.is_dir() else None

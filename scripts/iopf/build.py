@@ -238,8 +238,48 @@ def modules_path(kernel, built):
     return path / "modules.cpio", how
 
 
+# Of another release of QEMU, what has anything to do with page requests there
+RELEASE_TARGETS = "x86_64-softmmu.mak"
+
+
 def device_lists():
-    return sorted((TESTBED / "lib").glob("*-softmmu.mak"))
+    return sorted((TESTBED / "lib").glob(
+        RELEASE_TARGETS if base.wanted_version("qemu") else "*-softmmu.mak"))
+
+
+def qemu_product(kind):
+    """Another release of QEMU is a product of its own."""
+    release = base.wanted_version("qemu")
+    return f"{kind}-{release}" if release else kind
+
+
+# What 10.2 does not link without, though nothing of it is used: NVMe refers to the one,
+# the ACPI tables of x86 to the others
+LINKED = ("SPDM_SOCKET", "PXB", "CXL", "CXL_MEM_DEVICE")
+
+
+def device_list(file, source):
+    """The text of a list of devices. On another release without those that it does not
+    know, and with what it wants to be linked."""
+    text = file.read_text()
+    if not base.wanted_version("qemu"):
+        return text
+    known = set()
+    for kconfig in [*source.glob("hw/**/Kconfig"), source / "backends/Kconfig"]:
+        known.update(re.findall(r"^config (\w+)", kconfig.read_text(), re.M))
+    text = re.sub(r"^CONFIG_(\w+)=.*\n", lambda m: m[0] if m[1] in known else "", text, flags=re.M)
+    return text + "".join(f"CONFIG_{name}=y\n" for name in LINKED if name in known)
+
+
+def put_blobs(source):
+    """What stands in the place of firmware that the source package does not ship, and that
+    nothing here uses: empty files, and empty bzip2 streams."""
+    for blob in re.findall(r"'(edk2-[\w-]+\.fd)'", (source / "pc-bios/meson.build").read_text()):
+        packed = source / "pc-bios" / f"{blob}.bz2"
+        if not packed.exists():
+            packed.write_bytes(b"BZh9\x17\x72\x45\x38\x50\x90\0\0\0\0")
+    for tree in (source / "pc-bios/dtb").glob("*.dts"):
+        tree.with_suffix(".dtb").touch()
 
 
 def qemu_binaries():
@@ -275,12 +315,9 @@ def configure_qemu(work, log, options=(), source=None, sanitized=()):
     for file in device_lists():
         target = file.stem
         targets.append(target)
-        shutil.copy(file, source / "configs/devices" / target / "iopf.mak")
-    for blob in re.findall(r"'(edk2-[\w-]+\.fd)'", (source / "pc-bios/meson.build").read_text()):
-        packed = source / "pc-bios" / f"{blob}.bz2"
-        if not packed.exists():
-            # an empty bzip2 stream: the source package ships no firmware blobs
-            packed.write_bytes(b"BZh9\x17\x72\x45\x38\x50\x90\0\0\0\0")
+        listed = source / "configs/devices" / target / "iopf.mak"
+        listed.write_text(device_list(file, source))
+    put_blobs(source)
     logged([source / "configure", "--python=/usr/bin/python3", f"--cc={compiler_line}",
             f"--target-list={','.join(targets)}", "--without-default-features",
             "--without-default-devices",
@@ -309,8 +346,8 @@ def link_firmware(work):
 
 
 def make_qemu(dest, kind="qemu"):
-    log = host.log(f"{kind}.log")
-    with build_folder(host.out() / "build" / kind, keep=False) as work:
+    log = host.log(f"{qemu_product(kind)}.log")
+    with build_folder(host.out() / "build" / qemu_product(kind), keep=False) as work:
         ninja(work, log, configure_qemu(work, log, QEMU_KINDS[kind]), qemu_binaries())
         for name in qemu_binaries():
             shutil.copy(work / name, dest / name)
@@ -330,8 +367,8 @@ def qemu_place(kind="qemu"):
     content = SERIES["qemu"].key(base.version(repo, "qemu"), ["docs/", "tests/"])
     key = digest("qemu-3", base.tree_id(repo), content, *toolchain(), *qemu_libraries(),
                  *accelerators(), *[p.name for p in device_lists()], *device_lists(),
-                 *QEMU_KINDS[kind])
-    return host.cache() / kind / key
+                 *QEMU_KINDS[kind], *(LINKED if base.wanted_version("qemu") else ()))
+    return host.cache() / qemu_product(kind) / key
 
 
 def imported(product):
@@ -347,7 +384,7 @@ def imported(product):
 
 
 def qemu_path(kind="qemu"):
-    given = imported(kind)
+    given = imported(qemu_product(kind))
     if given:
         return given
     return publish(lambda tmp: make_qemu(tmp, kind), qemu_place(kind))

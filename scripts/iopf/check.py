@@ -178,6 +178,7 @@ def parse_args():
     lanes.add_options(parser)
     opts = parser.parse_args()
     lanes.apply_options(opts)
+    lanes.refuse_release()
     unknown = sorted(set(opts.names) - set(groups()))
     if unknown:
         raise Failure(f"there is no check {' '.join(unknown)}; there are {' '.join(groups())}")

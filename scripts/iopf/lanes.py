@@ -35,6 +35,27 @@ class Absent(str):
     """Why a kernel's lanes cannot be booted on this machine."""
 
 
+class AbsentQemu(Absent):
+    """The same of a release of QEMU."""
+
+
+def refuse_release():
+    """A lane names the release of QEMU that it wants; the others want the series' own."""
+    if base.wanted_version("qemu"):
+        raise Failure("QVER= is for 'make qemu' and 'make tree', leave it out: lanes name the "
+                      "QEMU that they want")
+
+
+def qemu_or_absent(release):
+    """The folder of a QEMU, or why that release is not to be had."""
+    with base.qemu_release(release):
+        try:
+            return build.qemu_path()
+        except base.Unavailable as failure:
+            progress.say(f"    skipped: {failure}")
+            return AbsentQemu(failure), "skipped"
+
+
 def kernel_or_absent(kernel):
     """The image and the modules of a kernel, or why it is not to be had."""
     try:
@@ -68,30 +89,35 @@ def build_lanes(names):
     a lane that has to be skipped.
     """
     lanes = load(names)
-    images, qemu, guests = build_products({lane.kernel.name: lane.kernel for lane in lanes})
+    images, qemus, guests = build_products({lane.kernel.name: lane.kernel for lane in lanes},
+                                           {lane.release for lane in lanes})
     products = {}
     for lane in lanes:
-        made = images[lane.kernel.name]
-        products[lane.name] = made if isinstance(made, Absent) else (
+        made, qemu = images[lane.kernel.name], qemus[lane.release]
+        missing = [product for product in (made, qemu) if isinstance(product, Absent)]
+        products[lane.name] = missing[0] if missing else (
             made[0], qemu / lane.kernel.qemu, guests[lane.kernel.arch] / "initramfs",
             *made[1:])
     return products
 
 
-def build_products(kernels):
-    """Build kernels, QEMU, and the programs of their architectures; three tables."""
+def build_products(kernels, releases=("",)):
+    """Build kernels, releases of QEMU ("" is that of the series), and the programs of the
+    kernels' architectures; three tables."""
+    refuse_release()
     archs = sorted({kernel.arch for kernel in kernels.values()})
-    steps = progress.Progress(3 + len(kernels) + len(archs))
+    steps = progress.Progress(2 + len(kernels) + len(releases) + len(archs))
     wanted = packages.BUILD + [p for a in archs if build.compiler(a) for p in packages.CROSS[a]]
     with lock.of_out("builds"):
         steps.step("packages", packages.install, wanted)
         steps.step("base trees", lambda: [base.repository(n) for n in ("linux", "qemu")])
         images = {name: steps.step(f"kernel {name}", kernel_or_absent, kernel)
                   for name, kernel in sorted(kernels.items())}
-        qemu = steps.step("QEMU", build.qemu_path)
+        qemus = {release: steps.step(f"QEMU {release}".strip(), qemu_or_absent, release)
+                 for release in sorted(releases)}
         guests = {a: steps.step(f"guest programs {a}", build.guest_path, a) for a in archs}
     steps.table()
-    return images, qemu, guests
+    return images, qemus, guests
 
 
 def cmd_path(what, kernel):
@@ -138,7 +164,10 @@ def used_products():
         found = note(build.busybox, kernel.arch)
         if found:
             used.add(found.parent)
-    note(build.qemu_place)
+    for release in {lanefile.load(name).release for name in lanefile.names()}:
+        with base.qemu_release(release):
+            note(base.repository, "qemu")
+            note(build.qemu_place)
     with contextlib.suppress(Failure, OSError):
         used.update(bench.kept())
     return used
@@ -148,12 +177,16 @@ def machine_options(products):
     """What lib/lane has to know of the products."""
     args = []
     for name, product in products.items():
-        kernel = lanefile.load(name).kernel
+        lane = lanefile.load(name)
+        kernel = lane.kernel
         if isinstance(product, Absent):
-            args += ["--absent", f"{kernel.name}={product}"]
+            absent = (f"qemu-{lane.release}" if isinstance(product, AbsentQemu)
+                      else kernel.name)
+            args += ["--absent", f"{absent}={product}"]
             continue
         image, qemu, initramfs, modules, tree = product
-        args += ["--kernel", f"{kernel.name}={image}", "--qemu", f"{kernel.arch}={qemu}",
+        machine = f"{kernel.arch}-{lane.release}" if lane.release else kernel.arch
+        args += ["--kernel", f"{kernel.name}={image}", "--qemu", f"{machine}={qemu}",
                  "--initramfs", f"{kernel.arch}={initramfs}"]
         if modules:
             args += ["--modules", f"{kernel.name}={modules}"]
@@ -237,7 +270,7 @@ def lanes_of(command, names):
         return names or lanefile.selfcheck_names()
     if command == "run":
         load([name.partition("@")[0] for name in names])
-        return lanefile.expand(names) or lanefile.names()
+        return lanefile.expand(names) or lanefile.usual_names()
     if len(names) != 1:
         raise Failure(f"{command} wants one lane; there are {' '.join(lanefile.names())}")
     if command == "trace":
@@ -260,11 +293,11 @@ def mutants_command(opts):
     at_once = count_option("AT_ONCE", opts.at_once or str(several()), MOST_AT_ONCE)
     archs = mutantfile.architectures_of(mutantfile.chosen(opts.only or ""))
     kernels = {kernel.name: kernel for kernel in build.mutants_kernels() if kernel.arch in archs}
-    images, qemu, guests = build_products(kernels)
+    images, qemus, guests = build_products(kernels)
     call = [TESTBED / "lib/mutants", "--out", host.claim_out() / "log/mutants"]
     for name, kernel in kernels.items():
         call += ["--kernel", f"{name}={images[name][0]}",
-                 "--qemu", f"{kernel.arch}={qemu / kernel.qemu}",
+                 "--qemu", f"{kernel.arch}={qemus[''] / kernel.qemu}",
                  "--initramfs", f"{kernel.arch}={guests[kernel.arch] / 'initramfs'}"]
     for path in host.firmware():
         call += ["--data", path]
@@ -426,6 +459,7 @@ def dispatch(opts):
         refresh_mutants()
     elif opts.command == "bench":
         passed_on("bench", opts)
+        refuse_release()
         return bench.measure(opts.json)
     elif opts.command == "deb-kernel":
         deb_kernel()

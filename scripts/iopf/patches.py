@@ -28,15 +28,28 @@ class Series:
 
     @property
     def tree(self):
-        """The git tree with the series applied, for building and for editing."""
-        return host.out() / self.name
+        """The git tree with the series applied, for building and for editing; one of
+        its own for each release of QEMU."""
+        release = os.environ.get("QVER") if self.name == "qemu" else None
+        return host.out() / (f"{self.name}-{release}" if release else self.name)
 
     def here(self, tree_path):
         """Where a file of the series' tree stands in this repository."""
         return self.root / self.rename.get(tree_path, tree_path)
 
-    def order(self):
-        """The patch files in the order of the file `series`."""
+    def selection(self, version):
+        """The folder `from-X` of a base that is not older than X, the newest such X;
+        None for the bases that the series itself is for."""
+        number = version_number(version or "")
+        fitting = [p for p in self.dir.glob("from-*") if version_number(p.name) <= number]
+        return max(fitting, key=lambda p: version_number(p.name), default=None)
+
+    def order(self, version=None):
+        """The patch files in the order of the file `series`. A base that has a folder
+        `from-X` gets what is in that, and nothing else."""
+        selection = self.selection(version)
+        if selection:
+            return sorted(p.name for p in selection.glob("*.patch"))
         names = []
         for line in (self.dir / "series").read_text(encoding="utf-8").splitlines():
             line = line.split("#")[0].strip()
@@ -45,8 +58,11 @@ class Series:
         return names
 
     def file(self, name, version):
-        """The patch file for a base: of the variants `before-X` with X newer
-        than the base the oldest, else the patch itself."""
+        """The patch file for a base: that of its folder `from-X`; of the variants
+        `before-X` with X newer than the base the oldest; else the patch itself."""
+        selection = self.selection(version)
+        if selection:
+            return selection / name
         number = version_number(version)
         fitting = [p for p in self.dir.glob(f"before-*/{name}")
                    if version_number(p.parent.name) > number]
@@ -74,7 +90,7 @@ class Series:
         is no reason to build a kernel.
         """
         digest = hashlib.sha256()
-        for name in self.order():
+        for name in self.order(version):
             patch = Patch.read(self, self.file(name, version))
             for part in re.split(r"^(?=diff --git )", patch.diff, flags=re.M):
                 path = re.match(r"diff --git a/(\S+)", part)

@@ -12,7 +12,9 @@
 
 A patch is series/NN-slug.patch: a mail-style header, `Adds:` lines that name
 the whole files which come in with it, a line `---`, and the diff of existing
-files. KSRC=DIR and QSRC=DIR choose another base tree.
+files. KSRC=DIR and QSRC=DIR choose another base tree, QVER=VERSION another release of
+QEMU: then series/from-VERSION/ has the patches for it, whose diffs may also change the
+whole files that come in with them.
 """
 
 import os
@@ -72,6 +74,7 @@ def put_whole_files(repo, series, patch, name, env, version):
 def apply_patch(repo, series, name, env, version):
     """Put one patch into the index that env names."""
     patch = Patch.read(series, series.file(name, version))
+    put_whole_files(repo, series, patch, name, env, version)
     if patch.diff.strip():
         with process.child(["git", "-C", repo, "apply", "--cached", "--whitespace=nowarn", "-"],
                            process.plain_env(env), stdin=subprocess.PIPE,
@@ -84,7 +87,6 @@ def apply_patch(repo, series, name, env, version):
                     f"{missing[1]} (no such file)" if missing else process.cause(said))
             raise Misfit(f"{name} does not apply to {version}: {file}; "
                          f"'scripts/series rebase {series.name}' stops there, for you to mend it")
-    put_whole_files(repo, series, patch, name, env, version)
     return patch
 
 
@@ -92,7 +94,7 @@ def commit_series(repo, series, ident):
     """Commit the whole series on the base commit, without any work tree."""
     version = base.version(repo, series.name)
     parent = git(repo, "rev-parse", "refs/tags/base^{commit}").strip()
-    return commit_patches(repo, series, series.order(), parent, version, ident), version
+    return commit_patches(repo, series, series.order(version), parent, version, ident), version
 
 
 def commit_patches(repo, series, names, parent, version, ident):
@@ -226,9 +228,68 @@ def export_to(series, repo, first, last, write, remove):
             remove(series.here(path))
 
 
+def selection_files(series, repo, first, last, folder):
+    """{name: text} of the patches of a folder `from-X`, out of the commits first..last.
+
+    A patch has the number of that of the series with its title, or keeps its own. Its
+    diff is what differs from the base and the whole files as they stand here, so it says
+    what a whole file needs on these bases.
+    """
+    def title(name):
+        return re.sub(r"^\d+-", "", name)
+
+    known = {title(p.name): p.name for p in sorted(folder.glob("*.patch"))}
+    known.update({title(name): name for name in series.order()})
+    made, parent = {}, git(repo, "rev-parse", f"{first}^{{commit}}").strip()
+    for commit, patch in tree_patches(repo, first, last):
+        name = known.get(f"{patch.slug()}.patch", f"99-{patch.slug()}.patch")
+        with tempfile.TemporaryDirectory() as tmp:
+            env = {"GIT_INDEX_FILE": f"{tmp}/index"}
+            git(repo, "read-tree", parent, env=env)
+            put_whole_files(repo, series, patch, name, env, "the tree")
+            before = git(repo, "write-tree", env=env).strip()
+        diff = git(repo, "diff-tree", "-p", "-r", "--no-renames", "--no-color", "--no-ext-diff",
+                   "--src-prefix=a/", "--dst-prefix=b/", "-U3", before, commit)
+        diff = re.sub(r"^index [0-9a-f]+\.\.[0-9a-f]+.*\n", "", diff, flags=re.M)
+        made[name] = Patch(patch.subject, patch.body, patch.adds, diff).text()
+        parent = commit
+    return made
+
+
+def export_selection(series, tree, since):
+    """Write the folder `from-VERSION` anew."""
+    folder = series.dir / f"from-{since}"
+    made = selection_files(series, tree, "refs/tags/base", "HEAD", folder)
+    folder.mkdir(exist_ok=True)
+    changed = [p for p in sorted(folder.glob("*.patch")) if p.name not in made]
+    for path in changed:
+        path.unlink()
+    for name, text in made.items():
+        path = folder / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            changed.append(path)
+            path.write_text(text, encoding="utf-8")
+    return changed
+
+
+def check_selection(series, repo, tip, version):
+    """An export of what the folder of a release gives changes nothing in it."""
+    folder = series.selection(version)
+    made = selection_files(series, repo, "refs/tags/base", tip, folder)
+    for name in sorted(set(made) | set(series.order(version))):
+        path = folder / name
+        text = path.read_bytes() if path.is_file() else b""
+        if without_positions(text) != without_positions(made.get(name, "").encode()):
+            raise Failure(f"{path} is not what an export of the applied patches gives; run "
+                          f"'scripts/series export {series.name} --since "
+                          f"{folder.name.partition('-')[2]}' and commit the difference", 1)
+    print(f"{series.name}: {len(made)} patches of {folder.name} apply to {version} and export "
+          "back unchanged")
+
+
 def cmd_apply(series, _opts):
     tree, version = checkout(series)
-    count = len(series.order())
+    count = len(series.order(version))
     print(f"{tree}: {version} and {count} patches, branch iopf")
 
 
@@ -245,6 +306,16 @@ def renumber_variant(series, variant, changed):
     variant.unlink()
 
 
+def renumber_selected(series, patch, changed):
+    """Give a patch for later releases the number that its like has now. One that has no
+    like in the series is there for those releases alone."""
+    for name in series.order():
+        if name != patch.name and re.sub(r"^\d+-", "", name) == re.sub(
+                r"^\d+-", "", patch.name):
+            changed.append(patch)
+            patch.rename(patch.with_name(name))
+
+
 def cmd_export(series, opts):
     with lock.of_out(f"exports {series.name}"):
         export(series, opts)
@@ -259,8 +330,13 @@ def export(series, opts):
                       f"{series.name}' goes on with it")
     if git(tree, "status", "--porcelain", "--untracked-files=no").strip():
         raise Failure(f"{tree} has changes that are not committed; commit them first")
-    changed = []
     number = base.version(tree, series.name)
+    changed = []
+    if bool(opts.since) != bool(series.selection(number)) and not opts.variant:
+        raise Failure(f"{tree} is of {number}; --since VERSION is for bases that have a folder "
+                      "from-VERSION, and for these alone")
+    if opts.since:
+        return told(tree, export_selection(series, tree, opts.since))
 
     def write(path, data, executable):
         if opts.variant:
@@ -299,6 +375,13 @@ def export(series, opts):
         for variant in sorted(series.dir.glob("before-*/*.patch")):
             if variant.name not in series.order():
                 renumber_variant(series, variant, changed)
+        for patch in sorted(series.dir.glob("from-*/*.patch")):
+            renumber_selected(series, patch, changed)
+    return told(tree, changed)
+
+
+def told(tree, changed):
+    """The tree is what was exported, and these files came of it."""
     (tree / ".git/iopf-tip").write_text(git(tree, "rev-parse", "HEAD"))
     for path in changed:
         print(path)
@@ -318,6 +401,9 @@ def cmd_check(series, _opts):
                           "of the patch it comes in with", 1)
     repo = base.repository(series.name)
     tip, version = commit_series(repo, series, BUILD_IDENT)
+    if series.selection(version):
+        check_selection(series, repo, tip, version)
+        return
 
     def differs(path, data, _executable):
         if path.suffix == ".patch" and path.parent == series.dir:
@@ -458,18 +544,20 @@ def cmd_rebase(series, _opts):
             (tree / ".git/iopf-tip").write_text(f"{start}\n")
             mark.write_text(f"{start}\n")
         done = int(git(tree, "rev-list", "--count", f"{start}..HEAD"))
-        left = series.order()[done:]
+        order = series.order(version)
+        left = order[done:]
         try:
             tip = commit_patches(tree, series, left, git(tree, "rev-parse", "HEAD").strip(),
                                  version, BUILD_IDENT)
         except Misfit as misfit:
             done = int(git(tree, "rev-list", "--count", f"{start}..{misfit.commit}"))
-            stop_at(series, tree, misfit, series.order()[done], version)
+            stop_at(series, tree, misfit, order[done], version)
         git(tree, "checkout", "-q", "-f", "-B", "iopf", tip)
         mark.unlink()
-    print(f"{tree}: all {len(series.order())} patches are on {version}; "
+    print(f"{tree}: all {len(order)} patches are on {version}; "
           f"'scripts/series export {series.name}' makes them the series, with "
-          "'--variant VERSION' only for bases older than VERSION")
+          "'--variant VERSION' only for bases older than VERSION, with '--since VERSION' "
+          "those for VERSION and later")
 
 
 def cmd_log(series, _opts):
@@ -490,6 +578,8 @@ def main():
     parser.add_argument("--tree", help="export: the tree to read (default out/NAME)")
     parser.add_argument("--variant", metavar="VERSION",
                         help="export: only the hooks that differ on bases before VERSION")
+    parser.add_argument("--since", metavar="VERSION",
+                        help="export: the patches for bases from VERSION on")
     parser.add_argument("--output", help="mbox: the folder to write")
     parser.add_argument("--anonymous", action="store_true",
                         help="mbox: a fixed sender instead of your git identity (for checks)")

@@ -60,6 +60,8 @@ class Lane:
     sleep: bool = False     # the machine can wake up from suspend to RAM
     accel: str = "tcg,thread=multi"     # without KVM
     compared: bool = True   # in the demonstration of all lanes
+    release: str = ""       # of QEMU, if not that of the series
+    named: bool = False     # only when it is named
     scripts: dict[str, str] = field(default_factory=dict)
     skips: dict[str, str] = field(default_factory=dict)
     splats: dict[str, str] = field(default_factory=dict)
@@ -92,6 +94,12 @@ def _lines(text: str) -> list[str]:
 def names() -> list[str]:
     """The lanes that must pass, without those of selfcheck."""
     return sorted(name[:-5] for name in os.listdir(LANES) if name.endswith(".lane"))
+
+
+def usual_names() -> list[str]:
+    """Those of them that are booted where none is named."""
+    return [name for name in names()
+            if not _merge(name, "lane")["lane"].getboolean("named", False)]
 
 
 def selfcheck_names() -> list[str]:
@@ -192,6 +200,8 @@ def load(name: str) -> Lane:
             lane.getint("step-timeout"), lane.getboolean("port", True),
             _lines(lane["plan"]))
         made.compared = lane.getboolean("compared", True)
+        made.release = lane.get("release", "")
+        made.named = lane.getboolean("named", False)
         made.sleep = lane.getboolean("sleep", False)
         made.options = _lines(lane.get("options", ""))
         made.accel = lane.get("accel", made.accel)

@@ -124,6 +124,18 @@ class Runner(unittest.TestCase):
             self.assertEqual(status, 2)
             self.assertIn("no package = none", text)
 
+    def test_absent_release_of_qemu(self) -> None:
+        """Its lanes are skipped, with the kernel that others have."""
+        gone = ["--absent", "qemu-10.2.2=no package"]
+        status, text = self.run_lane(BOOT + GOOD, lane="vtd-10.2", more=["mock", *gone])
+        self.assertEqual((status, text.splitlines()[-1]), (0, "1 passed, 0 failed, 1 skipped"))
+        self.assertIn("skip    no QEMU 10.2.2: no package", text)
+
+    def test_release_is_no_other_qemu(self) -> None:
+        status, text = self.run_lane(BOOT + GOOD, lane="vtd-10.2", more=[
+            "--qemu", "x86-10.2.2=/nonexistent/qemu"])
+        self.assertEqual((status, "/nonexistent/qemu" in text), (2, True), text)
+
     def test_modules_follow_the_initramfs(self) -> None:
         status, text = self.run_lane(BOOT + GOOD, lane="stock-newest")
         self.assertEqual((status, "give --modules" in text), (2, True), text)

@@ -88,6 +88,14 @@ class Files(unittest.TestCase):
         self.assertEqual((lane.machine, lane.plan), ("other", ["test a /bin/a"]))
         self.assertEqual(lane.skips, {"t/one": "because", "t/two": "so"})
 
+    def test_lane_that_wants_to_be_named(self) -> None:
+        self.kernel()
+        self.write("a.lane", LANE)
+        self.write("b.lane", "[lane]\nlike = a\nnamed = yes\nrelease = 10.2.2\n")
+        self.assertEqual(lanefile.names(), ["a", "b"])
+        self.assertEqual(lanefile.usual_names(), ["a"])
+        self.assertEqual(lanefile.load("b").release, "10.2.2")
+
     def test_preload(self) -> None:
         self.assertEqual(self.kernel("preload = virtio_pci\n\tvirtio_console\n").preload,
                          ["virtio_pci", "virtio_console"])
