@@ -60,6 +60,9 @@ static inline hwaddr amdvi_ring_addr(const AMDVIState *s, hwaddr base)
     return amdvi_reg(s, base) & AMDVI_RING_ADDR;
 }
 
+/* The message of the PCI function, which nothing translates: amd_iommu.c */
+void amdvi_generate_msi_interrupt(AMDVIState *s);
+
 /*
  * Memory of the guest: amd_iommu_memory.c
  */
@@ -176,8 +179,11 @@ void amdvi_event_table(const AMDVIRequest *req, const AMDVIDTE *dte,
 void amdvi_event_device(const AMDVIRequest *req, hwaddr addr);
 
 /*
- * Page walks: amd_iommu_walk.c
+ * Page walks: amd_iommu_walk.c, amd_iommu_guest.c
  */
+
+#define AMDVI_ADDR_MASK     MAKE_64BIT_MASK(12, 40)
+#define AMDVI_LEVEL_BITS    9
 
 /* What a walk has found.  Without permissions it is a hole. */
 typedef struct AMDVIWalk {
@@ -198,10 +204,49 @@ typedef struct AMDVIFault {
     bool host;              /* in a table of the host, under one of the guest */
 } AMDVIFault;
 
-/* @root is the root of the guest tables, what the GCR3 table says */
+static inline unsigned amdvi_level_shift(unsigned level)
+{
+    return 12 + (level - 1) * AMDVI_LEVEL_BITS;
+}
+
+static inline hwaddr amdvi_entry_addr(hwaddr table, hwaddr addr,
+                                      unsigned level)
+{
+    unsigned shift = amdvi_level_shift(level);
+
+    return table + extract64(addr, shift, MIN(AMDVI_LEVEL_BITS, 64 - shift)) *
+                   sizeof(uint64_t);
+}
+
+static inline AMDVIWalkResult amdvi_fault(AMDVIFault *fault, uint64_t flags)
+{
+    fault->flags = flags;
+    return AMDVI_WALK_FAULT;
+}
+
+static inline AMDVIWalkResult amdvi_hw_error(AMDVIFault *fault, hwaddr addr)
+{
+    fault->addr = addr;
+    return AMDVI_WALK_HW;
+}
+
+/*
+ * Whether a walk can end here: a translation request is told what is granted,
+ * any other request must be granted all that it asks for
+ */
+static inline bool amdvi_perm_suffices(const AMDVIRequest *req,
+                                       IOMMUAccessFlags perm)
+{
+    if (req->kind == AMDVI_REQ_TRANSLATION) {
+        return perm & IOMMU_RW;
+    }
+    return !(req->want & IOMMU_RW & ~perm);
+}
+
 AMDVIWalkResult amdvi_walk_host(const AMDVIRequest *req, const AMDVIDTE *dte,
                                 hwaddr addr, AMDVIWalk *walk,
                                 AMDVIFault *fault);
+/* @root is the root of the guest tables, what the GCR3 table says */
 AMDVIWalkResult amdvi_walk_guest(const AMDVIRequest *req, const AMDVIDTE *dte,
                                  hwaddr root, hwaddr addr, AMDVIWalk *walk,
                                  AMDVIFault *fault);

@@ -12,7 +12,6 @@
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
 #include "hw/i386/apic_internal.h"
-#include "hw/pci/msi.h"
 #include "amd_iommu_internal.h"
 #include "trace.h"
 
@@ -95,9 +94,9 @@ static void amdvi_send_irqs(AMDVIState *s, unsigned irqs)
         if (irqs & AMDVI_IRQ_PPR) {
             amdvi_send_xt(s, AMDVI_MMIO_XT_PPR);
         }
-    } else if (msi_enabled(&s->pci.dev)) {
+    } else {
         /* MsiNum and MsiNumPPR are the same */
-        msi_notify(&s->pci.dev, 0);
+        amdvi_generate_msi_interrupt(s);
     }
 }
 

@@ -27,7 +27,7 @@
 #define PASID           9
 #define DOMAIN(ep)      (0x10 + ((ep)->bdf >> 3))
 
-/* Requests without PASID use the tables of the host, the others those of GCR3 */
+/* Without PASID the tables of the host count, with one those of GCR3 */
 static void write_tables(Test *t)
 {
     int i;
@@ -113,6 +113,240 @@ static uint32_t write_raw(Endpoint *ep, uint64_t addr)
 static uint32_t outstanding(Endpoint *ep)
 {
     return ep_readl(ep, IOPF_TD_REG_PRI_OUTSTANDING);
+}
+
+/* What the IOMMU sends, once software has it send to memory */
+static Endpoint iommu_function(Test *t)
+{
+    Endpoint ep = { .t = t, .qts = t->qts };
+
+    for (ep.bdf = 0; ep.bdf < 0x100; ep.bdf += 8) {
+        if (cfg_readl(&ep, PCI_VENDOR_ID) == 0x14191022) {
+            return ep;
+        }
+    }
+    g_assert_not_reached();
+}
+
+static void enable_msi(Test *t)
+{
+    Endpoint ep = iommu_function(t);
+    uint8_t msi = find_cap(&ep, PCI_CAP_ID_MSI);
+
+    g_assert(cfg_readw(&ep, msi + PCI_MSI_FLAGS) & PCI_MSI_FLAGS_64BIT);
+    cfg_writel(&ep, msi + PCI_MSI_ADDRESS_LO, MSI_TARGET);
+    cfg_writel(&ep, msi + PCI_MSI_ADDRESS_HI, 0);
+    cfg_writew(&ep, msi + PCI_MSI_DATA_64, 0x77);
+    cfg_writew(&ep, msi + PCI_MSI_FLAGS, PCI_MSI_FLAGS_ENABLE);
+}
+
+static bool take_msi(Test *t)
+{
+    uint32_t val = qtest_readl(t->qts, MSI_TARGET);
+
+    qtest_writel(t->qts, MSI_TARGET, 0);
+    g_assert(!val || val == 0x77);
+    return val;
+}
+
+static void set_control(Test *t, uint64_t control)
+{
+    amd_writeq(t, AMDVI_MMIO_CONTROL, control);
+}
+
+static void make_requests(Endpoint *ep, unsigned n, uint16_t prgi)
+{
+    Desc d = group_request(NOP, IOVA, n, WANT_R, prgi);
+
+    ep_check(ep, &d, IOPF_TD_ST_OK);
+}
+
+/*
+ * Test cases: registers
+ */
+
+static void check_half(Test *t, uint64_t reg, uint64_t val)
+{
+    amd_writeq(t, reg, 0);
+    amd_writel(t, reg, val);
+    g_assert_cmphex(amd_readq(t, reg), ==, extract64(val, 0, 32));
+    amd_writel(t, reg + 4, val >> 32);
+    g_assert_cmphex(amd_readq(t, reg), ==, val);
+    g_assert_cmphex(amd_readl(t, reg), ==, extract64(val, 0, 32));
+    g_assert_cmphex(amd_readl(t, reg + 4), ==, val >> 32);
+}
+
+static void test_registers(void)
+{
+    Test *t = test_start();
+    Endpoint iommu = iommu_function(t);
+    uint8_t cap = find_cap(&iommu, AMDVI_CAPAB_ID_SEC);
+
+    g_assert_cmphex(amd_readq(t, AMDVI_MMIO_EXT_FEATURES), ==,
+                    AMDVI_FEATURE_PPR | AMDVI_EFR_NX | AMDVI_FEATURE_GT |
+                    AMDVI_FEATURE_IA | AMDVI_FEATURE_GA | AMDVI_EFR_HATS_6 |
+                    AMDVI_EFR_GLX(3) | AMDVI_EFR_PASMAX(20) | AMDVI_EFR_US |
+                    AMDVI_EFR_GIO | AMDVI_EFR_EPH);
+    g_assert_cmphex(amd_readq(t, AMDVI_MMIO_EFR2), ==, 0);
+    g_assert_cmphex(cfg_readl(&iommu, cap) & (AMDVI_CAPAB_FLAG_IOTLBSUP |
+                    AMDVI_CAPAB_FLAG_NPCACHE | AMDVI_CAPAB_EFR_SUP), ==,
+                    AMDVI_CAPAB_FLAG_IOTLBSUP | AMDVI_CAPAB_EFR_SUP);
+    amd_writeq(t, AMDVI_MMIO_EXT_FEATURES, 0);
+    g_assert_cmphex(amd_readq(t, AMDVI_MMIO_EXT_FEATURES), !=, 0);
+
+    /* While they run */
+    make_requests(&t->ep[0], 1, 1);
+    amd_writeq(t, AMDVI_MMIO_COMMAND_BASE, RING(DATA));
+    g_assert_cmphex(amd_readq(t, AMDVI_MMIO_COMMAND_BASE), ==, RING(CMDBUF));
+    amd_writeq(t, AMDVI_MMIO_COMMAND_HEAD, 0);
+    g_assert_cmphex(amd_readq(t, AMDVI_MMIO_COMMAND_HEAD), ==, 0x10);
+    amd_writeq(t, AMDVI_MMIO_PPR_TAIL, 0x40);
+    g_assert_cmphex(amd_readq(t, AMDVI_MMIO_PPR_TAIL), ==, 0x10);
+    amd_writeq(t, AMDVI_MMIO_EVENT_TAIL, 0x40);
+    g_assert_cmphex(amd_readq(t, AMDVI_MMIO_EVENT_TAIL), ==, 0);
+    g_assert_cmphex(amd_status(t), ==, AMDVI_STATUS_EVT_RUN |
+                    AMDVI_STATUS_CMD_RUN | AMDVI_STATUS_PPR_RUN |
+                    AMDVI_STATUS_PPR_INT);
+    /* One to clear, but not what runs */
+    amd_writel(t, AMDVI_MMIO_STATUS, UINT32_MAX);
+    g_assert_cmphex(amd_status(t), ==, AMDVI_STATUS_EVT_RUN |
+                    AMDVI_STATUS_CMD_RUN | AMDVI_STATUS_PPR_RUN);
+
+    set_control(t, 0);
+    g_assert_cmphex(amd_status(t), ==, 0);
+    /* A new base, and everything starts at the beginning */
+    amd_writeq(t, AMDVI_MMIO_PPR_HEAD, 0x30);
+    amd_writeq(t, AMDVI_MMIO_COMMAND_TAIL, 0x30);
+    amd_writeq(t, AMDVI_MMIO_EVENT_HEAD, 0x30);
+    check_half(t, AMDVI_MMIO_PPR_BASE, 0x0f0123456789a000ULL);
+    check_half(t, AMDVI_MMIO_COMMAND_BASE, 0x0f0123456789a000ULL);
+    check_half(t, AMDVI_MMIO_EVENT_BASE, 0x0f0123456789a000ULL);
+    check_half(t, AMDVI_MMIO_DEVICE_TABLE, 0x000123456789a1ffULL);
+    g_assert_cmphex(amd_readq(t, AMDVI_MMIO_PPR_HEAD), ==, 0);
+    g_assert_cmphex(amd_readq(t, AMDVI_MMIO_PPR_TAIL), ==, 0);
+    g_assert_cmphex(amd_readq(t, AMDVI_MMIO_COMMAND_TAIL), ==, 0);
+    g_assert_cmphex(amd_readq(t, AMDVI_MMIO_COMMAND_HEAD), ==, 0);
+    g_assert_cmphex(amd_readq(t, AMDVI_MMIO_EVENT_HEAD), ==, 0);
+    amd_writeq(t, AMDVI_MMIO_PPR_HEAD, UINT64_MAX);
+    g_assert_cmphex(amd_readq(t, AMDVI_MMIO_PPR_HEAD), ==, 0x7fff0);
+
+    /* What is not offered */
+    amd_writeq(t, AMDVI_MMIO_PPR_AUTO, UINT64_MAX);
+    g_assert_cmphex(amd_readq(t, AMDVI_MMIO_PPR_AUTO), ==, 0);
+    amd_writeq(t, AMDVI_MMIO_PPR_EARLY, UINT64_MAX);
+    g_assert_cmphex(amd_readq(t, AMDVI_MMIO_PPR_EARLY), ==, 0);
+    amd_writeq(t, AMDVI_MMIO_XT_PPR, UINT64_MAX);
+    g_assert_cmphex(amd_readq(t, AMDVI_MMIO_XT_PPR), ==, 0);
+    set_control(t, AMDVI_CONTROL_GCR3_TRP);
+    g_assert_cmphex(amd_readq(t, AMDVI_MMIO_CONTROL), ==, 0);
+
+    /* A length that is none, with which nothing runs */
+    amd_writeq(t, AMDVI_MMIO_PPR_BASE, PPRLOG | 7ULL << 56);
+    amd_writeq(t, AMDVI_MMIO_COMMAND_BASE, CMDBUF | 7ULL << 56);
+    set_control(t, CONTROL_ALL);
+    g_assert_cmphex(amd_status(t), ==, AMDVI_STATUS_EVT_RUN);
+    test_end(t);
+}
+
+/* The plain model is as it was */
+static void test_off(void)
+{
+    Test t = { .qts = qtest_init(Q35 "-device amd-iommu") };
+    Endpoint iommu;
+
+    enable_mmcfg(t.qts);
+    iommu = iommu_function(&t);
+    g_assert_cmphex(amd_readq(&t, AMDVI_MMIO_EXT_FEATURES), ==,
+                    AMDVI_DEFAULT_EXT_FEATURES);
+    g_assert_cmphex(cfg_readl(&iommu, find_cap(&iommu, AMDVI_CAPAB_ID_SEC)) &
+                    0xffff00ff, ==, AMDVI_CAPAB_FEATURES);
+    g_assert_cmphex(amd_readq(&t, AMDVI_MMIO_EFR2), ==, 0);
+    qtest_quit(t.qts);
+}
+
+/* Whether QEMU starts with these options */
+static bool starts(const char *options)
+{
+    g_autofree char *command =
+        g_strdup_printf("echo quit | %s -accel qtest -display none "
+                        "-monitor stdio " Q35 "-device amd-iommu%s",
+                        g_getenv("QTEST_QEMU_BINARY"), options);
+    const char *argv[] = { "/bin/sh", "-c", command, NULL };
+    int status;
+
+    g_assert(g_spawn_sync(NULL, (char **)argv, NULL,
+                          G_SPAWN_STDOUT_TO_DEV_NULL |
+                          G_SPAWN_STDERR_TO_DEV_NULL, NULL, NULL, NULL, NULL,
+                          &status, NULL));
+    return g_spawn_check_exit_status(status, NULL);
+}
+
+static void test_options(void)
+{
+    g_assert(starts(""));
+    g_assert(starts(",ats=on"));
+    g_assert(starts(",ats=on,ppr=on,ppr-autoresp=on,ppr-overflow-early=on"));
+    g_assert(starts(",pasid=20,gcr3-levels=3,guest-levels=5"));
+    g_assert(starts(",pasid=9,gcr3-levels=3,gcr3-trp=on"));
+    g_assert(!starts(",ppr=on"));
+    g_assert(!starts(",ats=on,ppr-autoresp=on"));
+    g_assert(!starts(",ats=on,ppr-overflow-early=on"));
+    g_assert(!starts(",pasid=21"));
+    g_assert(!starts(",pasid=20,gcr3-levels=2"));
+    g_assert(!starts(",pasid=20,gcr3-levels=4"));
+    g_assert(!starts(",gcr3-levels=2"));
+    g_assert(!starts(",pasid=16,guest-levels=6"));
+}
+
+/* An interrupt for what is new, not for what was told */
+static void test_interrupts(void)
+{
+    Test *t = test_start();
+    Endpoint *ep = &t->ep[0];
+    uint64_t wait = AMDVI_CMD(AMDVI_CMD_COMPLETION_WAIT) | AMDVI_CMD_WAIT_INT;
+
+    enable_msi(t);
+    make_requests(ep, 1, 1);
+    ep_write_untranslated(ep, IOVA);
+    cmd_submit(t, wait, 0);
+    g_assert_cmphex(amd_status(t) & 0x7f, ==, AMDVI_STATUS_EVT_INT |
+                    AMDVI_STATUS_WAIT_INT | AMDVI_STATUS_EVT_RUN |
+                    AMDVI_STATUS_CMD_RUN | AMDVI_STATUS_PPR_INT);
+    g_assert(!take_msi(t));
+    /* Enabled with the condition there already */
+    set_control(t, CONTROL_ALL | AMDVI_CONTROL_PPR_INT);
+    g_assert(take_msi(t));
+    make_requests(ep, 1, 2);
+    g_assert(!take_msi(t));
+    amd_writeq(t, AMDVI_MMIO_STATUS, AMDVI_STATUS_PPR_INT);
+    g_assert(!take_msi(t));
+    make_requests(ep, 1, 3);
+    g_assert(take_msi(t));
+
+    /* Each has its enable bit */
+    set_control(t, CONTROL_ALL | AMDVI_MMIO_CONTROL_EVENTINTEN);
+    g_assert(take_msi(t));
+    amd_writeq(t, AMDVI_MMIO_STATUS, AMDVI_STATUS_EVT_INT);
+    ep_write_untranslated(ep, IOVA);
+    g_assert(take_msi(t));
+    ep_write_untranslated(ep, IOVA);
+    g_assert(!take_msi(t));
+    set_control(t, CONTROL_ALL | AMDVI_MMIO_CONTROL_COMWAITINTEN);
+    g_assert(take_msi(t));
+    cmd_submit(t, wait, 0);
+    g_assert(!take_msi(t));
+    amd_writeq(t, AMDVI_MMIO_STATUS, AMDVI_STATUS_WAIT_INT);
+    cmd_submit(t, wait, 0);
+    g_assert(take_msi(t));
+
+    /* An overflow is one more condition */
+    set_control(t, CONTROL_ALL | AMDVI_CONTROL_PPR_INT);
+    take_msi(t);
+    amd_writeq(t, AMDVI_MMIO_PPR_HEAD, 4 * AMDVI_RING_ENTRY);
+    make_requests(ep, 1, 4);
+    g_assert_cmphex(amd_status(t) & AMDVI_STATUS_PPR_OVERFLOW, !=, 0);
+    g_assert(take_msi(t));
+    test_end(t);
 }
 
 /*
@@ -531,6 +765,472 @@ static void test_translated(void)
 }
 
 /*
+ * Test cases: tables that are wrong
+ *
+ * @ret: end of a translation request
+ * @treq, @event: code of its event, and of that of an untranslated write, 0
+ *     for none
+ * @rz: that a reserved bit was the reason
+ */
+typedef struct Malformed {
+    const char *name;
+    uint64_t q0, q1, q2, q3;
+    uint32_t pasid;
+    int32_t ret;
+    uint8_t treq, event;
+    bool rz;
+} Malformed;
+
+#define Q1 DTE_Q1(0x21)
+#define ILLEGAL AMDVI_EVT_ILLEGAL_DTE
+#define FAULT AMDVI_EVT_PAGE_FAULT
+#define HW AMDVI_EVT_PAGE_HW
+#define NOWHERE 0x8000000000000ULL
+/* Not memory, but a device: the IOMMU itself */
+#define DEVICE AMDVI_BASE_ADDR
+
+static const Malformed malformed[] = {
+    { "q0-low", DTE_Q0 | 4, Q1, 0, 0, NOP, -EACCES, ILLEGAL, ILLEGAL, true },
+    { "q0-high", DTE_Q0 | 1ULL << 63, Q1, 0, 0, NOP, -EACCES, ILLEGAL,
+      ILLEGAL, true },
+    { "had", DTE_Q0 | AMDVI_DTE_HA, Q1, 0, 0, NOP, -EACCES, ILLEGAL, ILLEGAL,
+      true },
+    { "sats", DTE_Q0, Q1 | AMDVI_DTE_SATS, 0, 0, NOP, -EACCES, ILLEGAL,
+      ILLEGAL, true },
+    { "q2", DTE_Q0, Q1, 1ULL << 52, 0, NOP, -EACCES, ILLEGAL, ILLEGAL, true },
+    { "q3-low", DTE_Q0, Q1, 0, 1, NOP, -EACCES, ILLEGAL, ILLEGAL, true },
+    { "viommu", DTE_Q0, Q1, 0, 1 << 15, NOP, -EACCES, ILLEGAL, ILLEGAL,
+      true },
+    { "guest-id", DTE_Q0, Q1, 0, 1ULL << 32, NOP, -EACCES, ILLEGAL, ILLEGAL,
+      true },
+    { "mode-7", DTE_Q0 | AMDVI_DTE_MODE(7), Q1, 0, 0, NOP, -EACCES, ILLEGAL,
+      ILLEGAL },
+    { "glx-3", DTE_Q0_GUEST | AMDVI_DTE_GLX(4), Q1, 0, 0, NOP, -EACCES,
+      ILLEGAL, ILLEGAL },
+    { "giov-alone", DTE_Q0 | AMDVI_DTE_GIOV, Q1, 0, 0, NOP, -EACCES, ILLEGAL,
+      ILLEGAL },
+    { "five-levels", DTE_Q0_GUEST, Q1, AMDVI_DTE_GUEST_MODE(5), 0, NOP,
+      -EACCES, ILLEGAL, ILLEGAL },
+    { "guest-mode-2", DTE_Q0_GUEST, Q1, AMDVI_DTE_GUEST_MODE(6), 0, NOP,
+      -EACCES, ILLEGAL, ILLEGAL },
+    { "tv", DTE_Q0 & ~AMDVI_DTE_TV, Q1, 0, 0, NOP, -EACCES, FAULT, FAULT },
+    { "no-write", DTE_Q0_GUEST & ~AMDVI_DTE_IW, Q1, 0, 0, NOP, 0, 0, FAULT },
+    { "root-nowhere", DTE_Q0 | NOWHERE, Q1, 0, 0, NOP, -EIO, HW, HW },
+    { "root-device", (DTE_Q0 & ~TABLES_0) | DEVICE, Q1, 0, 0, NOP, -EIO, HW,
+      HW },
+    { "gcr3-nowhere", DTE_Q0_GUEST, Q1 | 1ULL << 63, 0, 0, PASID, -EIO, HW,
+      0 },
+    { "gcr3-device", DTE_Q0_GUEST, Q1 | (DEVICE >> 15 & 0xffff) << 16 |
+      DEVICE >> 31 << 43, 0, 0, PASID, -EIO, HW, 0 },
+};
+
+static void test_malformed(void)
+{
+    Test *t = test_start();
+    Endpoint *ep = &t->ep[0];
+    const Malformed *m;
+    Event e;
+
+    write_leaf(t, TABLES_0, IOVA, PAGE_A | PTE_RW);
+    for (m = malformed; m < malformed + ARRAY_SIZE(malformed); m++) {
+        Translation tr;
+
+        g_test_message("%s", m->name);
+        write_dte(ep, m->q0, m->q1, m->q2);
+        qtest_writeq(t->qts, DEVTAB + ep->bdf * 32 + 24, m->q3);
+        inv_all(t);
+        tr = translate(ep, m->pasid, IOVA, WANT_RW);
+        g_assert_cmpint(tr.ret, ==, m->ret);
+        if (m->treq) {
+            e = check_event(ep, m->treq);
+            g_assert_cmpint(!!(e.q[0] & AMDVI_EVF_RZ), ==, m->rz);
+            g_assert(e.q[0] & AMDVI_EVF_TR);
+        }
+        check_no_event(t);
+        if (m->event) {
+            e = check_untranslated_fault(ep, IOVA, m->event);
+            g_assert_cmpint(!!(e.q[0] & AMDVI_EVF_RZ), ==, m->rz);
+            g_assert(!(e.q[0] & AMDVI_EVF_TR));
+        }
+    }
+    /* None of that for the other function, which was valid all the time */
+    check_translation(&t->ep[1], NOP, IOVA, WANT_RW, PAGE_A, PAGE, PERM_RW);
+
+    /* Guest translation is off */
+    set_guest(ep, 0);
+    set_control(t, CONTROL_ALL & ~AMDVI_CONTROL_GT);
+    check_treq(ep, NOP, -EACCES);
+    check_event(ep, AMDVI_EVT_ILLEGAL_DTE);
+    set_control(t, CONTROL_ALL);
+
+    /* The device table: too short, and not in memory */
+    amd_writeq(t, AMDVI_MMIO_DEVICE_TABLE, NOWHERE | 1);
+    inv_all(t);
+    check_treq(ep, NOP, -EIO);
+    e = check_event(ep, AMDVI_EVT_DTE_HW);
+    g_assert_cmphex(e.q[1], ==, NOWHERE + ep->bdf * 32);
+    amd_writeq(t, AMDVI_MMIO_DEVICE_TABLE, DEVICE | 1);
+    check_treq(ep, NOP, -EIO);
+    check_event(ep, AMDVI_EVT_DTE_HW);
+    test_end(t);
+}
+
+static void test_root_port(void)
+{
+    Test *t = g_new0(Test, 1);
+    Endpoint *ep = &t->ep[0];
+
+    t->qts = qtest_init(Q35_AMD " -device pcie-root-port,id=rp1,addr=6.0 "
+                        "-device iopf-testdev,bus=rp1,pasid=20");
+    enable_mmcfg(t->qts);
+    ep_init(ep, t, 1 << 8, 0);
+    enable_root_port(ep, 6 << 3);
+    ep_map(ep);
+    ep_enable(ep, 64);
+    ep_start_ring(ep, 8, 8);
+    clear_tables(t);
+    write_dte(ep, DTE_Q0, DTE_Q1(0x55), 0);
+    write_paging_host(t, TABLES_0);
+    write_leaf(t, TABLES_0, IOVA, PAGE_A | PTE_RW);
+    start_amd(t);
+
+    /* A device on a bus of its own, which had no number when it was made */
+    check_untranslated(ep, IOVA, PAGE_A);
+    fill_atc(ep, NOP, IOVA);
+    inv_iotlb(ep, NOP, IOVA, false);
+    g_assert(!in_atc(ep, NOP, IOVA));
+    inv_all(t);
+    check_demand_paging(ep, PAGE_A, map_page);
+
+    amd_writeq(t, AMDVI_MMIO_DEVICE_TABLE, DEVTAB | 1);
+    inv_all(t);
+    check_treq(ep, NOP, -EACCES);
+    check_event(ep, AMDVI_EVT_ILLEGAL_DTE);
+    test_end(t);
+}
+
+/* The tables of the guest have addresses that those of the host translate */
+static void test_nested(void)
+{
+    Test *t = test_start();
+    Endpoint *ep = &t->ep[0];
+    uint64_t gpa = 0x12345000, root = IOVA, dirty = AMDVI_GPTE_D;
+    uint64_t q0 = DTE_Q0 | AMDVI_DTE_GIOV;
+    int i;
+
+    /* Tables at IOVA for the guest, GCR3 entries with that; the page at GPA */
+    for (i = 0; i < 4; i++) {
+        write_leaf(t, TABLES_0, root + i * PAGE, (TABLES_1 + i * PAGE) |
+                   PTE_RW);
+        if (i < 3) {
+            qtest_writeq(t->qts, TABLES_1 + i * PAGE +
+                         extract64(IOVA, 39 - 9 * i, 9) * 8,
+                         (root + (i + 1) * PAGE) | GPTE_RW);
+        }
+    }
+    write_gcr3(t, 1, 0, root | AMDVI_GCR3_V);
+    write_leaf(t, TABLES_1, IOVA, (root + 0x10000) | GPTE_RW);
+    write_leaf(t, TABLES_0, root + 0x10000, PAGE_A | PTE_RW);
+    write_dte_gcr3(ep, q0, DTE_Q1(DOMAIN(ep)), 0, GCR3, 1);
+    inv_all(t);
+    check_translation(ep, NOP, IOVA, WANT_RW, PAGE_A, PAGE, PERM_RW);
+    check_untranslated(ep, IOVA, PAGE_A);
+    g_assert_cmphex(read_leaf(t, TABLES_1, IOVA) & dirty, ==, dirty);
+
+    /* Rights are those of both, and the smaller page */
+    write_leaf(t, TABLES_1, IOVA + PAGE, (root + 0x11000) | GPTE_R);
+    write_leaf(t, TABLES_0, root + 0x11000, PAGE_B | PTE_RW);
+    check_translation(ep, NOP, IOVA + PAGE, WANT_RW, PAGE_B, PAGE, PERM_R);
+    write_leaf(t, TABLES_1, IOVA + 2 * PAGE, (root + 0x12000) | GPTE_RW);
+    write_leaf(t, TABLES_0, root + 0x12000, PAGE_C | PTE_R);
+    check_translation(ep, NOP, IOVA + 2 * PAGE, WANT_RW, PAGE_C, PAGE, PERM_R);
+    g_assert_cmphex(read_leaf(t, TABLES_1, IOVA + 2 * PAGE) & dirty, ==, 0);
+    qtest_writeq(t->qts, TABLES_1 + 2 * PAGE +
+                 extract64(IOVA_2M, 21, 9) * 8, IOVA | GPTE_RW |
+                 AMDVI_GPTE_PS);
+    check_translation(ep, NOP, IOVA_2M + 0x10000, WANT_RW, PAGE_A, PAGE,
+                      PERM_RW);
+
+    /* A hole of the host, under the page and under a table */
+    check_no_event(t);
+    write_leaf(t, TABLES_1, IOVA + 3 * PAGE, gpa | GPTE_RW);
+    check_translation(ep, NOP, IOVA + 3 * PAGE, WANT_RW, 0, PAGE, 0);
+    g_assert_cmphex(check_untranslated_fault(ep, IOVA + 3 * PAGE,
+                    AMDVI_EVT_PAGE_FAULT).q[1], ==, gpa);
+    inv_all(t);
+    write_leaf(t, TABLES_0, root + 3 * PAGE, 0);
+    check_translation(ep, NOP, IOVA, WANT_RW, 0, PAGE, 0);
+    /* A table that the host lets nobody write: A cannot be set */
+    write_leaf(t, TABLES_0, root + 3 * PAGE, (TABLES_1 + 3 * PAGE) | PTE_R);
+    check_translation(ep, NOP, IOVA, WANT_R, PAGE_A, PAGE, PERM_R);
+    write_leaf(t, TABLES_1, IOVA, (root + 0x10000) | GPTE_RW);
+    inv_all(t);
+    check_translation(ep, NOP, IOVA, WANT_R, 0, PAGE, 0);
+
+    /* GN = 0 takes what was found by the guest's tables with it */
+    write_leaf(t, TABLES_0, root + 3 * PAGE, (TABLES_1 + 3 * PAGE) | PTE_RW);
+    check_translation(ep, NOP, IOVA, WANT_RW, PAGE_A, PAGE, PERM_RW);
+    write_leaf(t, TABLES_0, root + 0x10000, PAGE_B | PTE_RW);
+    check_translation(ep, NOP, IOVA, WANT_RW, PAGE_A, PAGE, PERM_RW);
+    inv_pages(t, DOMAIN(ep), NOP, root + 0x10000, 0);
+    check_translation(ep, NOP, IOVA, WANT_RW, PAGE_B, PAGE, PERM_RW);
+    test_end(t);
+}
+
+/* The root of the GCR3 table is an address of the guest */
+static void test_gcr3_trp(void)
+{
+    Test *t = test_start_with(",gcr3-trp=on");
+    Endpoint *ep = &t->ep[0];
+
+    g_assert_cmphex(amd_readq(t, AMDVI_MMIO_EFR2), ==, AMDVI_EFR2_GCR3_TRP);
+    set_control(t, CONTROL_ALL | AMDVI_CONTROL_GCR3_TRP);
+    g_assert(amd_readq(t, AMDVI_MMIO_CONTROL) & AMDVI_CONTROL_GCR3_TRP);
+    /* The first 2 MiB are where they are for the guest, but for GCR3 */
+    qtest_writeq(t->qts, TABLES_0, (TABLES_0 + PAGE) | PTE_RW |
+                 AMDVI_PTE_NEXT(2));
+    qtest_writeq(t->qts, TABLES_0 + PAGE, 0 | PTE_RW);
+    qtest_writeq(t->qts, TABLES_0 + PAGE + 8, 0 | PTE_RW);
+    write_leaf(t, TABLES_1, IOVA, PAGE_A | GPTE_RW);
+    write_leaf(t, TABLES_1, IOVA + PAGE, MSI_TARGET | GPTE_RW);
+    write_dte_gcr3(ep, DTE_Q0, DTE_Q1(DOMAIN(ep)), 0, GCR3 + 0x200000, 1);
+    inv_all(t);
+    check_translation(ep, PASID, IOVA + PAGE, WANT_RW, MSI_TARGET, PAGE,
+                      PERM_RW);
+    set_control(t, CONTROL_ALL);
+    inv_all(t);
+    check_translation(ep, PASID, IOVA + PAGE, WANT_RW, 0, PAGE, 0);
+    test_end(t);
+}
+
+static void test_five_levels(void)
+{
+    Test *t = test_start_with(",guest-levels=5");
+    Endpoint *ep = &t->ep[0];
+    uint64_t top = TABLES_1 + 8 * PAGE, iova = IOVA | 3ULL << 48;
+
+    g_assert_cmphex(extract64(amd_readq(t, AMDVI_MMIO_EXT_FEATURES), 12, 2),
+                    ==, 1);
+    write_gcr3(t, 1, PASID, top | AMDVI_GCR3_V);
+    qtest_writeq(t->qts, top + 3 * 8, TABLES_1 | GPTE_RW);
+    write_leaf(t, TABLES_1, iova, PAGE_A | GPTE_RW);
+    write_dte_gcr3(ep, DTE_Q0_GUEST, DTE_Q1(DOMAIN(ep)),
+                   AMDVI_DTE_GUEST_MODE(5), GCR3, 1);
+    inv_all(t);
+    check_translation(ep, PASID, iova, WANT_RW, PAGE_A, PAGE, PERM_RW);
+    check_translation(ep, PASID, IOVA, WANT_RW, 0, 1ULL << 48, 0);
+    check_translation(ep, PASID, 1ULL << 56, WANT_RW, 0, PAGE, 0);
+    check_no_event(t);
+    test_end(t);
+}
+
+/* Accessed and dirty bits of the host */
+static void test_host_bits(void)
+{
+    Test *t = test_start_with(",host-ad=on");
+    Endpoint *ep = &t->ep[0];
+    uint64_t both = AMDVI_PTE_A | AMDVI_PTE_D;
+    uint64_t top = TABLES_0 + extract64(IOVA, 39, 9) * 8;
+
+    g_assert_cmphex(amd_readq(t, AMDVI_MMIO_EXT_FEATURES) & (AMDVI_EFR_HA |
+                    AMDVI_EFR_HD), ==, AMDVI_EFR_HA | AMDVI_EFR_HD);
+    write_leaf(t, TABLES_0, IOVA, PAGE_A | PTE_RW);
+    check_translation(ep, NOP, IOVA, WANT_RW, PAGE_A, PAGE, PERM_RW);
+    g_assert_cmphex(read_leaf(t, TABLES_0, IOVA) & both, ==, 0);
+    inv_all(t);
+    set_dte(ep, DTE_Q0 | AMDVI_DTE_HA, DTE_Q1(DOMAIN(ep)), 0);
+    check_translation(ep, NOP, IOVA, WANT_RW, PAGE_A, PAGE, PERM_RW);
+    g_assert_cmphex(read_leaf(t, TABLES_0, IOVA) & both, ==, AMDVI_PTE_A);
+    g_assert_cmphex(qtest_readq(t->qts, top) & both, ==, AMDVI_PTE_A);
+    inv_all(t);
+    set_dte(ep, DTE_Q0 | AMDVI_DTE_HA | AMDVI_DTE_HD, DTE_Q1(DOMAIN(ep)), 0);
+    check_translation(ep, NOP, IOVA, WANT_R, PAGE_A, PAGE, PERM_R);
+    g_assert_cmphex(read_leaf(t, TABLES_0, IOVA) & both, ==, AMDVI_PTE_A);
+    check_untranslated(ep, IOVA, PAGE_A);
+    g_assert_cmphex(read_leaf(t, TABLES_0, IOVA) & both, ==, both);
+    /* D without A */
+    set_dte(ep, DTE_Q0 | AMDVI_DTE_HD, DTE_Q1(DOMAIN(ep)), 0);
+    check_treq(ep, NOP, -EACCES);
+    check_event(ep, AMDVI_EVT_ILLEGAL_DTE);
+    test_end(t);
+}
+
+/* An answer says that the address itself is to be used */
+static void test_untranslated_only(void)
+{
+    Test *t = test_start();
+    Endpoint *ep = &t->ep[0];
+
+    write_leaf(t, TABLES_0, IOVA, PAGE_A | PTE_RW | AMDVI_PTE_U);
+    g_assert_cmphex(translate(ep, NOP, IOVA, WANT_RW).perm, ==, PERM_RW |
+                    IOPF_TD_TRREC_UNTRANSLATED);
+    check_untranslated(ep, IOVA, PAGE_A);
+    test_end(t);
+}
+
+static void test_exclusion(void)
+{
+    Test *t = test_start();
+    Endpoint *ep = &t->ep[0];
+
+    amd_writeq(t, AMDVI_MMIO_EXCL_LIMIT, PAGE_B);
+    amd_writeq(t, AMDVI_MMIO_EXCL_BASE, PAGE_A | 1);
+    check_untranslated_fault(ep, PAGE_A, AMDVI_EVT_PAGE_FAULT);
+    set_dte(ep, DTE_Q0, DTE_Q1(DOMAIN(ep)) | AMDVI_DTE_EX, 0);
+    check_untranslated(ep, PAGE_A, PAGE_A);
+    check_untranslated(ep, PAGE_B + 0x800, PAGE_B + 0x800);
+    check_translation(ep, NOP, PAGE_A, WANT_RW, PAGE_A, PAGE, PERM_RW);
+    check_untranslated_fault(ep, PAGE_C, AMDVI_EVT_PAGE_FAULT);
+    check_untranslated_fault(&t->ep[1], PAGE_A, AMDVI_EVT_PAGE_FAULT);
+    amd_writeq(t, AMDVI_MMIO_EXCL_BASE, PAGE_A | 3);
+    check_untranslated(&t->ep[1], PAGE_A, PAGE_A);
+    test_end(t);
+}
+
+/*
+ * Test cases: commands and events
+ */
+
+static void test_bad_commands(void)
+{
+    Test *t = test_start();
+    unsigned i;
+    static const uint64_t bad[][2] = {
+        { AMDVI_CMD(0) },
+        { AMDVI_CMD(AMDVI_CMD_PREFETCH_AMDVI_PAGES) },
+        { AMDVI_CMD(9) }, { AMDVI_CMD(10) }, { AMDVI_CMD(15) },
+        { AMDVI_CMD(AMDVI_CMD_COMPLETION_WAIT) | 1ULL << 52 },
+        { AMDVI_CMD(AMDVI_CMD_INVAL_DEVTAB_ENTRY) | 1 << 16 },
+        { AMDVI_CMD(AMDVI_CMD_INVAL_DEVTAB_ENTRY), 1 },
+        { AMDVI_CMD(AMDVI_CMD_INVAL_AMDVI_PAGES) | 1 << 20 },
+        { AMDVI_CMD(AMDVI_CMD_INVAL_AMDVI_PAGES), 8 },
+        { AMDVI_CMD(AMDVI_CMD_INVAL_IOTLB_PAGES), 2 },
+        { AMDVI_CMD(AMDVI_CMD_INVAL_IOTLB_PAGES), 1 << 4 },
+        { AMDVI_CMD(AMDVI_CMD_INVAL_INTR_TABLE), 1ULL << 63 },
+        { AMDVI_CMD(AMDVI_CMD_COMPLETE_PPR_REQUEST), 1 },
+        { AMDVI_CMD(AMDVI_CMD_COMPLETE_PPR_REQUEST), 2ULL << 44 },
+        { AMDVI_CMD(AMDVI_CMD_COMPLETE_PPR_REQUEST), 1ULL << 48 },
+        { AMDVI_CMD(AMDVI_CMD_INVAL_AMDVI_ALL) | 1 },
+    };
+
+    for (i = 0; i < ARRAY_SIZE(bad); i++) {
+        cmd_submit_bad(t, bad[i][0], bad[i][1]);
+    }
+    /* A response for nobody, and for a group that there is not */
+    cmd_submit(t, AMDVI_CMD(AMDVI_CMD_COMPLETE_PPR_REQUEST) | 0x1f8, 0);
+    page_response(&t->ep[0], NOP, RSP_SUCCESS, 0x77);
+    g_assert(take_unexpected(&t->ep[0]));
+    check_no_event(t);
+    test_end(t);
+}
+
+/* Without the features their commands are not there either */
+static void test_absent_commands(void)
+{
+    Test t = { .qts = qtest_init(Q35 "-device amd-iommu,pasid=4") };
+
+    clear_tables(&t);
+    start_amd(&t);
+    cmd_submit(&t, AMDVI_CMD(AMDVI_CMD_INVAL_AMDVI_PAGES), AMDVI_CMD_GN);
+    cmd_submit_bad(&t, AMDVI_CMD(AMDVI_CMD_INVAL_IOTLB_PAGES), 0);
+    cmd_submit_bad(&t, AMDVI_CMD(AMDVI_CMD_COMPLETE_PPR_REQUEST), 0);
+    qtest_quit(t.qts);
+
+    t = (Test) { .qts = qtest_init(Q35 "-device amd-iommu,ats=on") };
+    clear_tables(&t);
+    start_amd(&t);
+    cmd_submit(&t, AMDVI_CMD(AMDVI_CMD_INVAL_IOTLB_PAGES), 0);
+    cmd_submit_bad(&t, AMDVI_CMD(AMDVI_CMD_INVAL_IOTLB_PAGES), AMDVI_CMD_GN);
+    cmd_submit_bad(&t, AMDVI_CMD(AMDVI_CMD_INVAL_AMDVI_PAGES), AMDVI_CMD_GN);
+    qtest_quit(t.qts);
+}
+
+/* What cannot be read or written */
+static void test_command_memory(void)
+{
+    Test *t = test_start();
+    Event e = {};
+
+    cmd_put(t, AMDVI_CMD(AMDVI_CMD_COMPLETION_WAIT) | NOWHERE |
+            AMDVI_CMD_WAIT_STORE, 1);
+    g_assert(!cmd_running(t));
+    g_assert_cmphex(take_event(t, &e), ==, AMDVI_EVT_CMD_HW);
+    g_assert_cmphex(e.q[1], ==, NOWHERE);
+    cmd_restart(t);
+    cmd_put(t, AMDVI_CMD(AMDVI_CMD_COMPLETION_WAIT) | DEVICE |
+            AMDVI_CMD_WAIT_STORE, 1);
+    g_assert_cmphex(take_event(t, &e), ==, AMDVI_EVT_CMD_HW);
+    set_control(t, 0);
+    amd_writeq(t, AMDVI_MMIO_COMMAND_BASE, RING(NOWHERE));
+    set_control(t, CONTROL_ALL);
+    amd_writeq(t, AMDVI_MMIO_COMMAND_TAIL, 0x10);
+    g_assert(!cmd_running(t));
+    g_assert_cmphex(take_event(t, &e), ==, AMDVI_EVT_CMD_HW);
+    g_assert_cmphex(e.q[1], ==, NOWHERE);
+    g_assert_cmphex(amd_readq(t, AMDVI_MMIO_COMMAND_HEAD), ==, 0);
+    test_end(t);
+}
+
+static void test_event_overflow(void)
+{
+    Test *t = test_start();
+    Endpoint *ep = &t->ep[0];
+    uint64_t bits = AMDVI_STATUS_EVT_RUN | AMDVI_STATUS_EVT_OVERFLOW;
+    uint64_t full = (RING_ENTRIES - 1) * AMDVI_RING_ENTRY;
+    int i;
+
+    for (i = 0; i < RING_ENTRIES; i++) {
+        ep_write_untranslated(ep, IOVA);
+        g_assert_cmphex(amd_status(t) & bits, ==,
+                        i < RING_ENTRIES - 1 ? AMDVI_STATUS_EVT_RUN :
+                        AMDVI_STATUS_EVT_OVERFLOW);
+    }
+    g_assert_cmphex(amd_readq(t, AMDVI_MMIO_EVENT_TAIL), ==, full);
+    amd_writeq(t, AMDVI_MMIO_EVENT_HEAD, full);
+    t->evq_head = full;
+    ep_write_untranslated(ep, IOVA);
+    check_no_event(t);
+    amd_writeq(t, AMDVI_MMIO_STATUS, AMDVI_STATUS_EVT_OVERFLOW);
+    ep_write_untranslated(ep, IOVA);
+    check_no_event(t);
+    set_control(t, CONTROL_ALL & ~AMDVI_MMIO_CONTROL_EVENTLOGEN);
+    set_control(t, CONTROL_ALL);
+    check_untranslated_fault(ep, IOVA, AMDVI_EVT_PAGE_FAULT);
+    test_end(t);
+}
+
+/* A device that never completes an invalidation */
+static void test_timeout(void)
+{
+    Test *t = test_start();
+    Endpoint *ep = &t->ep[0];
+    uint64_t cmd;
+    Event e;
+
+    ep_writel(ep, IOPF_TD_REG_HOSTILE, IOPF_TD_HOSTILE_REFUSE_INV);
+    set_control(t, CONTROL_ALL | AMDVI_CONTROL_INV_TIMEOUT);
+    cmd = CMDBUF + t->iq_tail;
+    put_inv_iotlb(ep, NOP, INV_ALL, true);
+    put_wait(t, 0x1234);
+    e = check_event(ep, AMDVI_EVT_INV_TIMEOUT);
+    g_assert_cmphex(e.q[1], ==, cmd);
+    /* The queue goes on */
+    g_assert(cmd_running(t));
+    g_assert_cmphex(qtest_readq(t->qts, STATUS_WORD), ==, 0x1234);
+
+    /* Without a time-out it is waited for, until software gives up */
+    set_control(t, CONTROL_ALL);
+    put_inv_iotlb(ep, NOP, INV_ALL, true);
+    put_wait(t, 0x5678);
+    g_assert_cmphex(qtest_readq(t->qts, STATUS_WORD), ==, 0x1234);
+    check_no_event(t);
+    cmd_restart(t);
+    put_wait(t, 0x4321);
+    g_assert_cmphex(qtest_readq(t->qts, STATUS_WORD), ==, 0x4321);
+    test_end(t);
+}
+
+/*
  * Test cases: page requests
  */
 
@@ -594,13 +1294,6 @@ static void test_bus_master(void)
 
     check_without_bus_master(&t->ep[0]);
     test_end(t);
-}
-
-static void make_requests(Endpoint *ep, unsigned n, uint16_t prgi)
-{
-    Desc d = group_request(NOP, IOVA, n, WANT_R, prgi);
-
-    ep_check(ep, &d, IOPF_TD_ST_OK);
 }
 
 /* A full log stops, and what comes is lost until it is started again */
@@ -700,6 +1393,126 @@ static void test_invalid_ppr(void)
     test_end(t);
 }
 
+static void test_stop_marker(void)
+{
+    Test *t = test_start_with(",ppr-block-stop=on");
+    Endpoint *ep = &t->ep[0];
+    Desc stop = {
+        .op = IOPF_TD_OP_STOP_MARKER, .flags = IOPF_TD_F_PASID, .pasid = 11,
+    };
+
+    set_guest(ep, 0);
+    ep_check(ep, &stop, IOPF_TD_ST_OK);
+    g_assert_cmphex(qtest_readq(t->qts, PPRLOG), ==, AMDVI_PPR_TYPE |
+                    ep->bdf | AMDVI_PPR_GN | AMDVI_PPR_USER | AMDVI_PPR_LAST |
+                    11 << 16);
+    set_control(t, CONTROL_ALL | AMDVI_CONTROL_BLOCK_STOP);
+    ep_check(ep, &stop, IOPF_TD_ST_OK);
+    g_assert_cmphex(amd_readq(t, AMDVI_MMIO_PPR_TAIL), ==, AMDVI_RING_ENTRY);
+    make_requests(ep, 1, 1);
+    g_assert_cmphex(amd_readq(t, AMDVI_MMIO_PPR_TAIL), ==,
+                    2 * AMDVI_RING_ENTRY);
+    test_end(t);
+}
+
+/* The IOMMU answers what finds no room */
+static void test_automatic(void)
+{
+    Test *t = test_start_with(",ppr-autoresp=on");
+    Endpoint *ep = &t->ep[0];
+    Desc d = group_request(NOP, IOVA, 1, WANT_R, 2);
+
+    write_dte_gcr3(ep, DTE_Q0_GUEST | AMDVI_DTE_GPRP, DTE_Q1(DOMAIN(ep)), 0,
+                   GCR3, 1);
+    inv_dte(ep);
+    make_requests(ep, RING_ENTRIES - 1, 1);
+    set_control(t, CONTROL_ALL | AMDVI_CONTROL_PPR_AUTO);
+    check_automatic(ep, &d, RSP_SUCCESS);
+    g_assert(amd_status(t) & AMDVI_STATUS_PPR_OVERFLOW);
+    d = group_request(PASID, IOVA, 1, WANT_R, 3);
+    check_automatic(ep, &d, RSP_SUCCESS);
+    amd_writeq(t, AMDVI_MMIO_PPR_AUTO, AMDVI_PPR_INVALID);
+    d = group_request(NOP, IOVA, 1, WANT_R, 4);
+    check_automatic(ep, &d, RSP_INVALID);
+    /* Without the PASID: the device does not know what that is about */
+    amd_writeq(t, AMDVI_MMIO_PPR_AUTO, AMDVI_PPR_AUTO_MASK_GN);
+    d = group_request(PASID, IOVA, 1, WANT_R, 5);
+    ep_check(ep, &d, IOPF_TD_ST_OK);
+    g_assert(take_unexpected(ep));
+    page_response(ep, PASID, RSP_SUCCESS, 5);
+
+    /* Always, with room in the log */
+    amd_writeq(t, AMDVI_MMIO_PPR_AUTO, 0);
+    amd_writeq(t, AMDVI_MMIO_PPR_HEAD, (RING_ENTRIES - 1) * AMDVI_RING_ENTRY);
+    amd_writeq(t, AMDVI_MMIO_STATUS, AMDVI_STATUS_PPR_OVERFLOW);
+    set_control(t, CONTROL_ALL & ~AMDVI_CONTROL_PPR_LOG);
+    set_control(t, CONTROL_ALL | AMDVI_CONTROL_PPR_AUTO |
+                AMDVI_CONTROL_PPR_AUTO_ALWAYS);
+    d = group_request(NOP, IOVA, 1, WANT_R, 6);
+    check_automatic(ep, &d, RSP_SUCCESS);
+    g_assert_cmphex(amd_readq(t, AMDVI_MMIO_PPR_TAIL), ==,
+                    (RING_ENTRIES - 1) * AMDVI_RING_ENTRY);
+    test_end(t);
+}
+
+static void test_early(void)
+{
+    Test *t = test_start_with(",ppr-overflow-early=on");
+    Endpoint *ep = &t->ep[0];
+
+    enable_msi(t);
+    amd_writeq(t, AMDVI_MMIO_PPR_EARLY, AMDVI_PPR_EARLY_ENABLE |
+               AMDVI_PPR_EARLY_INT | 3);
+    set_control(t, CONTROL_ALL | AMDVI_CONTROL_PPR_INT);
+    make_requests(ep, 2, 1);
+    g_assert(take_msi(t));
+    g_assert_cmphex(amd_status(t) & AMDVI_STATUS_PPR_EARLY, ==, 0);
+    make_requests(ep, 1, 2);
+    g_assert(take_msi(t));
+    g_assert(amd_status(t) & AMDVI_STATUS_PPR_EARLY);
+    /* The log goes on */
+    make_requests(ep, 1, 3);
+    g_assert_cmphex(amd_readq(t, AMDVI_MMIO_PPR_TAIL), ==,
+                    4 * AMDVI_RING_ENTRY);
+    amd_writeq(t, AMDVI_MMIO_PPR_HEAD, 4 * AMDVI_RING_ENTRY);
+    amd_writeq(t, AMDVI_MMIO_STATUS, AMDVI_STATUS_PPR_EARLY);
+    make_requests(ep, 1, 4);
+    g_assert_cmphex(amd_status(t) & AMDVI_STATUS_PPR_EARLY, ==, 0);
+    test_end(t);
+}
+
+static void test_guest_errors(void)
+{
+    g_autofree char *file = NULL;
+    g_autofree char *options = log_guest_errors(&file);
+    Test *t = test_start_with(options);
+
+    check_guest_errors(&t->ep[0], file);
+    test_end(t);
+    unlink(file);
+}
+
+/* The log is not in memory, or the IOMMU is off */
+static void test_no_log(void)
+{
+    Test *t = test_start();
+    Endpoint *ep = &t->ep[0];
+    Desc d = group_request(NOP, IOVA, 1, WANT_R, 3);
+
+    set_control(t, CONTROL_ALL & ~AMDVI_CONTROL_PPR_LOG);
+    make_requests(ep, 1, 1);
+    amd_writeq(t, AMDVI_MMIO_PPR_BASE, RING(NOWHERE));
+    set_control(t, CONTROL_ALL);
+    make_requests(ep, 1, 2);
+    g_assert_cmphex(amd_readq(t, AMDVI_MMIO_PPR_TAIL), ==, 0);
+    g_assert_cmpuint(outstanding(ep), ==, 2);
+    page_response(ep, NOP, RSP_SUCCESS, 1);
+    page_response(ep, NOP, RSP_SUCCESS, 2);
+    set_control(t, 0);
+    check_automatic(ep, &d, RSP_FAILURE);
+    test_end(t);
+}
+
 static void test_demand_paging(void)
 {
     Test *t = test_start();
@@ -709,10 +1522,83 @@ static void test_demand_paging(void)
     test_end(t);
 }
 
+static void wait_migrated(QTestState *qts)
+{
+    bool done = false;
+
+    while (!done) {
+        QDict *rsp = qtest_qmp_assert_success_ref(qts, "{'execute': "
+                                                  "'query-migrate'}");
+        const char *status = qdict_get_str(rsp, "status");
+
+        g_assert_cmpstr(status, !=, "failed");
+        done = g_str_equal(status, "completed");
+        qobject_unref(rsp);
+    }
+}
+
+/* Registers and interrupt of the IOMMU, which goes on with its commands */
+static void test_migration(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("amd-iommu-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(dir, "state", NULL);
+    g_autofree char *uri = g_strconcat("file:", path, NULL);
+    g_autofree char *incoming = g_strdup_printf("%s -incoming %s", Q35_AMD,
+                                                uri);
+    Test t = { .qts = qtest_init(Q35_AMD) };
+    uint64_t tail;
+
+    enable_mmcfg(t.qts);
+    clear_tables(&t);
+    start_amd(&t);
+    enable_msi(&t);
+    cmd_submit_bad(&t, AMDVI_CMD(0), 0);
+    put_wait(&t, 0x1234);
+    set_control(&t, CONTROL_ALL | AMDVI_MMIO_CONTROL_COMWAITINTEN);
+    tail = t.iq_tail;
+    qtest_qmp_assert_success(t.qts, "{'execute': 'stop'}");
+    qtest_qmp_assert_success(t.qts, "{'execute': 'migrate', 'arguments': "
+                             "{'uri': %s}}", uri);
+    wait_migrated(t.qts);
+    qtest_quit(t.qts);
+
+    t.qts = qtest_init(incoming);
+    wait_migrated(t.qts);
+    qtest_qmp_assert_success(t.qts, "{'execute': 'cont'}");
+    g_assert_cmphex(amd_readq(&t, AMDVI_MMIO_CONTROL), ==, CONTROL_ALL |
+                    AMDVI_MMIO_CONTROL_COMWAITINTEN);
+    g_assert_cmphex(amd_readq(&t, AMDVI_MMIO_COMMAND_HEAD), ==, tail);
+    g_assert_cmphex(amd_readq(&t, AMDVI_MMIO_EVENT_TAIL), ==,
+                    AMDVI_RING_ENTRY);
+    cmd_submit(&t, AMDVI_CMD(AMDVI_CMD_COMPLETION_WAIT) | AMDVI_CMD_WAIT_INT |
+               AMDVI_CMD_WAIT_STORE | STATUS_WORD, 0x5678);
+    g_assert_cmphex(qtest_readq(t.qts, STATUS_WORD), ==, 0x5678);
+    g_assert(take_msi(&t));
+    qtest_quit(t.qts);
+    unlink(path);
+    rmdir(dir);
+}
+
+/* The plain model says that it cannot */
+static void test_no_migration(void)
+{
+    QTestState *qts = qtest_init(Q35 "-device amd-iommu");
+    QDict *rsp = qtest_qmp(qts, "{'execute': 'migrate', 'arguments': "
+                           "{'uri': 'file:/dev/null'}}");
+
+    g_assert(qdict_haskey(rsp, "error"));
+    qobject_unref(rsp);
+    qtest_quit(qts);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
 
+    qtest_add_func("/amd-iommu-pri/registers", test_registers);
+    qtest_add_func("/amd-iommu-pri/off", test_off);
+    qtest_add_func("/amd-iommu-pri/options", test_options);
+    qtest_add_func("/amd-iommu-pri/interrupts", test_interrupts);
     qtest_add_func("/amd-iommu-pri/translate", test_translate);
     qtest_add_func("/amd-iommu-pri/host-pages", test_host_pages);
     qtest_add_func("/amd-iommu-pri/fault-record", test_fault_record);
@@ -722,12 +1608,32 @@ int main(int argc, char **argv)
     qtest_add_func("/amd-iommu-pri/device-cache", test_device_cache);
     qtest_add_func("/amd-iommu-pri/held", test_held);
     qtest_add_func("/amd-iommu-pri/translated", test_translated);
+    qtest_add_func("/amd-iommu-pri/malformed", test_malformed);
+    qtest_add_func("/amd-iommu-pri/root-port", test_root_port);
+    qtest_add_func("/amd-iommu-pri/nested", test_nested);
+    qtest_add_func("/amd-iommu-pri/gcr3-trp", test_gcr3_trp);
+    qtest_add_func("/amd-iommu-pri/five-levels", test_five_levels);
+    qtest_add_func("/amd-iommu-pri/host-bits", test_host_bits);
+    qtest_add_func("/amd-iommu-pri/untranslated-only", test_untranslated_only);
+    qtest_add_func("/amd-iommu-pri/exclusion", test_exclusion);
+    qtest_add_func("/amd-iommu-pri/bad-commands", test_bad_commands);
+    qtest_add_func("/amd-iommu-pri/absent-commands", test_absent_commands);
+    qtest_add_func("/amd-iommu-pri/command-memory", test_command_memory);
+    qtest_add_func("/amd-iommu-pri/event-overflow", test_event_overflow);
+    qtest_add_func("/amd-iommu-pri/timeout", test_timeout);
+    qtest_add_func("/amd-iommu-pri/stop-marker", test_stop_marker);
+    qtest_add_func("/amd-iommu-pri/automatic", test_automatic);
+    qtest_add_func("/amd-iommu-pri/early", test_early);
+    qtest_add_func("/amd-iommu-pri/guest-errors", test_guest_errors);
+    qtest_add_func("/amd-iommu-pri/no-log", test_no_log);
     qtest_add_func("/amd-iommu-pri/entry", test_entry);
     qtest_add_func("/amd-iommu-pri/demand-paging", test_demand_paging);
     qtest_add_func("/amd-iommu-pri/wrong-pasid", test_wrong_pasid);
     qtest_add_func("/amd-iommu-pri/bus-master", test_bus_master);
     qtest_add_func("/amd-iommu-pri/overflow", test_overflow);
     qtest_add_func("/amd-iommu-pri/invalid-ppr", test_invalid_ppr);
+    qtest_add_func("/amd-iommu-pri/migration", test_migration);
+    qtest_add_func("/amd-iommu-pri/no-migration", test_no_migration);
 
     return g_test_run();
 }
