@@ -26,6 +26,29 @@ void amdvi_get_iotlb_info(void *opaque, uint8_t *addr_width,
     *min_page_size = AMDVI_PAGE_SIZE;
 }
 
+/*
+ * Interrupts are no memory for requests without PASID: nothing is granted there,
+ * and of a larger page the largest part that stays clear of them.
+ */
+static void amdvi_clip_interrupts(IOMMUTLBEntry *entry, hwaddr addr)
+{
+    hwaddr mask = entry->addr_mask;
+
+    if (addr >= AMDVI_INT_ADDR_FIRST && addr <= AMDVI_INT_ADDR_LAST) {
+        mask = AMDVI_PAGE_LOW;
+        entry->perm = IOMMU_NONE;
+    }
+    /* A hole may cover it as well */
+    while (entry->perm && mask > AMDVI_PAGE_LOW &&
+           (addr & ~mask) <= AMDVI_INT_ADDR_LAST &&
+           (addr | mask) >= AMDVI_INT_ADDR_FIRST) {
+        mask >>= 1;
+    }
+    entry->translated_addr += (addr & ~mask) - entry->iova;
+    entry->iova = addr & ~mask;
+    entry->addr_mask = mask;
+}
+
 /* See PCIATSTranslateFn */
 static int amdvi_ats_translate(void *opaque, hwaddr addr, IOMMUTLBEntry *entry)
 {
@@ -48,6 +71,9 @@ static int amdvi_ats_translate(void *opaque, hwaddr addr, IOMMUTLBEntry *entry)
         return -EACCES;
     case AMDVI_TR_ABORTED:
         return -EIO;
+    }
+    if (req->pasid == PCI_NO_PASID) {
+        amdvi_clip_interrupts(entry, addr);
     }
     entry->perm &= req->want | IOMMU_UNTRANSLATED_ONLY;
     if (!(entry->perm & IOMMU_RO)) {

@@ -343,7 +343,8 @@ AMDVICmdResult amdvi_cmd_complete_ppr(AMDVIState *s, const uint64_t cmd[2]);
  * Migration: amd_iommu_vmstate.c
  */
 
-extern const VMStateDescription vmstate_amdvi_whole;
+/* Returns: false if this IOMMU must not be there, as it does not migrate */
+bool amdvi_register_vmstate(AMDVIState *s, Error **errp);
 extern const VMStateDescription vmstate_amdvi_pci;
 
 #endif

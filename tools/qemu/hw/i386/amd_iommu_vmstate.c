@@ -10,6 +10,8 @@
  */
 
 #include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "migration/blocker.h"
 #include "migration/vmstate.h"
 #include "amd_iommu_internal.h"
 
@@ -30,7 +32,7 @@ static int amdvi_post_load(void *opaque, int version_id)
     return 0;
 }
 
-const VMStateDescription vmstate_amdvi_whole = {
+static const VMStateDescription vmstate_amdvi_whole = {
     .name = "amd-iommu",
     .version_id = 1,
     .minimum_version_id = 1,
@@ -41,6 +43,17 @@ const VMStateDescription vmstate_amdvi_whole = {
         VMSTATE_END_OF_LIST()
     }
 };
+
+/* Not for the class: whether it migrates depends on the properties */
+bool amdvi_register_vmstate(AMDVIState *s, Error **errp)
+{
+    if (s->whole) {
+        return !vmstate_register(VMSTATE_IF(s), 0, &vmstate_amdvi_whole, s);
+    }
+    error_setg(&s->migration_blocker,
+               "amd-iommu without ats, pasid and host-ad does not migrate");
+    return !migrate_add_blocker(&s->migration_blocker, errp);
+}
 
 const VMStateDescription vmstate_amdvi_pci = {
     .name = "amd-iommu-pci",

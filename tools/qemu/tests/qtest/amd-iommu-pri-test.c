@@ -419,7 +419,7 @@ static void test_host_pages(void)
                       PERM_RW);
     qtest_writeq(t->qts, top, 1ULL << 39 | PTE_RW);
     inv_all(t);
-    check_translation(ep, NOP, IOVA, WANT_RW, 1ULL << 39, 1ULL << 39,
+    check_translation(ep, NOP, 1ULL << 38, WANT_RW, 3ULL << 38, 1ULL << 38,
                       PERM_RW);
 
     /* From the top to the last but one */
@@ -1068,6 +1068,32 @@ static void test_untranslated_only(void)
     test_end(t);
 }
 
+/* Where interrupts go nothing is granted, whatever the tables say */
+static void test_interrupt_range(void)
+{
+    Test *t = test_start();
+    Endpoint *ep = &t->ep[0];
+
+    qtest_writeq(t->qts, TABLES_0 + PAGE + 3 * 8, 0xc0000000 | PTE_RW);
+    check_translation(ep, NOP, 0xfee00000, WANT_RW, 0, PAGE, 0);
+    check_translation(ep, NOP, 0xfeefffff, WANT_RW, 0, PAGE, 0);
+    check_translation(ep, NOP, 0xfed12345, WANT_RW, 0xfec00000, 0x200000,
+                      PERM_RW);
+    check_translation(ep, NOP, 0xfef00000, WANT_RW, 0xfef00000, 0x100000,
+                      PERM_RW);
+    check_translation(ep, NOP, 0xd2345678, WANT_RW, 0xc0000000, 0x20000000,
+                      PERM_RW);
+    /* For a PASID they are addresses like others */
+    set_guest(ep, 0);
+    check_translation(ep, NOP, 0xfee00000, WANT_RW, 0, PAGE, 0);
+    qtest_writeq(t->qts, TABLES_1 + PAGE + 3 * 8, 0xc0000000 | GPTE_RW |
+                 AMDVI_GPTE_PS);
+    check_translation(ep, PASID, 0xfee00000, WANT_RW, 0xc0000000, 1 << 30,
+                      PERM_RW);
+    check_no_event(t);
+    test_end(t);
+}
+
 static void test_exclusion(void)
 {
     Test *t = test_start();
@@ -1615,6 +1641,7 @@ int main(int argc, char **argv)
     qtest_add_func("/amd-iommu-pri/five-levels", test_five_levels);
     qtest_add_func("/amd-iommu-pri/host-bits", test_host_bits);
     qtest_add_func("/amd-iommu-pri/untranslated-only", test_untranslated_only);
+    qtest_add_func("/amd-iommu-pri/interrupt-range", test_interrupt_range);
     qtest_add_func("/amd-iommu-pri/exclusion", test_exclusion);
     qtest_add_func("/amd-iommu-pri/bad-commands", test_bad_commands);
     qtest_add_func("/amd-iommu-pri/absent-commands", test_absent_commands);
