@@ -627,12 +627,13 @@ static int serve_some(struct endpoint *ep, int ms)
 	return ret == -EINVAL ? 0 : ret;
 }
 
-/* IOMMU_HW_INFO_TYPE_ARM_SMMUV3, which headers before 6.13 do not have */
+/* Values of iommu_hw_info_type, which headers before 6.13, or 7.2, do not have */
 #define HW_INFO_TYPE_ARM_SMMUV3	2
+#define HW_INFO_TYPE_AMD	4
 
 /*
- * One entry of VT-d's PASID table, and one pointer of an SMMUv3's stream table, take
- * another's place in one access. Where the tables cannot be changed like that a device
+ * One entry of VT-d's PASID table, one pointer of an SMMUv3's stream table, and half an
+ * entry of AMD-Vi's device table take another's place in one access. Where the tables cannot be changed like that a device
  * may have to ask once more, which is answered: it does not fail.
  */
 static bool replaces_unnoticed(struct endpoint *ep)
@@ -641,7 +642,8 @@ static bool replaces_unnoticed(struct endpoint *ep)
 
 	return !iopf_dev_hw_info(ep->dev, &info) &&
 	       (info.type == IOMMU_HW_INFO_TYPE_INTEL_VTD ||
-		info.type == HW_INFO_TYPE_ARM_SMMUV3);
+		info.type == HW_INFO_TYPE_ARM_SMMUV3 ||
+		info.type == HW_INFO_TYPE_AMD);
 }
 
 /*

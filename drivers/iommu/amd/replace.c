@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * AMD-Vi: from one host page table to another without a gap
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ *
+ * A domain is usually replaced by way of blocked translation. What the device
+ * does meanwhile fails, and not in a way from which page requests help.
+ *
+ * All that differs between two host (v1) page tables is in the first half of the
+ * device table entry: pointer, levels, tracking of dirty pages, and domain ID. That
+ * half is written in one access, so the hardware sees either table.
+ */
+#include <linux/iommu.h>
+
+#include "amd_iommu.h"
+
+static bool has_host_table(const struct protection_domain *domain)
+{
+	return (domain->domain.type & __IOMMU_DOMAIN_PAGING) &&
+	       domain->pd_mode == PD_MODE_V1;
+}
+
+/**
+ * amd_iommu_can_replace() - Is a seamless change of domain possible?
+ * @dev_data: the device
+ * @domain: the domain that shall be attached to it
+ *
+ * Context: the group mutex is held.
+ *
+ * Return: true if amd_iommu_replace() may be called.
+ */
+bool amd_iommu_can_replace(struct iommu_dev_data *dev_data,
+			   struct protection_domain *domain)
+{
+	/* Without ATS the page requests of the new domain would never come. */
+	return dev_data->domain && dev_data->domain != domain &&
+	       (!domain->domain.iopf_handler || dev_data->ats_enabled) &&
+	       !dev_data->gcr3_info.gcr3_tbl &&
+	       has_host_table(dev_data->domain) && has_host_table(domain);
+}
+
+/* Locks of two domains are taken in the order of their addresses. */
+static void lock_both(struct protection_domain *a, struct protection_domain *b)
+{
+	if (a > b)
+		swap(a, b);
+	spin_lock(&a->lock);
+	spin_lock_nested(&b->lock, SINGLE_DEPTH_NESTING);
+}
+
+static void unlock_both(struct protection_domain *a,
+			struct protection_domain *b)
+{
+	spin_unlock(&a->lock);
+	spin_unlock(&b->lock);
+}
+
+/*
+ * Whoever unmaps something from either of the domains finds the device in it until
+ * its caches have nothing of it. Neither table grows meanwhile.
+ */
+static void move_device(struct iommu_dev_data *dev_data,
+			struct protection_domain *to)
+{
+	struct protection_domain *from = dev_data->domain;
+	unsigned long flags;
+
+	local_irq_save(flags);
+	lock_both(from, to);
+	list_move(&dev_data->list, &to->dev_list);
+	dev_data->domain = to;
+	/* Flushes entry, device and what is known by the old domain's ID. */
+	dev_update_dte(dev_data, true);
+	unlock_both(from, to);
+	local_irq_restore(flags);
+}
+
+/**
+ * amd_iommu_replace() - Change the domain of a device
+ * @dev_data: the device, see amd_iommu_can_replace()
+ * @domain: the new domain, checked to be fit for the device
+ *
+ * DMA of the device is translated by the old or the new domain at any time.
+ * When this returns, the old one is no longer in use.
+ *
+ * Context: the group mutex is held.
+ *
+ * Return: 0 on success. On failure the old domain remains.
+ */
+int amd_iommu_replace(struct iommu_dev_data *dev_data,
+		      struct protection_domain *domain)
+{
+	struct amd_iommu *iommu = get_amd_iommu_from_dev_data(dev_data);
+	struct protection_domain *old = dev_data->domain;
+	int ret;
+
+	mutex_lock(&dev_data->mutex);
+	ret = pdom_attach_iommu(iommu, domain);
+	if (ret)
+		goto out_unlock;
+
+	move_device(dev_data, domain);
+	/* What was asked of the old domain shall not be asked of the new. */
+	amd_iommu_iopf_drain(dev_data, IOMMU_NO_PASID);
+	pdom_detach_iommu(iommu, old);
+out_unlock:
+	mutex_unlock(&dev_data->mutex);
+	return ret;
+}
