@@ -54,12 +54,9 @@ static int amdvi_ats_translate(void *opaque, hwaddr addr, IOMMUTLBEntry *entry)
 {
     const AMDVIRequest *req = opaque;
 
-    *entry = (IOMMUTLBEntry) {
-        .target_as = &address_space_memory,
-        .iova = addr & ~AMDVI_PAGE_LOW,
-        .addr_mask = AMDVI_PAGE_LOW,
-        .pasid = req->pasid,
-    };
+    entry->target_as = &address_space_memory;
+    entry->pasid = req->pasid;
+    pci_ats_fill_entry(entry, addr, AMDVI_PAGE_LOW, 0, IOMMU_NONE);
     /* Nobody to answer: the bridge does not support the request */
     if (!req->s->enabled) {
         return -EACCES;

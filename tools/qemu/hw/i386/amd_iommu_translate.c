@@ -9,16 +9,14 @@
 #include "qemu/osdep.h"
 #include "qemu/main-loop.h"
 #include "exec/address-spaces.h"
+#include "hw/pci/pci_ats.h"
 #include "amd_iommu_internal.h"
 #include "trace.h"
 
 static void amdvi_fill_entry(IOMMUTLBEntry *entry, hwaddr addr,
                              const AMDVIWalk *walk, IOMMUAccessFlags perm)
 {
-    entry->iova = addr & ~walk->mask;
-    entry->addr_mask = walk->mask;
-    entry->translated_addr = walk->xlat & ~walk->mask;
-    entry->perm = perm;
+    pci_ats_fill_entry(entry, addr, walk->mask, walk->xlat, perm);
     if (perm && walk->untranslated) {
         entry->perm |= IOMMU_UNTRANSLATED_ONLY;
     }
@@ -27,16 +25,12 @@ static void amdvi_fill_entry(IOMMUTLBEntry *entry, hwaddr addr,
 static void amdvi_identity(IOMMUTLBEntry *entry, hwaddr addr,
                            IOMMUAccessFlags perm)
 {
-    AMDVIWalk walk = { .mask = AMDVI_PAGE_LOW, .xlat = addr };
-
-    amdvi_fill_entry(entry, addr, &walk, perm);
+    pci_ats_fill_entry(entry, addr, AMDVI_PAGE_LOW, addr, perm);
 }
 
 static void amdvi_hole(IOMMUTLBEntry *entry, hwaddr addr, hwaddr mask)
 {
-    AMDVIWalk walk = { .mask = mask };
-
-    amdvi_fill_entry(entry, addr, &walk, IOMMU_NONE);
+    pci_ats_fill_entry(entry, addr, mask, 0, IOMMU_NONE);
 }
 
 /* Bits IR and IW of the entry, which are not those of a cached page */

@@ -300,35 +300,6 @@ static void fuzz_page_requests(Fuzz *f)
     }
 }
 
-static void amd_step(Fuzz *f, unsigned n)
-{
-    switch (n) {
-    case 0 ... 39:
-        fuzz_register(f);
-        break;
-    case 40 ... 59:
-        fuzz_begin(f);
-        break;
-    case 60 ... 159:
-        fuzz_tables(f);
-        break;
-    case 160 ... 199:
-        fuzz_flush(f);
-        break;
-    case 200 ... 399:
-        fuzz_invalidation(f);
-        break;
-    default:
-        fuzz_page_requests(f);
-    }
-}
-
-static void amd_absent(Fuzz *f)
-{
-    fuzz_invalidation(f);
-    fuzz_page_requests(f);
-}
-
 /* All memory is where it is for the tables of the host under those of guests */
 static void write_dtes(Fuzz *f, uint64_t flags)
 {
@@ -434,8 +405,12 @@ static void amd_check_no_fault(Fuzz *f)
     .data = DATA, \
     .memory_end = 64 * MiB, \
     .special = AMDVI_BASE_ADDR, \
-    .step = amd_step, \
-    .absent = amd_absent, \
+    .iommu_register = fuzz_register, \
+    .command = fuzz_begin, \
+    .change_tables = fuzz_tables, \
+    .flush = fuzz_flush, \
+    .invalidate = fuzz_invalidation, \
+    .answer = fuzz_page_requests, \
     .repair = amd_repair, \
     .boot = amd_boot, \
     .slot = amd_slot, \

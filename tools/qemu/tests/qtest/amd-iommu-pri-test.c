@@ -1509,13 +1509,7 @@ static void test_early(void)
 
 static void test_guest_errors(void)
 {
-    g_autofree char *file = NULL;
-    g_autofree char *options = log_guest_errors(&file);
-    Test *t = test_start_with(options);
-
-    check_guest_errors(&t->ep[0], file);
-    test_end(t);
-    unlink(file);
+    check_guest_errors(test_start_with);
 }
 
 /* The log is not in memory, or the IOMMU is off */
