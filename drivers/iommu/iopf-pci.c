@@ -5,10 +5,18 @@
  * Copyright (C) 2026 The linux-iopf authors
  */
 #include <linux/export.h>
+#include <linux/minmax.h>
 #include <linux/pci.h>
 #include <linux/pci-ats.h>
 
 #include "iopf-pci.h"
+
+/*
+ * Most that a device may have outstanding. Less if the queue is small: if all
+ * devices together have no more than there are entries, nothing is ever lost.
+ */
+#define PRI_MAX_REQS		128
+#define PRI_QUEUE_SHARE		8
 
 static void quiet_bit(struct pci_dev *pdev, int reg, u16 bit)
 {
@@ -44,6 +52,19 @@ void iopf_pci_quiet(struct pci_dev *pdev)
 }
 EXPORT_SYMBOL_GPL(iopf_pci_quiet);
 
+#ifdef CONFIG_PCI_PRI
+/**
+ * iopf_pci_needs_pasid() - Does a device want its PASID back with the answer?
+ * @pdev: the device
+ *
+ * Return: true if answers to requests with PASID have to have it.
+ */
+bool iopf_pci_needs_pasid(struct pci_dev *pdev)
+{
+	return pci_pri_supported(pdev) && pci_prg_resp_pasid_required(pdev);
+}
+EXPORT_SYMBOL_GPL(iopf_pci_needs_pasid);
+
 /**
  * iopf_pci_reset_pri() - Have a device forget its page requests
  * @pdev: the device, whose page requests are off
@@ -55,7 +76,6 @@ EXPORT_SYMBOL_GPL(iopf_pci_quiet);
  */
 int iopf_pci_reset_pri(struct pci_dev *pdev)
 {
-#ifdef CONFIG_PCI_PRI
 	u16 status;
 	int ret;
 
@@ -66,8 +86,30 @@ int iopf_pci_reset_pri(struct pci_dev *pdev)
 		return 0;
 	pci_read_config_word(pdev, pdev->pri_cap + PCI_PRI_STATUS, &status);
 	return status & PCI_PRI_STATUS_STOPPED ? 0 : -EBUSY;
-#else
-	return -ENODEV;
-#endif
 }
 EXPORT_SYMBOL_GPL(iopf_pci_reset_pri);
+
+/**
+ * iopf_pci_enable_pri() - Turn page requests of a device on
+ * @pdev: the device
+ * @slots: entries of the queue which takes them
+ *
+ * Return: what pci_enable_pri() returns.
+ */
+int iopf_pci_enable_pri(struct pci_dev *pdev, u32 slots)
+{
+	return pci_enable_pri(pdev, clamp_t(u32, slots / PRI_QUEUE_SHARE, 1,
+					    PRI_MAX_REQS));
+}
+EXPORT_SYMBOL_GPL(iopf_pci_enable_pri);
+
+/**
+ * iopf_pci_disable_pri() - Turn page requests of a device off
+ * @pdev: the device
+ */
+void iopf_pci_disable_pri(struct pci_dev *pdev)
+{
+	pci_disable_pri(pdev);
+}
+EXPORT_SYMBOL_GPL(iopf_pci_disable_pri);
+#endif /* CONFIG_PCI_PRI */

@@ -18,7 +18,6 @@
 
 #include <linux/iommu.h>
 #include <linux/pci.h>
-#include <linux/pci-ats.h>
 
 #include <asm/iommu.h>
 #include <asm/processor.h>
@@ -26,13 +25,6 @@
 #include "amd_iommu.h"
 #include "../iopf-core.h"
 #include "../iopf-pci.h"
-
-/*
- * Most that a device may have outstanding. Less if the log is small: if all
- * devices together have no more than there are entries, nothing is ever lost.
- */
-#define PRI_MAX_REQS		128
-#define PRI_LOG_SHARE		8
 
 #define IOPF_DEVICE_FLAGS	(AMD_IOMMU_DEVICE_FLAG_ATS_SUP | \
 				 AMD_IOMMU_DEVICE_FLAG_PRI_SUP)
@@ -87,18 +79,13 @@ void amd_iommu_iopf_init_device(struct iommu_dev_data *dev_data)
 		return;
 	pdev = to_pci_dev(dev_data->dev);
 	iopf_pci_quiet(pdev);
-	dev_data->pri_tlp = pci_pri_supported(pdev) &&
-			    pci_prg_resp_pasid_required(pdev);
+	dev_data->pri_tlp = iopf_pci_needs_pasid(pdev);
 }
 
 /* Completed by the device only behind the page requests it has sent before. */
 static void iopf_flush(struct iopf_hwq *hwq, void *data)
 {
 	amd_iommu_dev_flush_ats(data);
-}
-
-static void iopf_no_flush(struct iopf_hwq *hwq, void *data)
-{
 }
 
 static void iopf_drain_log(struct iommu_dev_data *dev_data, ioasid_t pasid,
@@ -130,7 +117,7 @@ void amd_iommu_iopf_drain(struct iommu_dev_data *dev_data, ioasid_t pasid)
 	/* A device that is gone would let the invalidation time out. */
 	iopf_drain_log(dev_data, pasid,
 		       pci_device_is_present(to_pci_dev(dev_data->dev)) ?
-		       iopf_flush : iopf_no_flush);
+		       iopf_flush : NULL);
 }
 
 /**
@@ -139,21 +126,20 @@ void amd_iommu_iopf_drain(struct iommu_dev_data *dev_data, ioasid_t pasid)
  */
 void amd_iommu_iopf_drain_reset(struct device *dev)
 {
-	iopf_drain_log(dev_iommu_priv_get(dev), IOPF_ANY_PASID, iopf_no_flush);
+	iopf_drain_log(dev_iommu_priv_get(dev), IOPF_ANY_PASID, NULL);
 }
 
 static int iopf_start_pri(struct iommu_dev_data *dev_data)
 {
 	struct amd_iommu *iommu = get_amd_iommu_from_dev_data(dev_data);
-	u32 share = iommu->ppr_hwq.slots / PRI_LOG_SHARE;
 	int ret;
 
 	lockdep_assert_held(&dev_data->mutex);
 
 	if (!dev_data->ppr || !dev_data->ats_enabled || dev_data->pri_on)
 		return 0;
-	ret = pci_enable_pri(to_pci_dev(dev_data->dev),
-			     clamp_t(u32, share, 1, PRI_MAX_REQS));
+	ret = iopf_pci_enable_pri(to_pci_dev(dev_data->dev),
+				  iommu->ppr_hwq.slots);
 	WRITE_ONCE(dev_data->pri_on, !ret);
 	return ret;
 }
@@ -165,7 +151,7 @@ static void iopf_stop_pri(struct iommu_dev_data *dev_data)
 	if (!dev_data->pri_on)
 		return;
 	/* The owner of the device may go on with DMA: it has to stop asking. */
-	pci_disable_pri(to_pci_dev(dev_data->dev));
+	iopf_pci_disable_pri(to_pci_dev(dev_data->dev));
 	amd_iommu_iopf_drain(dev_data, IOPF_ANY_PASID);
 	WRITE_ONCE(dev_data->pri_on, false);
 }

@@ -178,14 +178,10 @@ bool amd_ppr_match(const void *entry, u32 devid, u32 pasid)
 {
 	u64 qw0 = *(const u64 *)entry;
 
-	if (FIELD_GET(PPR_QW0_DEVID, qw0) != devid)
-		return false;
-	if (pasid == IOPF_ANY_PASID)
-		return true;
 	/* PASID 0 is another way to say that there is none. */
-	if (!(qw0 & PPR_QW0_PASID_VALID))
-		return pasid == IOMMU_NO_PASID;
-	return ppr_pasid(qw0) == pasid;
+	return FIELD_GET(PPR_QW0_DEVID, qw0) == devid &&
+	       iopf_pasid_match(qw0 & PPR_QW0_PASID_VALID, ppr_pasid(qw0),
+				pasid);
 }
 
 static struct amd_iommu *hwq_to_iommu(struct iopf_hwq *hwq)
