@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * AMD-Vi: from one host page table to another without a gap
+ * AMD-Vi: from one page table to another without a gap
  *
  * Copyright (C) 2026 The linux-iopf authors
  *
@@ -10,15 +10,19 @@
  * All that differs between two host (v1) page tables is in the first half of the
  * device table entry: pointer, levels, tracking of dirty pages, and domain ID. That
  * half is written in one access, so the hardware sees either table.
+ *
+ * Guest page tables (v2) are found by way of the table of PASIDs, which belongs to the
+ * device and stays. The one for requests without PASID is one entry there.
  */
 #include <linux/iommu.h>
 
 #include "amd_iommu.h"
 
-static bool has_host_table(const struct protection_domain *domain)
+static bool has_table(const struct protection_domain *domain,
+		      enum protection_domain_mode mode)
 {
 	return (domain->domain.type & __IOMMU_DOMAIN_PAGING) &&
-	       domain->pd_mode == PD_MODE_V1;
+	       domain->pd_mode == mode;
 }
 
 /**
@@ -33,11 +37,13 @@ static bool has_host_table(const struct protection_domain *domain)
 bool amd_iommu_can_replace(struct iommu_dev_data *dev_data,
 			   struct protection_domain *domain)
 {
+	enum protection_domain_mode mode = dev_data->gcr3_info.gcr3_tbl ?
+					   PD_MODE_V2 : PD_MODE_V1;
+
 	/* Without ATS the page requests of the new domain would never come. */
 	return dev_data->domain && dev_data->domain != domain &&
 	       (!domain->domain.iopf_handler || dev_data->ats_enabled) &&
-	       !dev_data->gcr3_info.gcr3_tbl &&
-	       has_host_table(dev_data->domain) && has_host_table(domain);
+	       has_table(dev_data->domain, mode) && has_table(domain, mode);
 }
 
 /* Locks of two domains are taken in the order of their addresses. */
@@ -70,8 +76,12 @@ static void move_device(struct iommu_dev_data *dev_data,
 	lock_both(from, to);
 	list_move(&dev_data->list, &to->dev_list);
 	dev_data->domain = to;
-	/* Flushes entry, device and what is known by the old domain's ID. */
-	dev_update_dte(dev_data, true);
+	if (to->pd_mode == PD_MODE_V2)
+		/* There is an entry to write to, which is all that can be missing. */
+		WARN_ON(amd_iommu_set_gcr3_rid(dev_data, to));
+	else
+		/* Flushes entry, device and what is known by the old domain's ID. */
+		dev_update_dte(dev_data, true);
 	unlock_both(from, to);
 	local_irq_restore(flags);
 }
