@@ -206,4 +206,5 @@ static struct kunit_suite dte_suite = {
 	.init = dte_init,
 	.test_cases = dte_cases,
 };
+
 kunit_test_suite(dte_suite);

@@ -18,9 +18,9 @@
 
 #include <linux/iommu.h>
 #include <linux/pci.h>
+#include <linux/processor.h>
 
 #include <asm/iommu.h>
-#include <asm/processor.h>
 
 #include "amd_iommu.h"
 #include "../iopf-core.h"

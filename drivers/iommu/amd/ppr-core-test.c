@@ -368,4 +368,5 @@ static struct kunit_suite ppr_suite = {
 	.name = "amd-iommu-ppr",
 	.test_cases = ppr_cases,
 };
+
 kunit_test_suite(ppr_suite);

@@ -153,8 +153,6 @@ static inline void expect_amd_faults(const char *bdf, long pasid,
 {
 	char device[32], number[16], pattern[256];
 
-	if (bdf && !strncmp(bdf, "0000:", 5))
-		bdf += 5;
 	snprintf(device, sizeof(device), "(0000:)?%s",
 		 bdf ? bdf : "[0-9a-f:.]+");
 	if (pasid >= 0)
