@@ -153,6 +153,8 @@ static inline void expect_amd_faults(const char *bdf, long pasid,
 {
 	char device[32], number[16], pattern[256];
 
+	if (bdf && !strncmp(bdf, "0000:", 5))
+		bdf += 5;
 	snprintf(device, sizeof(device), "(0000:)?%s",
 		 bdf ? bdf : "[0-9a-f:.]+");
 	if (pasid >= 0)
@@ -163,6 +165,9 @@ static inline void expect_amd_faults(const char *bdf, long pasid,
 		 "^[^ ]+ %s: AMD-Vi: Event logged .IO_PAGE_FAULT domain=%s address=0x%s flags=",
 		 device, number, fault == DMA_ANY_FAULT ? "[0-9a-f]+" : addr);
 	expect_on_console(pattern);
+	/* ATS is on a moment before the table entry lets the device use it. */
+	if (fault == DMA_ANY_FAULT)
+		expect_on_console("AMD-Vi: Event logged .INVALID_DEVICE_REQUEST ");
 	if (fault != DMA_NO_TABLE && fault != DMA_ANY_FAULT)
 		return;
 	expect_on_console("^AMD-Vi: Event logged .Device not attached to domain properly");

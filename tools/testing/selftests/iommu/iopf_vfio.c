@@ -575,9 +575,15 @@ TEST_IOPF(replace_without_queue)
 	ASSERT_LIB(open_groups(ep, slot, &cookie));
 	ASSERT_LIB(iopf_dev_attach(ep->dev, ioas_id));
 	ASSERT_LIB(closed_groups(ep, slot));
-	/* There nobody serves: the device is refused, or its ATS is off. */
+	/*
+	 * There nobody serves: the device is refused, or its ATS is off. AMD-Vi tells
+	 * what is refused to a device that cannot ask for it.
+	 */
+	expect_amd_faults(self->found.bdf[0], DMA_NO_PASID, "100000000",
+			  DMA_NO_ADDRESS);
 	ASSERT_LIB(start_op(ep, IOPF_TD_OP_FILL, 0, BASE, 4096, &one));
 	ASSERT_LIB(wait_op(ep, one, &r));
+	expect_no_more_on_console();
 	EXPECT_NE(IOPF_TD_ST_OK, r.status);
 	EXPECT_EQ(0, iopf_queue_wait(ep->queue, 0));
 	ASSERT_LIB(iopf_dev_attach(ep->dev, ep->hwpt_id));
