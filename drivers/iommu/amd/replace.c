@@ -15,6 +15,7 @@
  * device and stays. The one for requests without PASID is one entry there.
  */
 #include <linux/iommu.h>
+#include <linux/minmax.h>
 
 #include "amd_iommu.h"
 
@@ -46,22 +47,6 @@ bool amd_iommu_can_replace(struct iommu_dev_data *dev_data,
 	       has_table(dev_data->domain, mode) && has_table(domain, mode);
 }
 
-/* Locks of two domains are taken in the order of their addresses. */
-static void lock_both(struct protection_domain *a, struct protection_domain *b)
-{
-	if (a > b)
-		swap(a, b);
-	spin_lock(&a->lock);
-	spin_lock_nested(&b->lock, SINGLE_DEPTH_NESTING);
-}
-
-static void unlock_both(struct protection_domain *a,
-			struct protection_domain *b)
-{
-	spin_unlock(&a->lock);
-	spin_unlock(&b->lock);
-}
-
 /*
  * Whoever unmaps something from either of the domains finds the device in it until
  * its caches have nothing of it. Neither table grows meanwhile.
@@ -70,10 +55,13 @@ static void move_device(struct iommu_dev_data *dev_data,
 			struct protection_domain *to)
 {
 	struct protection_domain *from = dev_data->domain;
+	struct protection_domain *first = min(from, to);
+	struct protection_domain *second = max(from, to);
 	unsigned long flags;
 
-	local_irq_save(flags);
-	lock_both(from, to);
+	/* Locks of two domains are taken in the order of their addresses. */
+	spin_lock_irqsave(&first->lock, flags);
+	spin_lock_nested(&second->lock, SINGLE_DEPTH_NESTING);
 	list_move(&dev_data->list, &to->dev_list);
 	dev_data->domain = to;
 	if (to->pd_mode == PD_MODE_V2)
@@ -82,8 +70,8 @@ static void move_device(struct iommu_dev_data *dev_data,
 	else
 		/* Flushes entry, device and what is known by the old domain's ID. */
 		dev_update_dte(dev_data, true);
-	unlock_both(from, to);
-	local_irq_restore(flags);
+	spin_unlock(&second->lock);
+	spin_unlock_irqrestore(&first->lock, flags);
 }
 
 /**
