@@ -27,8 +27,8 @@ void amdvi_get_iotlb_info(void *opaque, uint8_t *addr_width,
 }
 
 /*
- * Interrupts are no memory for requests without PASID: nothing is granted there,
- * and of a larger page the largest part that stays clear of them.
+ * Interrupts are no memory for requests without PASID: nothing is granted
+ * there, and of a larger page the largest part that stays clear of them.
  */
 static void amdvi_clip_interrupts(IOMMUTLBEntry *entry, hwaddr addr)
 {

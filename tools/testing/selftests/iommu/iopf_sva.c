@@ -1110,7 +1110,7 @@ TEST_SVA(bad_transfers)
 
 TEST_SVA(bad_requests)
 {
-	struct iopf_sva_bind bind = { .flags = 1 };
+	struct iopf_sva_bind bind = { .flags = 1U << 31 };
 	struct iopf_sva_wait wait = { .ticket = UINT_MAX };
 
 	EXPECT_EQ(-1, ioctl(self->fd, IOPF_SVA_BIND, &bind));
