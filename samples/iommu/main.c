@@ -48,6 +48,7 @@ static_assert(IOPF_SVA_FILES <= IOPF_TD_PASIDS_MAX);
  * @pdev: the function
  * @engine: its engine, valid until @gone
  * @feature_error: why the IOMMU cannot do SVA, or 0; in older kernels
+ * @page_faults: the IOMMU takes page requests, which older kernels are told
  * @lock: protects @gone and @files
  * @gone: no file may bind any more
  * @files: those that are bound, or about to be; the index is that of the window
@@ -59,6 +60,7 @@ struct sva_dev {
 	struct pci_dev *pdev;
 	struct engine engine;
 	int feature_error;
+	bool page_faults;
 	struct mutex lock;	/* of gone and files */
 	bool gone;
 	struct sva_file *files[IOPF_SVA_FILES];
@@ -189,6 +191,9 @@ static int sva_bind(struct sva_file *file)
 
 	if (file->handle)
 		return -EBUSY;
+	/* else it would be -ENODEV, as if the device was gone */
+	if (!IS_ENABLED(CONFIG_IOMMU_SVA))
+		return -EOPNOTSUPP;
 	if (sva->feature_error)
 		return sva->feature_error;
 	ret = sva_join(sva, file);
@@ -524,24 +529,26 @@ static void sva_shut(struct sva_dev *sva)
 static void sva_enable_features(struct sva_dev *sva)
 {
 	struct device *dev = &sva->pdev->dev;
-	int ret;
+	int fault_error, ret;
 
-	ret = iommu_dev_enable_feature(dev, IOMMU_DEV_FEAT_IOPF);
-	if (ret)
-		goto out;
+	/* without page faults only memory that is there can be shared */
+	fault_error = iommu_dev_enable_feature(dev, IOMMU_DEV_FEAT_IOPF);
+	sva->page_faults = !fault_error;
 	ret = iommu_dev_enable_feature(dev, IOMMU_DEV_FEAT_SVA);
-	if (ret)
+	if (ret && sva->page_faults)
 		iommu_dev_disable_feature(dev, IOMMU_DEV_FEAT_IOPF);
-out:
-	sva->feature_error = ret;
+	sva->feature_error = ret ? fault_error ?: ret : 0;
 }
 
 static void sva_disable_features(struct sva_dev *sva)
 {
+	struct device *dev = &sva->pdev->dev;
+
 	if (sva->feature_error)
 		return;
-	iommu_dev_disable_feature(&sva->pdev->dev, IOMMU_DEV_FEAT_SVA);
-	iommu_dev_disable_feature(&sva->pdev->dev, IOMMU_DEV_FEAT_IOPF);
+	iommu_dev_disable_feature(dev, IOMMU_DEV_FEAT_SVA);
+	if (sva->page_faults)
+		iommu_dev_disable_feature(dev, IOMMU_DEV_FEAT_IOPF);
 }
 #else
 static void sva_enable_features(struct sva_dev *sva)

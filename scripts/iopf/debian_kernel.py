@@ -141,7 +141,9 @@ def wrap(program, root, loader):
     libraries = ":".join(f"$at/{up}/{path.relative_to(root)}" for path in sorted(
         {p.parent for p in root.rglob("lib*.so.*")} - {root}) if not {"gcc", "gcc-cross"} & set(path.parts))
     program.write_text(
-        f'#!/bin/sh\nat=${{0%/*}}\nexec "$at/{up}/{loader.relative_to(root)}" '
+        # gcc finds the cross binutils by links from another folder
+        '#!/bin/sh\nat=$0\n[ ! -L "$0" ] || at=$(readlink -f "$0")\nat=${at%/*}\n'
+        f'exec "$at/{up}/{loader.relative_to(root)}" '
         f'--library-path "{libraries}" --argv0 "$0" "$at/{hidden.name}" "$@"\n')
     program.chmod(hidden.stat().st_mode & ~(stat.S_ISUID | stat.S_ISGID))
 
