@@ -100,7 +100,7 @@ struct iopf_sva_submit {
 /**
  * enum iopf_sva_result - how a transfer has ended
  * @IOPF_SVA_OK: completely
- * @IOPF_SVA_NO_ACCESS: no permission, and IOPF_SVA_NO_FAULT
+ * @IOPF_SVA_NO_ACCESS: no permission, and IOPF_SVA_NO_FAULT or no page requests here
  * @IOPF_SVA_INVALID: a page request was answered with Invalid Request
  * @IOPF_SVA_FAILURE: a page request was answered with Response Failure
  * @IOPF_SVA_ACCESS_ERROR: the access to memory failed

@@ -271,6 +271,16 @@ static bool sva_submit_ok(const struct iopf_sva_submit *submit)
 	}
 }
 
+/* Page requests are off where the IOMMU takes none: the device has to fail then. */
+static bool sva_may_ask(const struct pci_dev *pdev)
+{
+#ifdef CONFIG_PCI_PRI
+	return pdev->pri_enabled;
+#else
+	return false;
+#endif
+}
+
 static int sva_free_ticket(const struct sva_file *file)
 {
 	int i;
@@ -302,7 +312,8 @@ static long sva_ioctl_submit(struct sva_file *file, void __user *arg)
 		return -EFAULT;
 	op = &file->ticket[nr].op;
 	op->opcode = submit.opcode;
-	op->flags = submit.flags & IOPF_SVA_NO_FAULT ? IOPF_TD_F_NO_PR : 0;
+	op->flags = submit.flags & IOPF_SVA_NO_FAULT ||
+		    !sva_may_ask(file->sva->pdev) ? IOPF_TD_F_NO_PR : 0;
 	op->pasid = file->pasid;
 	op->addr = submit.addr;
 	op->length = submit.length;
