@@ -251,7 +251,7 @@ def lanes_of(command, names):
         return names or lanefile.selfcheck_names()
     if command == "run":
         load([name.partition("@")[0] for name in names])
-        return lanefile.expand(names) or lanefile.names()
+        return lanefile.expand(names) or lanefile.usual_names()
     if len(names) != 1:
         raise Failure(f"{command} wants one lane; there are {' '.join(lanefile.names())}")
     if command == "trace":

@@ -62,6 +62,7 @@ class Lane:
     sleep: bool = False     # the machine can wake up from suspend to RAM
     accel: str = "tcg,thread=multi"     # without KVM
     compared: bool = True   # in the demonstration of all lanes
+    only_named: bool = False    # not among those that run when none is named
     scripts: dict[str, str] = field(default_factory=dict)
     skips: dict[str, str] = field(default_factory=dict)
     splats: dict[str, str] = field(default_factory=dict)
@@ -94,6 +95,11 @@ def _lines(text: str) -> list[str]:
 def names() -> list[str]:
     """The lanes that must pass, without those of selfcheck."""
     return sorted(name[:-5] for name in os.listdir(LANES) if name.endswith(".lane"))
+
+
+def usual_names() -> list[str]:
+    """The lanes that run when none is named."""
+    return [name for name in names() if not load(name).only_named]
 
 
 def selfcheck_names() -> list[str]:
@@ -198,6 +204,7 @@ def load(name: str) -> Lane:
             lane.getint("step-timeout"), lane.getboolean("port", True),
             _lines(lane["plan"]))
         made.compared = lane.getboolean("compared", True)
+        made.only_named = lane.getboolean("only-named", False)
         made.sleep = lane.getboolean("sleep", False)
         made.options = _lines(_set_mode(lane.get("options", ""), parser, file, mode))
         made.accel = lane.get("accel", made.accel)
