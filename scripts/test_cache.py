@@ -14,7 +14,7 @@ import unittest
 from unittest import mock
 
 from testing import SCRIPTS, Sandboxed
-from iopf import build, cache, errors, host, lanes, lock, patches, process
+from iopf import build, cache, errors, host, lanes, lock, patches, process, stock_kernel
 
 SLOW = """
 import sys, pathlib
