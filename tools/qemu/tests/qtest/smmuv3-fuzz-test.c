@@ -332,7 +332,7 @@ static void smmu_repair(Fuzz *f)
     write_stes(f);
     for (i = 0; i < FUZZ_PASIDS; i++) {
         write_cd(t, i, i + 1, i % 2 ? TABLES_1 : TABLES_0,
-                 CD_Q0 | (has_stalls(f) ? CD_S : 0));
+                 CD_Q0 | (has_stalls(f) ? CD_S | CD_HA | CD_HD : 0));
     }
     write_cd_l1(t, STE_FMT_64K);
     write_paging(t, TABLES_0, PTE_TABLE);
@@ -414,6 +414,7 @@ static void smmu_check_no_fault(Fuzz *f)
 
 static const FuzzOps stage1_ops = { SMMU_OPS };
 static const FuzzOps nested_ops = { SMMU_OPS };
+/* ... and whatever else is off in the others */
 static const FuzzOps stall_ops = {
     SMMU_OPS,
     .mode = IOPF_TD_MODE_UNTRANSLATED,
@@ -433,6 +434,8 @@ static void fuzz_smmu(const FuzzOps *ops)
 {
     const char *more = g_getenv("IOPF_FUZZ_IOMMU");
     const char *stall = ops == &stall_ops ? "-global arm-smmuv3.stall=on "
+                        "-global arm-smmuv3.httu=on "
+                        "-global arm-smmuv3.msi=on "
                         "-global iopf-testdev.stall=on " : "";
     g_autofree char *args = g_strconcat(VIRT_SMMU, stall, more, NULL);
 
