@@ -980,6 +980,88 @@ static void test_reset(void)
     test_end(t);
 }
 
+#define MIGRATED_DEVICE \
+    "-device iopf-testdev,bus=rp1,id=td0,pasid=20,stall=on "
+#define MIGRATED \
+    VIRT_SMMU STALL "-device pcie-root-port,id=rp1,addr=6.0 "
+
+static void wait_migrated(QTestState *qts)
+{
+    bool done = false;
+
+    while (!done) {
+        QDict *rsp = qtest_qmp_assert_success_ref(qts, "{'execute': "
+                                                  "'query-migrate'}");
+        const char *status = qdict_get_str(rsp, "status");
+
+        g_assert_cmpstr(status, !=, "failed");
+        done = g_str_equal(status, "completed");
+        qobject_unref(rsp);
+    }
+}
+
+/*
+ * The device, which cannot be migrated, has gone; what it waited for is in the
+ * SMMU until software ends that.  One was recorded, one is due.
+ */
+static void test_migration(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("smmuv3-stall-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(dir, "state", NULL);
+    g_autofree char *uri = g_strconcat("file:", path, NULL);
+    g_autofree char *incoming = g_strdup_printf("%s -incoming %s", MIGRATED,
+                                                uri);
+    Test *t = g_new0(Test, 1);
+    Endpoint *ep = &t->ep[0];
+    uint16_t stag;
+    Event e;
+
+    t->qts = qtest_init(MIGRATED MIGRATED_DEVICE);
+    ep_init(ep, t, 1 << 8, 1);
+    enable_root_port(ep, 6 << 3);
+    ep_map(ep);
+    ep_enable(ep, 1);
+    ep_start_ring(ep, 8, 128);
+    clear_tables(t);
+    write_ste(ep, STE_Q0, STE_Q1);
+    write_cd(t, 0, ASID(NOP), TABLES_0, CD_Q0 | CD_S);
+    write_cd(t, PASID, ASID(PASID), TABLES_1, CD_Q0 | CD_S);
+    write_paging(t, TABLES_0, PTE_TABLE);
+    write_paging(t, TABLES_1, PTE_TABLE);
+    start_smmu(t, 4);
+    stall_write(ep, NOP, IOVA, &stag);
+    write_cr0(t, CR0_ALL & ~CR0_EVENTQEN);
+    start_write(ep, PASID, IOVA + PAGE);
+    WAIT_FOR(t->qts, stalls(ep) == 2);
+
+    qtest_qmp_device_del_send(t->qts, "td0");
+    power_root_port(t->qts, 6 << 3, false);
+    qtest_qmp_eventwait(t->qts, "DEVICE_DELETED");
+    qtest_qmp_assert_success(t->qts, "{'execute': 'stop'}");
+    qtest_qmp_assert_success(t->qts, "{'execute': 'migrate', 'arguments': "
+                             "{'uri': %s}}", uri);
+    wait_migrated(t->qts);
+    qtest_quit(t->qts);
+
+    t->qts = qtest_init(incoming);
+    ep->qts = t->qts;
+    wait_migrated(t->qts);
+    qtest_qmp_assert_success(t->qts, "{'execute': 'cont'}");
+    check_no_event(t);
+    write_cr0(t, CR0_ALL);
+    e = check_event(ep, F_TRANSLATION, PASID);
+    g_assert_cmphex(e.q[2], ==, IOVA + PAGE);
+    g_assert_cmphex(stag_of(&e), !=, stag);
+    resume(ep, stag, RESUME_ABORT);
+    resume(ep, stag_of(&e), RESUME_RETRY);
+    cmd_submit(t, CMD_STALL_TERM | CMD_SID(ep->bdf), 0);
+    check_no_event(t);
+    g_assert_cmphex(gerror(t), ==, 0);
+    test_end(t);
+    unlink(path);
+    rmdir(dir);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -1007,5 +1089,6 @@ int main(int argc, char **argv)
     qtest_add_func("/smmuv3-stall/transfer", test_transfer);
     qtest_add_func("/smmuv3-stall/device-reset", test_device_reset);
     qtest_add_func("/smmuv3-stall/reset", test_reset);
+    qtest_add_func("/smmuv3-stall/migration", test_migration);
     return g_test_run();
 }
