@@ -277,8 +277,12 @@ class Keys(unittest.TestCase):
         with contextlib.redirect_stdout(io.StringIO()):
             product, how = lanes.qemu_or_absent("10.2.2")
         self.assertEqual((product, how), ("nowhere", "skipped"))
-        self.patch(lanefile, "load", lambda name: mock.Mock(
-            kernel=kernel(), release=name.partition("-")[2]))
+        def lane(name):
+            made = mock.Mock(kernel=kernel(), release=name.partition("-")[2])
+            made.qemu_key = lanefile.Lane.qemu_key.fget(made)
+            return made
+
+        self.patch(lanefile, "load", lane)
         self.patch(host, "firmware", lambda: [])
         made = ("/image", self.top, "/initramfs", None, None)
         self.assertEqual(

@@ -304,10 +304,9 @@ class PrivateApt:
         run(["apt-get", *self.options, *args], cwd=self.work)
 
 
-def fetch_meson(work):
+def get_meson(apt):
     """The meson that QEMU wants: packages that are pure Python."""
-    PrivateApt(work, QEMU_SUITE).get("download", f"meson/{QEMU_SUITE}",
-                                     f"python3-pycotap/{QEMU_SUITE}")
+    apt.get("download", f"meson/{QEMU_SUITE}", f"python3-pycotap/{QEMU_SUITE}")
 
 
 def upstream_version(version):
@@ -331,19 +330,23 @@ def fetch_qemu_release(wanted):
             raise Unavailable(f"no source package of QEMU {wanted} in {QEMU_SUITES}; there are "
                               f"{', '.join(dict.fromkeys(map(upstream_version, known)))}")
         apt.get("source", "--download-only", f"qemu={found[0]}")
-        tar = glob.glob(f"{work}/qemu_*.orig.tar.xz")[0]
-        fetch_meson(pathlib.Path(work) / "meson")
-
-        def build(tmp):
-            import_tar(tar, tmp)
-            unpack_meson(pathlib.Path(work) / "meson", tmp)
-
-        return publish(build, host.cache() / "base" / base_name("qemu", wanted))[0]
+        meson = PrivateApt(pathlib.Path(work) / "meson", QEMU_SUITE)
+        get_meson(meson)
+        return publish_qemu(qemu_tar(work), meson.work, base_name("qemu", wanted))
 
 
-def unpack_meson(work, repo):
-    for deb in glob.glob(f"{work}/*.deb"):
-        run(["dpkg-deb", "-x", deb, repo / "meson"])
+def qemu_tar(work):
+    return glob.glob(f"{work}/qemu_*.orig.tar.xz")[0]
+
+
+def publish_qemu(tar, debs, name):
+    """A base of QEMU's source, and in it the meson of the packages in `debs`."""
+    def build(tmp):
+        import_tar(tar, tmp)
+        for deb in glob.glob(f"{debs}/*.deb"):
+            run(["dpkg-deb", "-x", deb, tmp / "meson"])
+
+    return publish(build, host.cache() / "base" / name)[0]
 
 
 def fetch_qemu(wanted):
@@ -358,15 +361,9 @@ def fetch_qemu(wanted):
     with cache.workspace() as work:
         apt = PrivateApt(work, QEMU_SUITE, "deb deb-src")
         apt.get("source", "--download-only", f"qemu/{QEMU_SUITE}")
-        apt.get("download", f"meson/{QEMU_SUITE}", f"python3-pycotap/{QEMU_SUITE}")
-        tar = glob.glob(f"{work}/qemu_*.orig.tar.xz")[0]
-        ver = re.search(r"qemu_([0-9.]+)", tar)[1]
-
-        def build(tmp):
-            import_tar(tar, tmp)
-            unpack_meson(work, tmp)
-
-        return publish(build, host.cache() / "base" / f"qemu-{ver}")[0]
+        get_meson(apt)
+        tar = qemu_tar(work)
+        return publish_qemu(tar, work, f"qemu-{re.search(r'qemu_([0-9.]+)', tar)[1]}")
 
 
 UPDATED = set()     # what UPDATE=1 has brought in this command

@@ -173,6 +173,16 @@ def used_products():
     return used
 
 
+def boot_options(kernel, image, qemu_key, qemu, initramfs):
+    """What lib/lane and lib/mutants boot a kernel with."""
+    return ["--kernel", f"{kernel.name}={image}", "--qemu", f"{qemu_key}={qemu}",
+            "--initramfs", f"{kernel.arch}={initramfs}"]
+
+
+def firmware_options():
+    return [option for path in host.firmware() for option in ("--data", path)]
+
+
 def machine_options(products):
     """What lib/lane has to know of the products."""
     args = []
@@ -185,16 +195,12 @@ def machine_options(products):
             args += ["--absent", f"{absent}={product}"]
             continue
         image, qemu, initramfs, modules, tree = product
-        machine = f"{kernel.arch}-{lane.release}" if lane.release else kernel.arch
-        args += ["--kernel", f"{kernel.name}={image}", "--qemu", f"{machine}={qemu}",
-                 "--initramfs", f"{kernel.arch}={initramfs}"]
+        args += boot_options(kernel, image, lane.qemu_key, qemu, initramfs)
         if modules:
             args += ["--modules", f"{kernel.name}={modules}"]
         if tree:
             args += ["--module-tree", f"{kernel.name}={tree}"]
-    for path in host.firmware():
-        args += ["--data", path]
-    return args
+    return args + firmware_options()
 
 
 def guest_file(path):
@@ -296,12 +302,10 @@ def mutants_command(opts):
     images, qemus, guests = build_products(kernels)
     call = [TESTBED / "lib/mutants", "--out", host.claim_out() / "log/mutants"]
     for name, kernel in kernels.items():
-        call += ["--kernel", f"{name}={images[name][0]}",
-                 "--qemu", f"{kernel.arch}={qemus[''] / kernel.qemu}",
-                 "--initramfs", f"{kernel.arch}={guests[kernel.arch] / 'initramfs'}"]
-    for path in host.firmware():
-        call += ["--data", path]
-    return [str(a) for a in call + at_once + (["--only", opts.only] if opts.only else [])]
+        call += boot_options(kernel, images[name][0], kernel.arch, qemus[""] / kernel.qemu,
+                             guests[kernel.arch] / "initramfs")
+    call += firmware_options() + at_once
+    return [str(a) for a in call + (["--only", opts.only] if opts.only else [])]
 
 
 def refresh_mutants():

@@ -228,6 +228,11 @@ def export_to(series, repo, first, last, write, remove):
             remove(series.here(path))
 
 
+def title(name):
+    """The name of a patch without its number."""
+    return re.sub(r"^\d+-", "", name)
+
+
 def selection_files(series, repo, first, last, folder):
     """{name: text} of the patches of a folder `from-X`, out of the commits first..last.
 
@@ -235,9 +240,6 @@ def selection_files(series, repo, first, last, folder):
     diff is what differs from the base and the whole files as they stand here, so it says
     what a whole file needs on these bases.
     """
-    def title(name):
-        return re.sub(r"^\d+-", "", name)
-
     known = {title(p.name): p.name for p in sorted(folder.glob("*.patch"))}
     known.update({title(name): name for name in series.order()})
     made, parent = {}, git(repo, "rev-parse", f"{first}^{{commit}}").strip()
@@ -293,27 +295,28 @@ def cmd_apply(series, _opts):
     print(f"{tree}: {version} and {count} patches, branch iopf")
 
 
+def namesake(series, patch):
+    """The name of the patch in the series that is the same but for its number, or None."""
+    return next((n for n in series.order() if title(n) == title(patch.name)), None)
+
+
 def renumber_variant(series, variant, changed):
     """Give a variant its patch's new number; without such a patch it is of no use."""
-    def title(name):
-        return re.sub(r"^\d+-", "", name)
-
     changed.append(variant)
-    for name in series.order():
-        if title(name) == title(variant.name):
-            variant.rename(variant.with_name(name))
-            return
-    variant.unlink()
+    name = namesake(series, variant)
+    if name:
+        variant.rename(variant.with_name(name))
+    else:
+        variant.unlink()
 
 
 def renumber_selected(series, patch, changed):
     """Give a patch for later releases the number that its like has now. One that has no
     like in the series is there for those releases alone."""
-    for name in series.order():
-        if name != patch.name and re.sub(r"^\d+-", "", name) == re.sub(
-                r"^\d+-", "", patch.name):
-            changed.append(patch)
-            patch.rename(patch.with_name(name))
+    name = namesake(series, patch)
+    if name not in (None, patch.name):
+        changed.append(patch)
+        patch.rename(patch.with_name(name))
 
 
 def cmd_export(series, opts):

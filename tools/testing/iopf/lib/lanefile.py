@@ -70,6 +70,11 @@ class Lane:
     expect: Optional[list[tuple[str, str]]] = None
 
     @property
+    def qemu_key(self) -> str:
+        """By what lib/lane's option --qemu knows the QEMU that boots it."""
+        return f"{self.kernel.arch}-{self.release}" if self.release else self.kernel.arch
+
+    @property
     def has_demo(self) -> bool:
         return any(step.split()[0] == "demo" for step in self.plan)
 

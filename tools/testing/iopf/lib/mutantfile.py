@@ -15,6 +15,7 @@ import lanefile
 from lanefile import TestbedError
 
 MUTANTS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "mutants")
+KERNELS = "-mutants"    # what their names end with
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
@@ -100,13 +101,12 @@ def chosen(patterns: str) -> list[Mutant]:
 
 def kernel(arch: str) -> str:
     """The name of the kernel with all mutants of an architecture."""
-    return f"{arch}-mutants"
+    return f"{arch}{KERNELS}"
 
 
 def architectures() -> list[str]:
     """Those that have such a kernel."""
-    known = {lanefile.load_kernel(name).arch for name in lanefile.kernel_names()}
-    return [arch for arch in sorted(known) if kernel(arch) in lanefile.kernel_names()]
+    return [name[:-len(KERNELS)] for name in lanefile.kernel_names() if name.endswith(KERNELS)]
 
 
 def architectures_of(mutants: list[Mutant]) -> list[str]:

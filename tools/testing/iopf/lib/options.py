@@ -18,13 +18,10 @@ def lookup(options: list[str], key: str) -> Optional[str]:
 
 def pick(options: list[str], key: str, what: str) -> str:
     """The value of KEY=VALUE, or of a VALUE that is for every key."""
-    general = None
-    for option in options:
-        name, equals, value = option.partition("=")
-        if equals and name == key:
-            return value
-        if not equals:
-            general = option
-    if general is None:
+    value = lookup(options, key)
+    if value is not None:
+        return value
+    general = [option for option in options if "=" not in option]
+    if not general:
         raise TestbedError(f"no {what} for {key}: give --{what} {key}=PATH")
-    return general
+    return general[-1]
