@@ -311,7 +311,7 @@ static void test_late_seldom(struct kunit *test)
 	for (i = 0; i < 5; i++) {
 		intel_devtlb_timed_out(&t->iommu, RID);
 		KUNIT_EXPECT_FALSE(test, t->info.devtlb_silent);
-		t->info.devtlb_late_at -= 601 * HZ;
+		t->info.devtlb_late.at -= 601 * HZ;
 	}
 	give_up(t);
 	KUNIT_EXPECT_TRUE(test, t->info.devtlb_silent);
@@ -509,9 +509,9 @@ static void test_not_forgiven(struct kunit *test)
 {
 	struct devtlb_test *t = test->priv;
 
-	t->info.devtlb_timeouts = 1;
+	t->info.devtlb_late.timeouts = 1;
 	KUNIT_EXPECT_TRUE(test, intel_devtlb_reset_done(&t->pdev.dev));
-	KUNIT_EXPECT_EQ(test, t->info.devtlb_timeouts, 1);
+	KUNIT_EXPECT_EQ(test, t->info.devtlb_late.timeouts, 1);
 }
 
 static struct kunit_case devtlb_cases[] = {

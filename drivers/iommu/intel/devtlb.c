@@ -10,8 +10,8 @@
  * device that is there and silent would be asked for ever like that, by a caller
  * which has interrupts off.
  *
- * So a device may be late DEVTLB_MAX_TIMEOUTS times, not too far from each other.
- * Then it is given up:
+ * So a device may be late IOPF_LATE_MAX times, not too far from each other. Then it
+ * is given up:
  *
  * - Submissions leave out what is for it. What is for others is still done.
  * - What it has in its TLB is worth nothing any more. Before the submission that
@@ -36,14 +36,6 @@
 #include "pasid.h"
 #include "../iopf-enable.h"
 
-/* One that was only slow, or met an error of the link, gets another chance. */
-#define DEVTLB_MAX_TIMEOUTS	2
-/*
- * In jiffies: what was longer ago has nothing to do with it. Time alone counts: a
- * device that completes some invalidations and not others must not be able to keep
- * a CPU busy with the latter.
- */
-#define DEVTLB_FORGET_AFTER	(600 * HZ)
 /* Hardware that names no device: others meet the late one again by chance. */
 #define DEVTLB_MAX_NAMELESS	8
 /* Whomever the hardware names, it comes to an end. */
@@ -53,9 +45,6 @@
 #define DEVTLB_QW0_SID		GENMASK_ULL(47, 32)
 #define DEVTLB_QW0_PASID_SID	GENMASK_ULL(31, 16)
 #define DEVTLB_QW1_ALL_PASIDS	BIT_ULL(0)
-
-/* Global Invalidate Supported, PCIe r6.0 section 10.5.1.2 */
-#define DEVTLB_ATS_CAP_GLOBAL_INV	BIT(6)
 
 /*
  * Allows translated requests, and requests for translations: DTE in scalable
@@ -97,24 +86,6 @@ static void devtlb_give_up(struct device_domain_info *info, bool suspected)
 	schedule_work(&info->devtlb_fence);
 }
 
-static void devtlb_set_late(struct device_domain_info *info, unsigned int often)
-{
-	lockdep_assert_held(&info->iommu->device_rbtree_lock);
-
-	info->devtlb_timeouts = often;
-	info->devtlb_late_at = get_jiffies_64();
-}
-
-static void devtlb_late(struct device_domain_info *info)
-{
-	if (time_after64(get_jiffies_64(),
-			 info->devtlb_late_at + DEVTLB_FORGET_AFTER))
-		info->devtlb_timeouts = 0;
-	devtlb_set_late(info, info->devtlb_timeouts + 1);
-	if (info->devtlb_timeouts >= DEVTLB_MAX_TIMEOUTS)
-		devtlb_give_up(info, false);
-}
-
 /**
  * intel_devtlb_timed_out() - A device has not completed an invalidation in time
  * @iommu: the IOMMU
@@ -133,8 +104,8 @@ void intel_devtlb_timed_out(struct intel_iommu *iommu, u16 sid)
 		WRITE_ONCE(iommu->devtlb_nameless, iommu->devtlb_nameless + 1);
 	else if (!info || info->devtlb_silent)
 		WRITE_ONCE(iommu->devtlb_misnamed, iommu->devtlb_misnamed + 1);
-	else
-		devtlb_late(info);
+	else if (iopf_late_again(&info->devtlb_late))
+		devtlb_give_up(info, false);
 	raw_spin_unlock_irqrestore(&iommu->device_rbtree_lock, flags);
 }
 
@@ -388,23 +359,6 @@ void intel_devtlb_forget(struct device_domain_info *info)
 	cancel_work_sync(&info->devtlb_fence);
 }
 
-static bool devtlb_ats_is_on(struct pci_dev *pdev)
-{
-	u16 ctrl = 0;
-
-	pci_read_config_word(pdev, pdev->ats_cap + PCI_ATS_CTRL, &ctrl);
-	return ctrl & PCI_ATS_CTRL_ENABLE;
-}
-
-/* One that lacks it cannot be told to forget the translations of every PASID. */
-static bool devtlb_has_global_inv(struct pci_dev *pdev)
-{
-	u16 cap = 0;
-
-	pci_read_config_word(pdev, pdev->ats_cap + PCI_ATS_CAP, &cap);
-	return cap & DEVTLB_ATS_CAP_GLOBAL_INV;
-}
-
 /* Submissions reach the device again, which may be late as often as is left. */
 static void devtlb_listen(struct device_domain_info *info, unsigned int left)
 {
@@ -412,7 +366,7 @@ static void devtlb_listen(struct device_domain_info *info, unsigned int left)
 	unsigned long flags;
 
 	raw_spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
-	devtlb_set_late(info, DEVTLB_MAX_TIMEOUTS - left);
+	iopf_late_allow(&info->devtlb_late, left);
 	if (info->devtlb_silent) {
 		WRITE_ONCE(info->devtlb_silent, false);
 		atomic_dec(&iommu->devtlb_nr_silent);
@@ -459,7 +413,7 @@ static bool devtlb_unblock(struct device_domain_info *info)
 	raw_spin_lock_irqsave(&iommu->device_rbtree_lock, flags);
 	silent = info->devtlb_silent;
 	if (!silent) {
-		info->devtlb_timeouts = 0;
+		info->devtlb_late.timeouts = 0;
 		info->devtlb_blocked = false;
 		info->devtlb_round++;
 		if (context)
@@ -476,10 +430,8 @@ static bool devtlb_unblock(struct device_domain_info *info)
  * intel_devtlb_reset_done() - A device was reset
  * @dev: the device
  *
- * ATS is off after a reset, and there is nothing in the device TLB when it is
- * turned on. If it is on already, or was never off because what is called a
- * reset was none, the device is asked to forget all that it has. It gets one
- * chance.
+ * If there may still be something in the device TLB, the device is asked to forget
+ * all that it has. It gets one chance.
  *
  * Context: may sleep. The device is not released meanwhile.
  *
@@ -488,7 +440,7 @@ static bool devtlb_unblock(struct device_domain_info *info)
 bool intel_devtlb_reset_done(struct device *dev)
 {
 	struct device_domain_info *info = dev_iommu_priv_get(dev);
-	struct pci_dev *pdev;
+	int ret;
 
 	if (!info || !dev_is_pci(dev) || !info->ats_supported)
 		return true;
@@ -500,17 +452,12 @@ bool intel_devtlb_reset_done(struct device *dev)
 	if (!READ_ONCE(info->devtlb_silent))
 		return true;
 
-	pdev = to_pci_dev(dev);
-	if (!pci_device_is_present(pdev))
+	ret = iopf_late_reset(to_pci_dev(dev), info->pasid_enabled);
+	if (ret < 0)
 		return false;
-	if (!devtlb_ats_is_on(pdev)) {
-		devtlb_listen(info, DEVTLB_MAX_TIMEOUTS);
+	if (!ret) {
+		devtlb_listen(info, IOPF_LATE_MAX);
 		return devtlb_unblock(info);
-	}
-	if (info->pasid_enabled && !devtlb_has_global_inv(pdev)) {
-		dev_err_ratelimited(dev,
-				    "cannot be told to invalidate all of its TLB, reset it by itself to use ATS again\n");
-		return false;
 	}
 	/*
 	 * Who has left the device out returns, without a block, as soon as it is

@@ -9,6 +9,8 @@
 
 #include <linux/types.h>
 
+#include "../iopf-late.h"
+
 struct device;
 struct device_domain_info;
 struct intel_iommu;

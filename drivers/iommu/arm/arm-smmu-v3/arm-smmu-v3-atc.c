@@ -14,8 +14,8 @@
  * are suspects, and all that was for them has to be sent again, for each device by
  * itself. The error is counted if there is only one suspect.
  *
- * A device may be late ATC_MAX_TIMEOUTS times, not too far from each other. Then it
- * is given up:
+ * A device may be late IOPF_LATE_MAX times, not too far from each other. Then it is
+ * given up:
  *
  * - It is not told of invalidations any more. Others are.
  * - What it has in its cache is worth nothing any more. Before an invalidation
@@ -33,7 +33,6 @@
  */
 #include <linux/bitfield.h>
 #include <linux/iommu.h>
-#include <linux/jiffies.h>
 #include <linux/pci.h>
 #include <linux/pci-ats.h>
 #include <linux/rbtree.h>
@@ -43,21 +42,10 @@
 #include "arm-smmu-v3.h"
 #include "../../iopf-enable.h"
 
-/* One that was only slow, or met an error of the link, gets another chance. */
-#define ATC_MAX_TIMEOUTS	2
-/*
- * In jiffies: what was longer ago has nothing to do with it. Time alone counts: a
- * device that completes some invalidations and not others must not be able to keep
- * a CPU busy with the latter.
- */
-#define ATC_FORGET_AFTER	(600 * HZ)
 /* When others are always in the way of a device that is told by itself */
 #define ATC_MAX_ROUNDS		8
 /* More than what lies between two CMD_SYNC, but for very many devices */
 #define ATC_MAX_SCAN		1024
-
-/* Global Invalidate Supported, PCIe r6.0 section 10.5.1.2 */
-#define ATC_CAP_GLOBAL_INV	BIT(6)
 
 /**
  * arm_smmu_atc_init_smmu() - Get ready for errors of the command queue
@@ -81,23 +69,6 @@ static void atc_give_up(struct arm_smmu_master *master, bool suspected)
 	WRITE_ONCE(atc->silent, true);
 	atomic_inc(&master->smmu->atc_nr_silent);
 	schedule_work(&atc->fence);
-}
-
-static void atc_set_late(struct arm_smmu_atc *atc, unsigned int often)
-{
-	atc->timeouts = often;
-	atc->late_at = get_jiffies_64();
-}
-
-static void atc_late(struct arm_smmu_master *master)
-{
-	struct arm_smmu_atc *atc = &master->atc;
-
-	if (time_after64(get_jiffies_64(), atc->late_at + ATC_FORGET_AFTER))
-		atc->timeouts = 0;
-	atc_set_late(atc, atc->timeouts + 1);
-	if (atc->timeouts >= ATC_MAX_TIMEOUTS)
-		atc_give_up(master, false);
 }
 
 static int atc_cmp_stream(const void *key, const struct rb_node *node)
@@ -163,10 +134,9 @@ static void atc_note(struct arm_smmu_device *smmu, struct arm_smmu_queue *q,
 	/* All are, if so many commands have no CMD_SYNC between them. */
 	if (!left)
 		WRITE_ONCE(smmu->atc_error_of_all, smmu->atc_errors);
-	else if (only && suspects == 1 && stuck)
+	else if (only && suspects == 1 && !only->atc.silent &&
+		 (stuck || iopf_late_again(&only->atc.late)))
 		atc_give_up(only, false);
-	else if (only && suspects == 1 && !only->atc.silent)
-		atc_late(only);
 }
 
 /**
@@ -381,6 +351,7 @@ void arm_smmu_atc_limit_ste(struct arm_smmu_master *master,
 	if (master->atc.blocked)
 		ste->data[1] &= ~cpu_to_le64(STRTAB_STE_1_EATS);
 }
+EXPORT_SYMBOL_IF_KUNIT(arm_smmu_atc_limit_ste);
 
 /**
  * arm_smmu_atc_tell() - Send an invalidation to a device, and wait for it
@@ -416,7 +387,7 @@ int arm_smmu_atc_tell(struct arm_smmu_master *master,
 			return ret;
 		/* It would be waited for in vain again. */
 		if (ret)
-			round = ATC_MAX_ROUNDS;
+			break;
 	}
 
 	raw_spin_lock_irqsave(&smmu->error_lock, flags);
@@ -516,21 +487,6 @@ void arm_smmu_atc_forget(struct arm_smmu_master *master)
 	cancel_work_sync(&master->atc.fence);
 }
 
-#ifdef CONFIG_PCI_ATS
-static u16 atc_config(struct pci_dev *pdev, int at)
-{
-	u16 val = 0;
-
-	pci_read_config_word(pdev, pdev->ats_cap + at, &val);
-	return val;
-}
-#else
-static u16 atc_config(struct pci_dev *pdev, int at)
-{
-	return 0;
-}
-#endif
-
 /* Invalidations reach the device again, which may be late as often as is left. */
 static void atc_listen(struct arm_smmu_master *master, unsigned int left)
 {
@@ -538,7 +494,7 @@ static void atc_listen(struct arm_smmu_master *master, unsigned int left)
 	unsigned long flags;
 
 	raw_spin_lock_irqsave(&smmu->error_lock, flags);
-	atc_set_late(&master->atc, ATC_MAX_TIMEOUTS - left);
+	iopf_late_allow(&master->atc.late, left);
 	if (master->atc.silent) {
 		WRITE_ONCE(master->atc.silent, false);
 		atomic_dec(&smmu->atc_nr_silent);
@@ -572,7 +528,7 @@ static bool atc_unblock(struct arm_smmu_master *master)
 	raw_spin_lock(&master->smmu->error_lock);
 	silent = atc->silent;
 	if (!silent)
-		atc->timeouts = 0;
+		atc->late.timeouts = 0;
 	raw_spin_unlock(&master->smmu->error_lock);
 	if (!silent && atc->blocked) {
 		atc->blocked = false;
@@ -586,10 +542,8 @@ static bool atc_unblock(struct arm_smmu_master *master)
  * arm_smmu_atc_reset_done() - A device was reset
  * @dev: the device
  *
- * ATS is off after a reset, and there is nothing in the cache of the device when it
- * is turned on. If it is on already, or was never off because what is called a
- * reset was none, the device is asked to forget all that it has. It gets one
- * chance.
+ * If there may still be something in the cache of the device, it is asked to forget
+ * all that it has. It gets one chance.
  *
  * Time-outs of a device that has not been given up stay counted: whoever can reset
  * it again and again would keep an invalidation from coming to an end.
@@ -601,23 +555,17 @@ static bool atc_unblock(struct arm_smmu_master *master)
 bool arm_smmu_atc_reset_done(struct device *dev)
 {
 	struct arm_smmu_master *master = dev_iommu_priv_get(dev);
-	struct pci_dev *pdev;
+	int ret;
 
 	if (!master || !dev_is_pci(dev) || !arm_smmu_atc_silent(master))
 		return true;
 
-	pdev = to_pci_dev(dev);
-	if (!pci_device_is_present(pdev))
+	ret = iopf_late_reset(to_pci_dev(dev), master->ssid_bits);
+	if (ret < 0)
 		return false;
-	if (!(atc_config(pdev, PCI_ATS_CTRL) & PCI_ATS_CTRL_ENABLE)) {
-		atc_listen(master, ATC_MAX_TIMEOUTS);
+	if (!ret) {
+		atc_listen(master, IOPF_LATE_MAX);
 		return atc_unblock(master);
-	}
-	if (master->ssid_bits &&
-	    !(atc_config(pdev, PCI_ATS_CAP) & ATC_CAP_GLOBAL_INV)) {
-		dev_err_ratelimited(dev,
-				    "cannot be told to invalidate all of its TLB, reset it by itself to use ATS again\n");
-		return false;
 	}
 	/*
 	 * Who has left the device out returns, without a block, as soon as it is

@@ -603,7 +603,7 @@ static void test_late(struct kunit *test)
 	put_cmd(f, 0, CMD_SYNC, 0);
 	arm_smmu_atc_note(&f->smmu, q, BIT(CMD_SHIFT));
 	KUNIT_EXPECT_EQ(test, a.atc.error, 1);
-	KUNIT_EXPECT_EQ(test, a.atc.timeouts, 1);
+	KUNIT_EXPECT_EQ(test, a.atc.late.timeouts, 1);
 	KUNIT_EXPECT_EQ(test, b.atc.error, 0);
 
 	/* Two: nobody knows */
@@ -613,15 +613,15 @@ static void test_late(struct kunit *test)
 	arm_smmu_atc_note(&f->smmu, q, 3);
 	KUNIT_EXPECT_EQ(test, a.atc.error, 2);
 	KUNIT_EXPECT_EQ(test, b.atc.error, 2);
-	KUNIT_EXPECT_EQ(test, a.atc.timeouts, 1);
-	KUNIT_EXPECT_EQ(test, b.atc.timeouts, 0);
+	KUNIT_EXPECT_EQ(test, a.atc.late.timeouts, 1);
+	KUNIT_EXPECT_EQ(test, b.atc.late.timeouts, 0);
 
 	/* One and a device that was released */
 	put_cmd(f, 4, ATC_INV, SID);
 	put_cmd(f, 5, ATC_INV, 7);
 	put_cmd(f, 6, CMD_SYNC, 0);
 	arm_smmu_atc_note(&f->smmu, q, 6);
-	KUNIT_EXPECT_EQ(test, a.atc.timeouts, 1);
+	KUNIT_EXPECT_EQ(test, a.atc.late.timeouts, 1);
 	KUNIT_EXPECT_FALSE(test, a.atc.silent);
 
 	/* Once more, but for more than one command */
@@ -654,10 +654,10 @@ static void test_late_again(struct kunit *test)
 	put_cmd(f, 1, ATC_INV, SID);
 	put_cmd(f, 2, CMD_SYNC, 0);
 	arm_smmu_atc_note(&f->smmu, q, 2);
-	KUNIT_EXPECT_EQ(test, a.atc.timeouts, 1);
-	a.atc.late_at -= 601 * HZ;
+	KUNIT_EXPECT_EQ(test, a.atc.late.timeouts, 1);
+	a.atc.late.at -= 601 * HZ;
 	arm_smmu_atc_note(&f->smmu, q, 2);
-	KUNIT_EXPECT_EQ(test, a.atc.timeouts, 1);
+	KUNIT_EXPECT_EQ(test, a.atc.late.timeouts, 1);
 	KUNIT_EXPECT_FALSE(test, a.atc.silent);
 
 	for (i = 0; i < BIT(CMD_SHIFT); i++)
@@ -665,7 +665,7 @@ static void test_late_again(struct kunit *test)
 	put_cmd(f, 2, CMD_SYNC, 0);
 	arm_smmu_atc_note(&f->smmu, q, 2);
 	KUNIT_EXPECT_EQ(test, f->smmu.atc_error_of_all, 3);
-	KUNIT_EXPECT_EQ(test, a.atc.timeouts, 1);
+	KUNIT_EXPECT_EQ(test, a.atc.late.timeouts, 1);
 
 	fake_master_free(&a);
 	fake_free(f);
@@ -731,6 +731,24 @@ static void test_stuck(struct kunit *test)
 	fake_free(f);
 }
 
+/* Whoever writes the entry of a device that is blocked leaves ATS off. */
+static void test_blocked_entry(struct kunit *test)
+{
+	const __le64 eats = cpu_to_le64(FIELD_PREP(STRTAB_STE_1_EATS,
+						   STRTAB_STE_1_EATS_TRANS));
+	struct arm_smmu_ste ste = { .data[1] = eats | cpu_to_le64(1) };
+	struct arm_smmu_master master = {};
+
+	raw_spin_lock_init(&master.atc.ste_lock);
+	raw_spin_lock_irq(&master.atc.ste_lock);
+	arm_smmu_atc_limit_ste(&master, &ste);
+	KUNIT_EXPECT_TRUE(test, ste.data[1] & eats);
+	master.atc.blocked = true;
+	arm_smmu_atc_limit_ste(&master, &ste);
+	KUNIT_EXPECT_EQ(test, le64_to_cpu(ste.data[1]), 1);
+	raw_spin_unlock_irq(&master.atc.ste_lock);
+}
+
 static struct kunit_case pri_cases[] = {
 	KUNIT_CASE(test_decode_fields),
 	KUNIT_CASE_PARAM(test_decode_verdict, pri_verdict_gen_params),
@@ -750,6 +768,7 @@ static struct kunit_case pri_cases[] = {
 	KUNIT_CASE(test_late_again),
 	KUNIT_CASE(test_late_ack),
 	KUNIT_CASE(test_stuck),
+	KUNIT_CASE(test_blocked_entry),
 	{}
 };
 

@@ -749,6 +749,24 @@ static unsigned int count_time_outs(int fd)
 	return nr;
 }
 
+/* Nobody waits for it any more. */
+TEST_SILENT(left_alone)
+{
+	struct endpoint *ep = &self->ep;
+	int fd, i;
+
+	fd = open_messages();
+	ASSERT_LE(0, fd);
+	for (i = 0; i < 3; i++) {
+		ASSERT_LIB(iopf_backing_map(ep->backing, STALE, 4096, IOPF_RW));
+		ASSERT_LIB(iopf_backing_unmap(ep->backing, STALE, 4096));
+	}
+	EXPECT_EQ(0, count_time_outs(fd));
+	close(fd);
+	ASSERT_LIB(iopf_dev_reset(ep->dev));
+	ASSERT_LIB(endpoint_works(ep));
+}
+
 /*
  * Who has the device can have it time out, be reset and time out again for ever. The
  * kernel says so ten times in five seconds.
