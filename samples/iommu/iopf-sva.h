@@ -34,12 +34,19 @@
 /* Bytes of the device's memory that belong to a file, zeroed by a bind */
 #define IOPF_SVA_WINDOW		32768
 
+/*
+ * Not the process's page table but one of the driver's own, which gets pages of the
+ * process when the endpoint asks for them, and keeps them until the end of the bond.
+ */
+#define IOPF_SVA_OWN_TABLE	0x1
+
 /**
  * struct iopf_sva_bind - bind the caller's address space (IOPF_SVA_BIND)
- * @flags: must be 0
+ * @flags: IOPF_SVA_OWN_TABLE
  * @pasid: output, the process address space ID
  *
- * Errors besides those of the kernel's SVA code (EOPNOTSUPP: it refuses SVA):
+ * Errors besides those of the kernel's SVA code (EOPNOTSUPP: it refuses SVA), or of
+ * its code for paging domains (EINVAL: the device has no PASIDs):
  * EBUSY if this file is bound, or if the process is bound to this function
  * through another file; ENOSPC if IOPF_SVA_FILES files are bound.
  */

@@ -35,6 +35,7 @@
 
 #include "engine.h"
 #include "iopf-sva.h"
+#include "table.h"
 
 static_assert(IOPF_SVA_FILES * (IOPF_SVA_TICKETS + 1) <= IOPF_TD_CONTEXTS_MAX,
 	      "a stop must not wait for transfers that never end");
@@ -47,6 +48,7 @@ static_assert(IOPF_SVA_FILES <= IOPF_TD_PASIDS_MAX);
  * @id: number in its name
  * @pdev: the function
  * @engine: its engine, valid until @gone
+ * @fault_error: why the device cannot have page faults, or 0; in older kernels
  * @feature_error: why the IOMMU cannot do SVA, or 0; in older kernels
  * @lock: protects @gone and @files
  * @gone: no file may bind any more
@@ -58,6 +60,7 @@ struct sva_dev {
 	int id;
 	struct pci_dev *pdev;
 	struct engine engine;
+	int fault_error;
 	int feature_error;
 	struct mutex lock;	/* of gone and files */
 	bool gone;
@@ -80,7 +83,8 @@ struct sva_ticket {
  * @sva: the function
  * @lock: protects the rest
  * @mm: of the process that bound it last, to compare with; may be dead
- * @handle: of the bond, or NULL
+ * @handle: of the bond with the process's page table, or NULL
+ * @table: of the bond with one of our own, or NULL
  * @pasid: of the bond
  * @index: in @sva->files
  * @ticket: transfers
@@ -91,6 +95,7 @@ struct sva_file {
 	struct mutex lock;	/* of what follows */
 	struct mm_struct *mm;
 	struct iommu_sva *handle;
+	struct table *table;
 	u32 pasid;
 	unsigned int index;
 	struct sva_ticket ticket[IOPF_SVA_TICKETS];
@@ -166,6 +171,11 @@ static void sva_leave(struct sva_file *file)
 	mutex_unlock(&sva->lock);
 }
 
+static bool sva_is_bound(const struct sva_file *file)
+{
+	return file->handle || file->table;
+}
+
 /*
  * The transfers end, whatever page faults they are in: the device gives up what
  * it has asked for. Only then the bond may be taken away.
@@ -173,34 +183,60 @@ static void sva_leave(struct sva_file *file)
 static void sva_unbind(struct sva_file *file)
 {
 	lockdep_assert_held(&file->lock);
-	if (!file->handle)
+	if (!sva_is_bound(file))
 		return;
 	engine_stop_pasid(&file->sva->engine, file->pasid);
-	iommu_sva_unbind_device(file->handle);
+	if (file->handle)
+		iommu_sva_unbind_device(file->handle);
+	else
+		table_unbind(file->table);
 	file->handle = NULL;
+	file->table = NULL;
 	sva_leave(file);
 }
 
-static int sva_bind(struct sva_file *file)
+static int sva_bind_process(struct sva_file *file)
+{
+	struct iommu_sva *handle;
+
+	handle = iommu_sva_bind_device(&file->sva->pdev->dev, current->mm);
+	if (IS_ERR(handle))
+		return PTR_ERR(handle);
+	file->handle = handle;
+	file->pasid = iommu_sva_get_pasid(handle);
+	return 0;
+}
+
+static int sva_bind_table(struct sva_file *file)
+{
+	struct table *table;
+
+	table = table_bind(&file->sva->pdev->dev, current->mm);
+	if (IS_ERR(table))
+		return PTR_ERR(table);
+	file->table = table;
+	file->pasid = table->pasid;
+	return 0;
+}
+
+static int sva_bind(struct sva_file *file, bool own_table)
 {
 	struct sva_dev *sva = file->sva;
-	struct iommu_sva *handle;
 	int ret;
 
-	if (file->handle)
+	if (sva_is_bound(file))
 		return -EBUSY;
-	if (sva->feature_error)
-		return sva->feature_error;
+	ret = own_table ? sva->fault_error : sva->feature_error;
+	if (ret)
+		return ret;
 	ret = sva_join(sva, file);
 	if (ret)
 		return ret;
-	handle = iommu_sva_bind_device(&sva->pdev->dev, current->mm);
-	if (IS_ERR(handle)) {
+	ret = own_table ? sva_bind_table(file) : sva_bind_process(file);
+	if (ret) {
 		sva_leave(file);
-		return PTR_ERR(handle);
+		return ret;
 	}
-	file->handle = handle;
-	file->pasid = iommu_sva_get_pasid(handle);
 	memset_io(sva->engine.ram + sva_window(file), 0, IOPF_SVA_WINDOW);
 	return 0;
 }
@@ -212,9 +248,9 @@ static long sva_ioctl_bind(struct sva_file *file, void __user *arg)
 
 	if (copy_from_user(&bind, arg, sizeof(bind)))
 		return -EFAULT;
-	if (bind.flags)
+	if (bind.flags & ~IOPF_SVA_OWN_TABLE)
 		return -EINVAL;
-	ret = sva_bind(file);
+	ret = sva_bind(file, bind.flags & IOPF_SVA_OWN_TABLE);
 	if (ret)
 		return ret;
 	bind.pasid = file->pasid;
@@ -227,7 +263,7 @@ static long sva_ioctl_bind(struct sva_file *file, void __user *arg)
 
 static long sva_ioctl_unbind(struct sva_file *file)
 {
-	if (!file->handle)
+	if (!sva_is_bound(file))
 		return -ENOTCONN;
 	sva_unbind(file);
 	return 0;
@@ -286,7 +322,7 @@ static long sva_ioctl_submit(struct sva_file *file, void __user *arg)
 		return -EFAULT;
 	if (!sva_submit_ok(&submit))
 		return -EINVAL;
-	if (!file->handle)
+	if (!sva_is_bound(file))
 		return -ENOTCONN;
 	nr = sva_free_ticket(file);
 	if (nr < 0)
@@ -404,7 +440,8 @@ static long sva_ioctl_locked(struct sva_file *file, unsigned int cmd,
 			     void __user *arg)
 {
 	/* who has inherited a file may bind when its first owner has not */
-	if (sva_is_foreign(file) && (cmd != IOPF_SVA_BIND || file->handle))
+	if (sva_is_foreign(file) &&
+	    (cmd != IOPF_SVA_BIND || sva_is_bound(file)))
 		return -EPERM;
 	switch (cmd) {
 	case IOPF_SVA_BIND:
@@ -527,21 +564,18 @@ static void sva_enable_features(struct sva_dev *sva)
 	int ret;
 
 	ret = iommu_dev_enable_feature(dev, IOMMU_DEV_FEAT_IOPF);
-	if (ret)
-		goto out;
-	ret = iommu_dev_enable_feature(dev, IOMMU_DEV_FEAT_SVA);
-	if (ret)
-		iommu_dev_disable_feature(dev, IOMMU_DEV_FEAT_IOPF);
-out:
+	sva->fault_error = ret;
+	if (!ret)
+		ret = iommu_dev_enable_feature(dev, IOMMU_DEV_FEAT_SVA);
 	sva->feature_error = ret;
 }
 
 static void sva_disable_features(struct sva_dev *sva)
 {
-	if (sva->feature_error)
-		return;
-	iommu_dev_disable_feature(&sva->pdev->dev, IOMMU_DEV_FEAT_SVA);
-	iommu_dev_disable_feature(&sva->pdev->dev, IOMMU_DEV_FEAT_IOPF);
+	if (!sva->feature_error)
+		iommu_dev_disable_feature(&sva->pdev->dev, IOMMU_DEV_FEAT_SVA);
+	if (!sva->fault_error)
+		iommu_dev_disable_feature(&sva->pdev->dev, IOMMU_DEV_FEAT_IOPF);
 }
 #else
 static void sva_enable_features(struct sva_dev *sva)

@@ -446,11 +446,17 @@ device $dev vfio-pci ivhd0
 mkdir -p "$tmp/root/sys/class/iommu/ivhd0/amd-iommu"
 sed -i s/INTEL/AMD/ "$tmp/root/boot/config-$(uname -r)"
 echo '246577efa2254afa:10' > "$tmp/root/sys/class/iommu/ivhd0/amd-iommu/features"
-probe 'AMD' 1 'not usable: iommu: ivhd0, AMD-Vi: the kernel does not serve .* has page requests'
+echo 190b640f > "$tmp/root/sys/class/iommu/ivhd0/amd-iommu/cap"
+probe 'AMD' 2 'ok *iommu .*AMD-Vi: ATS, page requests, 16 bits of PASID'
+echo 180b640f > "$tmp/root/sys/class/iommu/ivhd0/amd-iommu/cap"
+probe 'AMD without ATS' 1 'AMD-Vi: no ATS (EFR'
+echo 190b640f > "$tmp/root/sys/class/iommu/ivhd0/amd-iommu/cap"
 echo '246577efa2254af8:10' > "$tmp/root/sys/class/iommu/ivhd0/amd-iommu/features"
-probe 'AMD without PPR' 1 'the hardware has no page requests'
+probe 'AMD without PPR' 1 'AMD-Vi: no page requests (EFR'
+echo '246575efa2254afa:10' > "$tmp/root/sys/class/iommu/ivhd0/amd-iommu/features"
+probe 'AMD that does not answer' 1 'no answer when their log is full'
 hide sys/class/iommu/ivhd0/amd-iommu/features
-probe 'AMD without registers' 1 'what the hardware can do is not visible'
+probe 'AMD without registers' 2 'its register values in sysfs'
 # arm [FILE-OF-THE-DEVICE-TREE]: a machine with an SMMUv3, and the device below a host
 # bridge of the device tree
 arm() {

@@ -21,13 +21,7 @@
 
 #include "arm-smmu-v3.h"
 #include "../../iopf-core.h"
-
-/*
- * Most that a device may have outstanding. Less if the queue is small: if all
- * devices together have no more than there are entries, nothing is ever lost.
- */
-#define PRI_MAX_REQS		128
-#define PRI_QUEUE_SHARE		8
+#include "../../iopf-pci.h"
 
 static bool pri_allowed(struct arm_smmu_master *master)
 {
@@ -39,105 +33,19 @@ static bool pri_allowed(struct arm_smmu_master *master)
 	       pci_pri_supported(to_pci_dev(master->dev));
 }
 
-#ifdef CONFIG_PCI_PRI
-static int pri_enable(struct arm_smmu_master *master)
-{
-	u32 share = master->smmu->priq.shwq.hwq.slots / PRI_QUEUE_SHARE;
-
-	return pci_enable_pri(to_pci_dev(master->dev),
-			      clamp_t(u32, share, 1, PRI_MAX_REQS));
-}
-
-static void pri_disable(struct arm_smmu_master *master)
-{
-	pci_disable_pri(to_pci_dev(master->dev));
-}
-
 /* Leaves PRI off; fails if the device still waits for answers. */
 static int pri_reset(struct arm_smmu_master *master)
 {
-	struct pci_dev *pdev = to_pci_dev(master->dev);
 	struct arm_smmu_device *smmu = master->smmu;
-	u16 status;
-	int ret;
 
 	/* Answers may still be in the queue; those that are not, have been sent. */
 	arm_smmu_cmdq_issue_cmdlist(smmu, &smmu->cmdq, NULL, 0, true);
-
-	ret = pci_reset_pri(pdev);
-	if (ret)
-		return ret;
-	if (pdev->is_virtfn)
-		return 0;
-	pci_read_config_word(pdev, pdev->pri_cap + PCI_PRI_STATUS, &status);
-	return status & PCI_PRI_STATUS_STOPPED ? 0 : -EBUSY;
+	return iopf_pci_reset_pri(to_pci_dev(master->dev));
 }
-
-static void pri_quiet(struct pci_dev *pdev)
-{
-	u16 ctrl;
-
-	if (!pdev->pri_cap || pdev->pri_enabled)
-		return;
-	pci_read_config_word(pdev, pdev->pri_cap + PCI_PRI_CTRL, &ctrl);
-	if (ctrl & PCI_PRI_CTRL_ENABLE)
-		pci_write_config_word(pdev, pdev->pri_cap + PCI_PRI_CTRL,
-				      ctrl & ~PCI_PRI_CTRL_ENABLE);
-}
-
-static bool pri_needs_pasid(struct pci_dev *pdev)
-{
-	return pci_pri_supported(pdev) && pci_prg_resp_pasid_required(pdev);
-}
-#else
-static int pri_enable(struct arm_smmu_master *master)
-{
-	return -ENODEV;
-}
-
-static void pri_disable(struct arm_smmu_master *master)
-{
-}
-
-static int pri_reset(struct arm_smmu_master *master)
-{
-	return -ENODEV;
-}
-
-static void pri_quiet(struct pci_dev *pdev)
-{
-}
-
-static bool pri_needs_pasid(struct pci_dev *pdev)
-{
-	return false;
-}
-#endif /* CONFIG_PCI_PRI */
-
-#ifdef CONFIG_PCI_ATS
-static void ats_quiet(struct pci_dev *pdev)
-{
-	u16 ctrl;
-
-	if (!pdev->ats_cap || pdev->ats_enabled)
-		return;
-	pci_read_config_word(pdev, pdev->ats_cap + PCI_ATS_CTRL, &ctrl);
-	if (ctrl & PCI_ATS_CTRL_ENABLE)
-		pci_write_config_word(pdev, pdev->ats_cap + PCI_ATS_CTRL,
-				      ctrl & ~PCI_ATS_CTRL_ENABLE);
-}
-#else
-static void ats_quiet(struct pci_dev *pdev)
-{
-}
-#endif
 
 /**
  * arm_smmu_iopf_init() - Get ready for the page faults of a device
  * @master: the device, not attached to anything yet
- *
- * A kernel that this one follows by kexec, or that has crashed, may have left
- * PRI and ATS on. PRI has to go first, and both before PASID is touched.
  */
 void arm_smmu_iopf_init(struct arm_smmu_master *master)
 {
@@ -147,11 +55,10 @@ void arm_smmu_iopf_init(struct arm_smmu_master *master)
 	if (!dev_is_pci(master->dev))
 		return;
 	pdev = to_pci_dev(master->dev);
-	pri_quiet(pdev);
-	ats_quiet(pdev);
+	iopf_pci_quiet(pdev);
 	master->prg_resp_needs_pasid =
 		(master->smmu->features & ARM_SMMU_FEAT_PRI) &&
-		pri_needs_pasid(pdev);
+		iopf_pci_needs_pasid(pdev);
 }
 
 /* Completed by the device only behind the page requests it has sent before. */
@@ -221,7 +128,8 @@ static int iopf_start_pri(struct arm_smmu_master *master)
 
 	if (!master->pri_wanted || !master->pri_ats || master->pri_on)
 		return 0;
-	ret = pri_enable(master);
+	ret = iopf_pci_enable_pri(to_pci_dev(master->dev),
+				  master->smmu->priq.shwq.hwq.slots);
 	WRITE_ONCE(master->pri_on, !ret);
 	return ret;
 }
@@ -233,7 +141,7 @@ static void iopf_stop_pri(struct arm_smmu_master *master)
 	if (!master->pri_on)
 		return;
 	/* The owner of the device may go on with DMA: it has to stop asking. */
-	pri_disable(master);
+	iopf_pci_disable_pri(to_pci_dev(master->dev));
 	arm_smmu_iopf_drain(master, IOPF_ANY_PASID);
 	WRITE_ONCE(master->pri_on, false);
 }

@@ -191,8 +191,8 @@ class Runner(unittest.TestCase):
         self.assertEqual(status, 0, text)
         table = text.splitlines()[-3:]
         self.assertEqual([line.split() for line in table],
-                         [["smmu", "vtd"], ["requests", "512", "512"],
-                          ["median", "us", "152", "152"]])
+                         [["amd", "smmu", "vtd"], ["requests", *["512"] * 3],
+                          ["median", "us", *["152"] * 3]])
         self.assertNotIn("#demo", text)
         status, text = self.run_lane(BOOT + BAD, "demo", "all")
         self.assertEqual(status, 1, text)

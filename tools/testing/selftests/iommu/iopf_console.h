@@ -81,7 +81,7 @@ static inline void expect_no_more_on_console(void)
 
 /*
  * What a device has met, and what VT-d and SMMUv3 call that: a fault reason, and the
- * numbers of events.
+ * numbers of events. AMD-Vi calls all of it a page fault.
  */
 enum dma_fault {
 	DMA_ANY_FAULT,
@@ -145,6 +145,35 @@ static inline void expect_smmu_faults(const char *bdf, long pasid,
 }
 
 /*
+ * Events of AMD-Vi. The driver says once more that a device has no page table, if it
+ * knows that; the number is that of the domain in requests without PASID.
+ */
+static inline void expect_amd_faults(const char *bdf, long pasid,
+				     const char *addr, enum dma_fault fault)
+{
+	char device[32], number[16], pattern[256];
+
+	if (bdf && !strncmp(bdf, "0000:", 5))
+		bdf += 5;
+	snprintf(device, sizeof(device), "(0000:)?%s",
+		 bdf ? bdf : "[0-9a-f:.]+");
+	if (pasid >= 0)
+		snprintf(number, sizeof(number), "0x0*%lx", pasid);
+	else
+		snprintf(number, sizeof(number), "0x[0-9a-f]+");
+	snprintf(pattern, sizeof(pattern),
+		 "^[^ ]+ %s: AMD-Vi: Event logged .IO_PAGE_FAULT domain=%s address=0x%s flags=",
+		 device, number, fault == DMA_ANY_FAULT ? "[0-9a-f]+" : addr);
+	expect_on_console(pattern);
+	/* ATS is on a moment before the table entry lets the device use it. */
+	if (fault == DMA_ANY_FAULT)
+		expect_on_console("AMD-Vi: Event logged .INVALID_DEVICE_REQUEST ");
+	if (fault != DMA_NO_TABLE && fault != DMA_ANY_FAULT)
+		return;
+	expect_on_console("^AMD-Vi: Event logged .Device not attached to domain properly");
+}
+
+/*
  * DMA faults as the IOMMU's driver logs them. @bdf: device or DMA_ANY_DEVICE; @pasid:
  * PASID, DMA_NO_PASID or DMA_ANY_PASID; @addr: pattern, without 0x.
  */
@@ -172,6 +201,7 @@ static inline void expect_dma_faults(const char *bdf, long pasid,
 			 dma_faults[fault].vtd);
 	expect_on_console(pattern);
 	expect_smmu_faults(bdf, pasid, addr, fault);
+	expect_amd_faults(bdf, pasid, addr, fault);
 }
 
 /* A device completes no invalidations, and the IOMMU gives up waiting. */
@@ -181,6 +211,7 @@ static inline void expect_invalidation_time_outs(void)
 	expect_on_console("^DMAR: Invalidation Time-out Error .ITE. cleared");
 	expect_on_console("^DMAR: QI (HEAD|PRIOR): ");
 	expect_on_console("^arm-smmu-v3 [^ ]+: CMDQ error .*: ATC invalidate timeout");
+	expect_on_console("AMD-Vi: Event logged .IOTLB_INV_TIMEOUT ");
 }
 
 #endif /* IOPF_CONSOLE_H */

@@ -65,10 +65,15 @@ static inline bool late_irq_name(const char *pid, char *name, int size)
 /* Is it that of an IOMMU's page request queue? */
 static inline bool late_is_queue(const char *name)
 {
+	const char *amd = strstr(name, "-AMD-Vi");
 	int irq, iommu;
 
 	if (strstr(name, "-arm-smmu-v3-priq"))
 		return true;
+	/* One thread for all logs of AMD-Vi, or one for each */
+	if (amd)
+		return !strchr(amd + 1 + strlen("AMD-Vi"), '-') ||
+		       strstr(amd, "-PPR");
 	return sscanf(name, "irq/%d-dmar%d", &irq, &iommu) == 2 &&
 	       strstr(name, "-pr");
 }

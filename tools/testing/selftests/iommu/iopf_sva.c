@@ -28,19 +28,14 @@
 
 #include "../kselftest_harness.h"
 
-#include "iopf-sva.h"
+#include "iopf_bond.h"
 #include "iopf_console.h"
 #include "iopf_sysfs.h"
-#include "testdev.h"
 
-#define DEVICE		"/dev/iopf-sva0"
-#define DEVICE2		"/dev/iopf-sva1"
 #define TEST_SECONDS	900
 
 #define BASE		((char *)0x10000000000)
-#define PAGE		4096UL
 #define HUGE		(2UL << 20)
-#define SEED		0x600d0000
 #define NR_PROCESSES	16
 
 #ifndef MADV_COLLAPSE
@@ -49,25 +44,6 @@
 
 #define TEST_SVA(name) TEST_F_TIMEOUT(sva, name, TEST_SECONDS)
 
-/* A transfer that has to end well. */
-#define ASSERT_OK(call) do { \
-	int __ret = (call); \
-	\
-	ASSERT_EQ(IOPF_SVA_OK, __ret) \
-		TH_LOG("%s at %#llx, %u bytes done", status_name(__ret), \
-		       (unsigned long long)last.fail_addr, last.done); \
-} while (0)
-#define ASSERT_REFUSED(call) do { \
-	int __ret = (call); \
-	\
-	ASSERT_EQ(IOPF_SVA_INVALID, __ret) \
-		TH_LOG("%s", status_name(__ret)); \
-} while (0)
-#define ASSERT_PATTERN(mem, length, seed) do { \
-	size_t __length = (length); \
-	\
-	ASSERT_EQ(__length, testdev_pattern_check(mem, __length, seed, 0)); \
-} while (0)
 /* In a child process, whose exit code is the result. */
 #define CHECK(cond) do { \
 	if (!(cond)) { \
@@ -75,103 +51,6 @@
 		_exit(1); \
 	} \
 } while (0)
-
-/* How the last transfer of this process ended */
-static struct iopf_sva_wait last;
-
-static const char *status_name(int status)
-{
-	return status < 0 ? strerror(-status) : testdev_status(status);
-}
-
-static int sva_open(const char *path)
-{
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-
-	return fd < 0 ? -errno : fd;
-}
-
-static int sva_bind(int fd, __u32 *pasid)
-{
-	struct iopf_sva_bind bind = {};
-
-	if (ioctl(fd, IOPF_SVA_BIND, &bind))
-		return -errno;
-	if (pasid)
-		*pasid = bind.pasid;
-	return 0;
-}
-
-static int sva_unbind(int fd)
-{
-	return ioctl(fd, IOPF_SVA_UNBIND) ? -errno : 0;
-}
-
-/* Returns a ticket or -errno. */
-static int sva_submit(int fd, __u32 opcode, const void *addr, size_t length,
-		      __u32 data)
-{
-	struct iopf_sva_submit submit = {
-		.opcode = opcode,
-		.addr = (uintptr_t)addr,
-		.length = length,
-		.data = data,
-	};
-
-	return ioctl(fd, IOPF_SVA_SUBMIT, &submit) ? -errno :
-						     (int)submit.ticket;
-}
-
-/* Returns the status of the transfer or -errno. */
-static int sva_wait(int fd, int ticket)
-{
-	memset(&last, 0, sizeof(last));
-	if (ticket < 0)
-		return ticket;
-	last.ticket = ticket;
-	return ioctl(fd, IOPF_SVA_WAIT, &last) ? -errno : (int)last.status;
-}
-
-static int transfer(int fd, __u32 opcode, const void *addr, size_t length,
-		    __u32 data)
-{
-	return sva_wait(fd, sva_submit(fd, opcode, addr, length, data));
-}
-
-static int fill(int fd, void *addr, size_t length, __u32 seed)
-{
-	return transfer(fd, IOPF_SVA_FILL, addr, length, seed);
-}
-
-static int compare(int fd, const void *addr, size_t length, __u32 seed)
-{
-	return transfer(fd, IOPF_SVA_COMPARE, addr, length, seed);
-}
-
-static char *map_at(void *addr, size_t length)
-{
-	int flags = MAP_PRIVATE | MAP_ANONYMOUS | (addr ? MAP_FIXED : 0);
-
-	return mmap(addr, length, PROT_READ | PROT_WRITE, flags, -1, 0);
-}
-
-static char *map(size_t length)
-{
-	return map_at(NULL, length);
-}
-
-static bool is_zero(const char *mem, size_t length)
-{
-	return !mem[0] && !memcmp(mem, mem + 1, length - 1);
-}
-
-static bool exited_well(pid_t pid)
-{
-	int status;
-
-	return waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
-	       !WEXITSTATUS(status);
-}
 
 /* The physical page of an address, 0 if there is none. */
 static __u64 page_frame(const void *addr)
@@ -183,23 +62,6 @@ static __u64 page_frame(const void *addr)
 		entry = 0;
 	close(fd);
 	return entry >> 63 ? entry & ((1ULL << 55) - 1) : 0;
-}
-
-/* Whether every page request was answered exactly once, and none is open. */
-static bool all_answered(int fd)
-{
-	struct iopf_sva_info i;
-
-	if (ioctl(fd, IOPF_SVA_INFO, &i))
-		return false;
-	if (!i.waiting && !i.stale && !i.unmatched && !i.failure &&
-	    i.groups == i.success + i.invalid)
-		return true;
-	fprintf(stderr,
-		"# %u groups; %u success, %u invalid, %u failure, %u unmatched; %u waiting, %u stale\n",
-		i.groups, i.success, i.invalid, i.failure, i.unmatched,
-		i.waiting, i.stale);
-	return false;
 }
 
 /* Without SVA: the kernel says so, and nothing else happens. */
@@ -1248,7 +1110,7 @@ TEST_SVA(bad_transfers)
 
 TEST_SVA(bad_requests)
 {
-	struct iopf_sva_bind bind = { .flags = 1 };
+	struct iopf_sva_bind bind = { .flags = 1U << 31 };
 	struct iopf_sva_wait wait = { .ticket = UINT_MAX };
 
 	EXPECT_EQ(-1, ioctl(self->fd, IOPF_SVA_BIND, &bind));

@@ -575,9 +575,15 @@ TEST_IOPF(replace_without_queue)
 	ASSERT_LIB(open_groups(ep, slot, &cookie));
 	ASSERT_LIB(iopf_dev_attach(ep->dev, ioas_id));
 	ASSERT_LIB(closed_groups(ep, slot));
-	/* There nobody serves: the device is refused, or its ATS is off. */
+	/*
+	 * There nobody serves: the device is refused, or its ATS is off. AMD-Vi tells
+	 * what is refused to a device that cannot ask for it.
+	 */
+	expect_amd_faults(self->found.bdf[0], DMA_NO_PASID, "100000000",
+			  DMA_NO_ADDRESS);
 	ASSERT_LIB(start_op(ep, IOPF_TD_OP_FILL, 0, BASE, 4096, &one));
 	ASSERT_LIB(wait_op(ep, one, &r));
+	expect_no_more_on_console();
 	EXPECT_NE(IOPF_TD_ST_OK, r.status);
 	EXPECT_EQ(0, iopf_queue_wait(ep->queue, 0));
 	ASSERT_LIB(iopf_dev_attach(ep->dev, ep->hwpt_id));
@@ -627,21 +633,30 @@ static int serve_some(struct endpoint *ep, int ms)
 	return ret == -EINVAL ? 0 : ret;
 }
 
-/* IOMMU_HW_INFO_TYPE_ARM_SMMUV3, which headers before 6.13 do not have */
+/* Values of iommu_hw_info_type, which headers before 6.13, or 7.2, do not have */
 #define HW_INFO_TYPE_ARM_SMMUV3	2
+#define HW_INFO_TYPE_AMD	4
 
-/*
- * One entry of VT-d's PASID table, and one pointer of an SMMUv3's stream table, take
- * another's place in one access. Where the tables cannot be changed like that a device
- * may have to ask once more, which is answered: it does not fail.
- */
-static bool replaces_unnoticed(struct endpoint *ep)
+static __u32 iommu_type(struct endpoint *ep)
 {
 	struct iopf_hw_info info;
 
-	return !iopf_dev_hw_info(ep->dev, &info) &&
-	       (info.type == IOMMU_HW_INFO_TYPE_INTEL_VTD ||
-		info.type == HW_INFO_TYPE_ARM_SMMUV3);
+	return iopf_dev_hw_info(ep->dev, &info) ? IOMMU_HW_INFO_TYPE_NONE :
+						  info.type;
+}
+
+/*
+ * One entry of VT-d's PASID table, one pointer of an SMMUv3's stream table, and half
+ * an entry of AMD-Vi's device table take another's place in one access. Where the
+ * tables cannot be changed like that a device may have to ask once more, which is
+ * answered: it does not fail.
+ */
+static bool replaces_unnoticed(struct endpoint *ep)
+{
+	__u32 type = iommu_type(ep);
+
+	return type == IOMMU_HW_INFO_TYPE_INTEL_VTD ||
+	       type == HW_INFO_TYPE_ARM_SMMUV3 || type == HW_INFO_TYPE_AMD;
 }
 
 /*
@@ -2213,6 +2228,16 @@ TEST_IOPF(replace_reuses_number)
 	ASSERT_LIB(fewer_tables(ep, hwpt, ioas, backing));
 }
 
+/* A kernel may have the driver's events, and the device be behind another IOMMU. */
+static bool has_vtd_event(struct endpoint *ep, const char *event)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), IOPF_TRACING "/events/%s", event);
+	return iommu_type(ep) == IOMMU_HW_INFO_TYPE_INTEL_VTD &&
+	       !access(path, F_OK);
+}
+
 /* A page table that was left costs the device no invalidations any more. */
 TEST_IOPF(replace_leaves_old)
 {
@@ -2222,8 +2247,9 @@ TEST_IOPF(replace_leaves_old)
 	__u32 hwpt[TABLES], ioas[TABLES];
 	unsigned int i;
 
-	if (trace_begin(event))
-		SKIP(return, "takes the tracepoint %s", event);
+	if (!has_vtd_event(ep, event))
+		SKIP(return, "takes VT-d's tracepoint %s", event);
+	ASSERT_EQ(0, trace_begin(event));
 	ASSERT_LIB(more_tables(ep, hwpt, ioas, backing));
 	ASSERT_LIB(iopf_backing_map(backing[0], BASE, 4096, IOPF_RW));
 	ASSERT_LIB(write_to_table(ep, backing, 0));
@@ -2281,8 +2307,8 @@ TEST_IOPF(drains)
 	struct endpoint *ep = &self->ep;
 	__u32 old = ep->hwpt_id;
 
-	if (access(IOPF_TRACING "/events/intel_iommu/qi_submit", F_OK))
-		SKIP(return, "takes the tracepoint intel_iommu/qi_submit");
+	if (!has_vtd_event(ep, "intel_iommu/qi_submit"))
+		SKIP(return, "takes VT-d's tracepoint intel_iommu/qi_submit");
 	ASSERT_LIB(iopf_hwpt_alloc(self->ctx, iopf_dev_id(ep->dev), ep->ioas_id,
 				   ep->queue, &ep->hwpt_id));
 	EXPECT_LE(1, drains_of(call_attach, ep));
@@ -2307,8 +2333,8 @@ TEST_IOPF(detach_takes_tags)
 	__u32 old = ep->hwpt_id;
 	int tags;
 
-	if (access(IOPF_TRACING "/events/intel_iommu/cache_tag_assign", F_OK))
-		SKIP(return, "takes the tracepoint %s", assign);
+	if (!has_vtd_event(ep, assign))
+		SKIP(return, "takes VT-d's tracepoint %s", assign);
 	ASSERT_LIB(iopf_dev_detach(ep->dev));
 	ASSERT_LIB(iopf_ioas_alloc(self->ctx, &ep->hwpt_id));
 	tags = trace_call(assign, "cache_tag_assign", call_attach, ep, NULL,
@@ -2378,10 +2404,9 @@ TEST_IOPF(attach_fails_tags)
 
 	if (self->found.nr < 2)
 		SKIP(return, "takes two test endpoints");
-	if (access(IOPF_TRACING "/events/intel_iommu/cache_tag_assign", F_OK) ||
-	    !quiet_failures() ||
+	if (!has_vtd_event(one, assign) || !quiet_failures() ||
 	    write_file("/sys/kernel/debug/failslab/ignore-gfp-wait", "N"))
-		SKIP(return, "takes tracepoints and failslab");
+		SKIP(return, "takes VT-d's tracepoints and failslab");
 	fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, fd);
 	ASSERT_LIB(endpoint_open(&two, self->ctx, self->found.bdf[1],
