@@ -59,6 +59,7 @@
 #define   IOPF_TD_CAPS_PASID            0x00000004
 #define   IOPF_TD_CAPS_RSP_PASID        0x00000008 /* responses carry PASID */
 #define   IOPF_TD_CAPS_VF               0x00000010 /* a virtual function */
+#define   IOPF_TD_CAPS_STALL            0x00000020 /* accesses can wait */
 #define   IOPF_TD_CAPS_PASID_WIDTH      0x0000ff00 /* bits */
 #define   IOPF_TD_CAPS_PASID_WIDTH_SHIFT 8
 #define   IOPF_TD_CAPS_ATC_ENTRIES      0xffff0000 /* capacity of the ATC */
@@ -96,6 +97,8 @@
 #define   IOPF_TD_STATUS_HELD           0x00000008
 #define   IOPF_TD_STATUS_STORM          0x00000010 /* a storm is going on */
 #define   IOPF_TD_STATUS_PRI_FAILED     0x00000020 /* stopped by a failure */
+/* an untranslated access waits for the IOMMU */
+#define   IOPF_TD_STATUS_STALLED        0x00000040
 /* RW: micro-steps to run; reads what is left */
 #define IOPF_TD_REG_STEP                0x01c
 #define IOPF_TD_REG_IRQ_CAUSE           0x020   /* W1C: IOPF_TD_IRQ_* */
@@ -282,7 +285,9 @@
 #define IOPF_TD_REG_CNT_ACC_FAILED      0x148   /* of both: with an error */
 #define IOPF_TD_REG_CNT_DESC_OK         0x14c   /* descriptors ended well */
 #define IOPF_TD_REG_CNT_DESC_ERROR      0x150   /* descriptors failed */
-#define IOPF_TD_REG_COUNTERS_END        0x154
+#define IOPF_TD_REG_CNT_STALL           0x154   /* accesses that were held */
+#define IOPF_TD_REG_CNT_STALL_FULL      0x158   /* IOMMU could not hold more */
+#define IOPF_TD_REG_COUNTERS_END        0x15c
 
 /* Logs: RO, records written since reset or CMD_CLEAR, free running */
 #define IOPF_TD_REG_INVLOG_HEAD         0x180
@@ -355,7 +360,8 @@
 /* Address modes */
 /* ATS when live, otherwise untranslated */
 #define IOPF_TD_MODE_AUTO               0
-#define IOPF_TD_MODE_UNTRANSLATED       1       /* AT=00b, no PASID */
+/* AT=00b; with a PASID only with CAPS_STALL and an IOMMU that knows of that */
+#define IOPF_TD_MODE_UNTRANSLATED       1
 /* translation request, AT=10b */
 #define IOPF_TD_MODE_TRANSLATED         2
 #define IOPF_TD_MODE_RAW                3       /* IOVA as it is with AT=10b */
@@ -386,7 +392,7 @@
 #define IOPF_TD_ST_NONE                 0       /* not ended */
 #define IOPF_TD_ST_OK                   1
 #define IOPF_TD_ST_BAD_DESC             2       /* malformed descriptor */
-/* no IOMMU (-ENODEV), or untranslated with PASID */
+/* no IOMMU (-ENODEV), or untranslated with a PASID where that is not there */
 #define IOPF_TD_ST_UNSUPPORTED          3
 /* not bus master, or not enabled in the device (-EPERM) */
 #define IOPF_TD_ST_REFUSED              4

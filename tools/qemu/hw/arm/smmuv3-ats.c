@@ -65,7 +65,8 @@ bool smmuv3_ste_eats_valid(SMMUv3State *s, SMMUTransCfg *cfg, const STE *ste)
     switch (STE_EATS(ste)) {
     case SMMU_EATS_FULL:
         cfg->ats = true;
-        return true;
+        /* A translation request cannot wait for stage 2 */
+        return !STE_CFG_S2_ENABLED(STE_CONFIG(ste)) || !STE_S2S(ste);
     case SMMU_EATS_SPLIT:
         /* IDR0.NS1ATS, or there is no second stage: not offered */
         return false;
@@ -87,14 +88,15 @@ typedef struct SMMUATSRequest {
     hwaddr length;
 } SMMUATSRequest;
 
-/* What stage 1 lets a request of that privilege do with the page */
-static IOMMUAccessFlags smmuv3_stage1_perm(const SMMUTransCfg *cfg,
-                                           const SMMUTLBEntry *tlbe,
-                                           bool priv)
+IOMMUAccessFlags smmuv3_stage1_perm(const SMMUTransCfg *cfg,
+                                    const SMMUTLBEntry *tlbe, bool priv)
 {
     IOMMUAccessFlags perm = tlbe->entry.perm & IOMMU_RW;
     bool xn = priv ? tlbe->pxn : tlbe->uxn;
 
+    if (cfg->stage == SMMU_STAGE_2) {
+        return IOMMU_RW | IOMMU_EXEC;
+    }
     if (priv ? cfg->pan && tlbe->user : !tlbe->user) {
         return IOMMU_NONE;
     }
@@ -105,12 +107,16 @@ static IOMMUAccessFlags smmuv3_stage1_perm(const SMMUTransCfg *cfg,
     return perm | (xn ? 0 : IOMMU_EXEC);
 }
 
-static IOMMUAccessFlags smmuv3_stage2_perm(const SMMUTLBEntry *tlbe, bool priv)
+IOMMUAccessFlags smmuv3_stage2_perm(const SMMUTransCfg *cfg,
+                                    const SMMUTLBEntry *tlbe, bool priv)
 {
     IOMMUAccessFlags perm = tlbe->parent_perm & IOMMU_RW;
     /* XN[1] and XN[0]: 00 for all, 01 for EL0, 10 for none, 11 for EL1 */
     bool xn = tlbe->s2_xn == 2 || tlbe->s2_xn == (priv ? 1 : 3);
 
+    if (cfg->stage == SMMU_STAGE_1) {
+        return IOMMU_RW | IOMMU_EXEC;
+    }
     return perm | (xn ? 0 : IOMMU_EXEC);
 }
 
@@ -119,14 +125,9 @@ static IOMMUAccessFlags smmuv3_ats_perm(const SMMUATSRequest *req,
                                         const SMMUTransCfg *cfg,
                                         const SMMUTLBEntry *tlbe)
 {
-    IOMMUAccessFlags perm = IOMMU_RW | IOMMU_EXEC;
+    IOMMUAccessFlags perm = smmuv3_stage1_perm(cfg, tlbe, req->priv) &
+                            smmuv3_stage2_perm(cfg, tlbe, req->priv);
 
-    if (cfg->stage != SMMU_STAGE_2) {
-        perm &= smmuv3_stage1_perm(cfg, tlbe, req->priv);
-    }
-    if (cfg->stage != SMMU_STAGE_1) {
-        perm &= smmuv3_stage2_perm(tlbe, req->priv);
-    }
     if (!req->exec || !(perm & IOMMU_RO)) {
         perm &= ~IOMMU_EXEC;
     }
@@ -198,7 +199,12 @@ static int smmuv3_ats_translate(void *opaque, hwaddr addr,
     const SMMUATSRequest *req = opaque;
     SMMUv3State *s = req->sdev->smmu;
     SMMUEventInfo event = smmuv3_new_event(req->sdev, req->ssid);
-    SMMUPTWEventInfo info = { .ats = true };
+    SMMUPTWEventInfo info = {
+        .ats = true,
+        .write = !req->no_write,
+        .check = true,
+        .priv = req->priv,
+    };
     IOMMUAccessFlags want = IOMMU_ACCESS_FLAG(true, !req->no_write);
     SMMUTLBEntry *tlbe;
     SMMUTransCfg *cfg;

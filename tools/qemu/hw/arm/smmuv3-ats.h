@@ -40,6 +40,12 @@ void smmuv3_ats_invalidation_over(PCIBus *bus, void *opaque, int devfn,
 /* Whether the STE of @ste has EATS legal; @cfg is what else it says */
 bool smmuv3_ste_eats_valid(SMMUv3State *s, SMMUTransCfg *cfg, const STE *ste);
 
+/* What a translation allows to whom, in stage 1 and in stage 2 */
+IOMMUAccessFlags smmuv3_stage1_perm(const SMMUTransCfg *cfg,
+                                    const SMMUTLBEntry *tlbe, bool priv);
+IOMMUAccessFlags smmuv3_stage2_perm(const SMMUTransCfg *cfg,
+                                    const SMMUTLBEntry *tlbe, bool priv);
+
 /* An access with an address from an earlier translation request */
 IOMMUTLBEntry smmuv3_translated_request(SMMUDevice *sdev, hwaddr addr,
                                         IOMMUAccessFlags flag);

@@ -213,8 +213,9 @@ static void iopf_ctx_start(IOPFTestDev *s, IOPFContext *ctx)
             ctx->mode = iopf_ats_live(s) ? IOPF_TD_MODE_TRANSLATED
                                          : IOPF_TD_MODE_UNTRANSLATED;
         }
-        if (ctx->mode != IOPF_TD_MODE_TRANSLATED &&
-            ctx->pasid != PCI_NO_PASID) {
+        if (ctx->pasid != PCI_NO_PASID &&
+            ctx->mode != IOPF_TD_MODE_TRANSLATED &&
+            (ctx->mode != IOPF_TD_MODE_UNTRANSLATED || !iopf_may_stall(s))) {
             iopf_ctx_fail(ctx, IOPF_TD_ST_UNSUPPORTED, 0, ctx->iova);
             return;
         }
@@ -839,6 +840,45 @@ static void iopf_engine_group_over(IOPFTestDev *s, unsigned group,
  * Access to memory
  */
 
+/* Untranslated, of a device that can wait.  With ctx->waits it has to. */
+static MemTxResult iopf_ctx_stall_rw(IOPFTestDev *s, IOPFContext *ctx,
+                                     MemTxAttrs attrs, void *buf,
+                                     uint32_t length, bool is_write)
+{
+    hwaddr addr = iopf_ctx_addr(ctx);
+    uint32_t generation = ctx->generation;
+    IOMMUTLBEntry entry;
+    int ret;
+
+    ret = iopf_stall_translate(s, ctx, addr, is_write, &entry);
+    if (ctx->generation != generation) {
+        return MEMTX_ERROR;
+    }
+    switch (ret) {
+    case 0:
+        addr = (entry.translated_addr & ~entry.addr_mask) |
+               (addr & entry.addr_mask);
+        return address_space_rw(entry.target_as, addr, attrs, buf, length,
+                                is_write);
+    case -EINPROGRESS:
+    case -EBUSY:
+        ctx->waits = true;
+        return MEMTX_OK;
+    case -EACCES:
+        return MEMTX_ERROR;
+    default:
+        iopf_ctx_fail(ctx, iopf_errno_status(ret, IOPF_TD_ST_ACCESS_ERROR),
+                      ret, addr);
+        return MEMTX_ERROR;
+    }
+}
+
+static void iopf_engine_access_failed(IOPFTestDev *s, IOPFContext *ctx)
+{
+    iopf_count(s, IOPF_TD_REG_CNT_ACC_FAILED);
+    iopf_ctx_fail(ctx, IOPF_TD_ST_ACCESS_ERROR, 0, iopf_ctx_addr(ctx));
+}
+
 static MemTxResult iopf_ctx_rw(IOPFTestDev *s, IOPFContext *ctx, void *buf,
                                uint32_t length, bool is_write)
 {
@@ -863,7 +903,11 @@ static MemTxResult iopf_ctx_rw(IOPFTestDev *s, IOPFContext *ctx, void *buf,
     /* First, as the access may be the one that resets the counters */
     iopf_count(s, translated ? IOPF_TD_REG_CNT_ACC_TRANSLATED
                              : IOPF_TD_REG_CNT_ACC_UNTRANSLATED);
-    result = address_space_rw(as, addr, attrs, buf, length, is_write);
+    if (!translated && iopf_may_stall(s)) {
+        result = iopf_ctx_stall_rw(s, ctx, attrs, buf, length, is_write);
+    } else {
+        result = address_space_rw(as, addr, attrs, buf, length, is_write);
+    }
     if (result != MEMTX_OK) {
         iopf_count(s, IOPF_TD_REG_CNT_ACC_FAILED);
     }
@@ -907,7 +951,7 @@ static MemTxResult iopf_ctx_fetch_add(IOPFTestDev *s, IOPFContext *ctx)
     MemTxResult result;
 
     result = iopf_ctx_rw(s, ctx, buf, sizeof(buf), false);
-    if (result != MEMTX_OK || ctx->generation != generation) {
+    if (result != MEMTX_OK || ctx->generation != generation || ctx->waits) {
         return result;
     }
     old = ldq_le_p(buf);
@@ -960,8 +1004,9 @@ static unsigned iopf_step_access(IOPFTestDev *s, IOPFContext *ctx)
         return 1;
     }
 
+    ctx->waits = false;
     result = iopf_ctx_move(s, ctx, length, buf);
-    if (ctx->generation != generation) {
+    if (ctx->generation != generation || ctx->waits) {
         return 1;
     }
     if (result != MEMTX_OK) {
@@ -1127,6 +1172,8 @@ static bool iopf_ctx_runnable(IOPFTestDev *s, const IOPFContext *ctx)
     case IOPF_CTX_FREE:
     case IOPF_CTX_WAIT:
     case IOPF_CTX_PAUSE:
+    case IOPF_CTX_STALLED:
+    case IOPF_CTX_ROOM:
         return false;
     case IOPF_CTX_REQUEST:
         return !iopf_ctx_held(s, ctx);
@@ -1333,6 +1380,10 @@ uint32_t iopf_engine_status(IOPFTestDev *s)
         if (s->contexts[i].state == IOPF_CTX_WAIT) {
             status |= IOPF_TD_STATUS_WAITING;
         }
+        if (s->contexts[i].state == IOPF_CTX_STALLED ||
+            s->contexts[i].state == IOPF_CTX_ROOM) {
+            status |= IOPF_TD_STATUS_STALLED;
+        }
         if (iopf_ctx_held(s, &s->contexts[i])) {
             status |= IOPF_TD_STATUS_HELD;
         }
@@ -1357,6 +1408,7 @@ void iopf_engine_init(IOPFTestDev *s)
         .uses_pasid = iopf_engine_uses_pasid,
         .response = iopf_pri_response,
         .group_over = iopf_engine_group_over,
+        .access_failed = iopf_engine_access_failed,
     };
 
     s->up = &upcalls;

@@ -36,6 +36,7 @@ void iopf_vf_init(IOPFTestDev *s)
     s->atc_entries = pf->atc_entries;
     s->ram_size = pf->ram_size;
     s->flr = pf->flr;
+    s->stall = pf->stall;
     /* Whatever -global has to say */
     s->inv_queue_depth = 0;
     s->aer = false;

@@ -224,6 +224,7 @@ static uint32_t iopf_read_caps(IOPFTestDev *s)
     caps |= s->pasid_width ? IOPF_TD_CAPS_PASID : 0;
     caps |= s->rsp_pasid ? IOPF_TD_CAPS_RSP_PASID : 0;
     caps |= pci_is_vf(PCI_DEVICE(s)) ? IOPF_TD_CAPS_VF : 0;
+    caps |= s->stall ? IOPF_TD_CAPS_STALL : 0;
     caps |= s->pasid_width << IOPF_TD_CAPS_PASID_WIDTH_SHIFT;
     caps |= s->atc_entries << IOPF_TD_CAPS_ATC_ENTRIES_SHIFT;
     return caps;
@@ -861,6 +862,7 @@ static void iopf_exit(PCIDevice *pci_dev)
     iopf_reset_registers(s);
     iopf_groups_drop_all(s);
     iopf_pasids_forget(s, true);
+    iopf_stall_exit(s);
     timer_free(s->timer);
     s->timer = NULL;
     qemu_bh_delete(s->bh);
@@ -911,6 +913,7 @@ static void iopf_realize(PCIDevice *pci_dev, Error **errp)
     }
 
     iopf_engine_init(s);
+    iopf_stall_init(s);
     s->atc = iopf_create_atc(s);
     s->nr_groups[IOPF_GROUP_FREE] = IOPF_TD_GROUPS_MAX;
     s->timer = timer_new_ns(QEMU_CLOCK_VIRTUAL, iopf_timer, s);
@@ -948,6 +951,7 @@ static const Property iopf_properties[] = {
     DEFINE_PROP_BOOL("flr", IOPFTestDev, flr, true),
     DEFINE_PROP_BOOL("pm", IOPFTestDev, pm, false),
     DEFINE_PROP_BOOL("no-soft-reset", IOPFTestDev, no_soft_reset, false),
+    DEFINE_PROP_BOOL("stall", IOPFTestDev, stall, false),
     DEFINE_PROP_UINT16("sriov-vfs", IOPFTestDev, sriov_vfs, 0),
 };
 

@@ -15,6 +15,7 @@
 #include "hw/misc/iopf-testdev-regs.h"
 #include "hw/pci/pci_bus.h"
 #include "hw/pci/pci_device.h"
+#include "hw/pci/pci_stall.h"
 
 #define TYPE_IOPF_TESTDEV "iopf-testdev"
 OBJECT_DECLARE_SIMPLE_TYPE(IOPFTestDev, IOPF_TESTDEV)
@@ -34,6 +35,8 @@ typedef enum IOPFContextState {
     IOPF_CTX_PAUSE,         /* the queue was full, wait a while */
     IOPF_CTX_DELAY,         /* as the descriptor wants it */
     IOPF_CTX_ACCESS,        /* access memory */
+    IOPF_CTX_STALLED,       /* the IOMMU holds the access */
+    IOPF_CTX_ROOM,          /* the IOMMU cannot hold one more */
     IOPF_CTX_SIMPLE,        /* operations of one step */
     IOPF_CTX_FENCE,         /* wait for all groups */
     IOPF_CTX_END,           /* write the result */
@@ -83,6 +86,7 @@ typedef struct IOPFContext {
     bool asked;             /* PRI_CTRL.ALWAYS is satisfied for this chunk */
     bool released;          /* CMD_FLUSH_HELD */
     bool met_full;          /* a request of the group met a full queue */
+    bool waits;             /* the access was not made: it has to wait */
     uint32_t credit_seq;    /* of the device, when there was no credit */
     uint32_t out;           /* bytes of results of a TRANSLATE */
     uint32_t rounds;
@@ -173,6 +177,7 @@ struct IOPFTestDev {
     bool flr;
     bool pm;
     bool no_soft_reset;
+    bool stall;
     uint16_t sriov_vfs;
 
     MemoryRegion regs;
@@ -233,6 +238,8 @@ struct IOPFTestDev {
     bool pri_failed;            /* a Response Failure came in */
     unsigned nr_vfs;            /* none while they are made and destroyed */
 
+    PCIStallNotifier stall_notifier;
+
     /* In a VF */
     IOPFTestDev *pf_held;
 
@@ -262,6 +269,8 @@ struct IOPFUpcalls {
     /* A group that contexts may wait for is no more */
     void (*group_over)(IOPFTestDev *s, unsigned group, uint32_t generation,
                        IOPFGroupEnd end);
+    /* An access that was held has failed */
+    void (*access_failed)(IOPFTestDev *s, IOPFContext *ctx);
 };
 
 static inline uint32_t *iopf_counter(IOPFTestDev *s, unsigned reg)
@@ -408,6 +417,19 @@ bool iopf_storm_runnable(IOPFTestDev *s);
 void iopf_storm_step(IOPFTestDev *s);
 void iopf_storm_start(IOPFTestDev *s);
 void iopf_storm_end(IOPFTestDev *s);
+
+/* iopf-testdev-stall.c */
+
+void iopf_stall_init(IOPFTestDev *s);
+void iopf_stall_exit(IOPFTestDev *s);
+/* Whether the IOMMU may hold untranslated accesses */
+bool iopf_may_stall(IOPFTestDev *s);
+/*
+ * Translate an access as pci_stall_translate() does.  With -EINPROGRESS and
+ * -EBUSY the context is not to be touched: it may go on already.
+ */
+int iopf_stall_translate(IOPFTestDev *s, IOPFContext *ctx, hwaddr addr,
+                         bool is_write, IOMMUTLBEntry *entry);
 
 /* iopf-testdev-vf.c */
 

@@ -65,8 +65,8 @@ static int pci_check_pasid(const PCIDevice *dev, uint32_t pasid)
 }
 
 /* Whether it lets it set what else is in the prefix that carries the PASID */
-static int pci_check_prefix(const PCIDevice *dev, uint32_t pasid,
-                            bool priv_req, bool exec_req)
+int pci_check_prefix(const PCIDevice *dev, uint32_t pasid, bool priv_req,
+                     bool exec_req)
 {
     int ret = pci_check_pasid(dev, pasid);
 

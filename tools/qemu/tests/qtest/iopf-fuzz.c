@@ -167,7 +167,7 @@ static void fuzz_descriptor(Fuzz *f)
     if (pick(f, 4)) {
         /* One that the device can make sense of */
         d.op = pick(f, IOPF_TD_OP_PAGE_REQUEST) + 1;
-        d.mode = pick(f, 8) ? IOPF_TD_MODE_AUTO : d.mode;
+        d.mode = pick(f, 8) ? f->ops->mode : d.mode;
         d.flags &= g_rand_int(f->rand) & ~(IOPF_TD_F_PRIV | IOPF_TD_F_EXEC |
                                            IOPF_TD_F_PASID);
         d.flags |= IOPF_TD_F_READ;

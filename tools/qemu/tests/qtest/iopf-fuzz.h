@@ -52,6 +52,7 @@ typedef struct Fuzz Fuzz;
  * @unmap: take that back, from all caches of @ep too
  * @check_no_fault: there was none
  * @check: instead of these four; in the end, everything has to work
+ * @mode: of most descriptors
  */
 typedef struct FuzzOps {
     uint64_t tables, tables_end, data, memory_end, special, low;
@@ -69,6 +70,7 @@ typedef struct FuzzOps {
     void (*unmap)(Endpoint *ep);
     void (*check_no_fault)(Fuzz *f);
     void (*check)(Fuzz *f);
+    uint8_t mode;
 } FuzzOps;
 
 /*

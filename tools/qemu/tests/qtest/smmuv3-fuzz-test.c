@@ -28,6 +28,7 @@ static const uint32_t registers[] = {
 };
 
 static bool is_nested(Fuzz *f);
+static bool has_stalls(Fuzz *f);
 
 static void fuzz_smmu_register(Fuzz *f)
 {
@@ -274,6 +275,37 @@ static void fuzz_page_requests(Fuzz *f)
     }
 }
 
+/* Resume what waits, as the event queue has it, or somebody else */
+static void fuzz_events(Fuzz *f)
+{
+    uint32_t prod = smmu_readl(f->t, SMMU_EVENTQ_PROD);
+    uint32_t size = 1U << (smmu_readq(f->t, SMMU_EVENTQ_BASE) & 31);
+    uint64_t q[8][2];
+    unsigned i;
+
+    for (i = 0; i < ARRAY_SIZE(q); i++) {
+        uint64_t addr = EVTQ + ((prod - 1 - i) & (size - 1)) % 512 * 32;
+        uint64_t sid = qtest_readq(f->t->qts, addr) & ~0xffffffffULL;
+        uint16_t stag = qtest_readw(f->t->qts, addr + 8);
+
+        q[i][0] = disturb(f, sid | (pick(f, 32) ? CMD_RESUME | pick(f, 4) << 12
+                                                : CMD_STALL_TERM));
+        q[i][1] = disturb(f, q[i][0] & 1 ? 0 : stag);
+    }
+    put_commands(f, q, pick(f, ARRAY_SIZE(q)) + 1);
+    smmu_writel(f->t, SMMU_EVENTQ_CONS, pick(f, 8) ? prod :
+                g_rand_int(f->rand));
+}
+
+static void fuzz_answers(Fuzz *f)
+{
+    if (has_stalls(f) && pick(f, 4)) {
+        fuzz_events(f);
+    } else {
+        fuzz_page_requests(f);
+    }
+}
+
 static void write_stes(Fuzz *f)
 {
     int i;
@@ -299,7 +331,8 @@ static void smmu_repair(Fuzz *f)
     clear_tables(t);
     write_stes(f);
     for (i = 0; i < FUZZ_PASIDS; i++) {
-        write_cd(t, i, i + 1, i % 2 ? TABLES_1 : TABLES_0, CD_Q0);
+        write_cd(t, i, i + 1, i % 2 ? TABLES_1 : TABLES_0,
+                 CD_Q0 | (has_stalls(f) ? CD_S | CD_HA | CD_HD : 0));
     }
     write_cd_l1(t, STE_FMT_64K);
     write_paging(t, TABLES_0, PTE_TABLE);
@@ -371,7 +404,7 @@ static void smmu_check_no_fault(Fuzz *f)
     .change_tables = fuzz_tables, \
     .flush = fuzz_flush, \
     .invalidate = fuzz_invalidation, \
-    .answer = fuzz_page_requests, \
+    .answer = fuzz_answers, \
     .repair = smmu_repair, \
     .slot = smmu_slot, \
     .start = smmu_start, \
@@ -381,16 +414,30 @@ static void smmu_check_no_fault(Fuzz *f)
 
 static const FuzzOps stage1_ops = { SMMU_OPS };
 static const FuzzOps nested_ops = { SMMU_OPS };
+/* ... and whatever else is off in the others */
+static const FuzzOps stall_ops = {
+    SMMU_OPS,
+    .mode = IOPF_TD_MODE_UNTRANSLATED,
+};
 
 static bool is_nested(Fuzz *f)
 {
     return f->ops == &nested_ops;
 }
 
+static bool has_stalls(Fuzz *f)
+{
+    return f->ops == &stall_ops;
+}
+
 static void fuzz_smmu(const FuzzOps *ops)
 {
     const char *more = g_getenv("IOPF_FUZZ_IOMMU");
-    g_autofree char *args = g_strconcat(VIRT_SMMU, more, NULL);
+    const char *stall = ops == &stall_ops ? "-global arm-smmuv3.stall=on "
+                        "-global arm-smmuv3.httu=on "
+                        "-global arm-smmuv3.msi=on "
+                        "-global iopf-testdev.stall=on " : "";
+    g_autofree char *args = g_strconcat(VIRT_SMMU, stall, more, NULL);
 
     fuzz(args, ops);
 }
@@ -405,11 +452,17 @@ static void test_both_stages(void)
     fuzz_smmu(&nested_ops);
 }
 
+static void test_stalls(void)
+{
+    fuzz_smmu(&stall_ops);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
 
     qtest_add_func("/smmuv3-fuzz/first-stage", test_first_stage);
     qtest_add_func("/smmuv3-fuzz/both-stages", test_both_stages);
+    qtest_add_func("/smmuv3-fuzz/stalls", test_stalls);
     return g_test_run();
 }
