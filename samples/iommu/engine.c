@@ -150,7 +150,7 @@ static void engine_write_desc(struct engine *engine, const struct engine_op *op)
 	u16 flags = op->flags | IOPF_TD_F_PASID | IOPF_TD_F_IRQ;
 	__le32 word[DESC_WORDS] = {
 		[IOPF_TD_DESC_OPCODE / 4] =
-			cpu_to_le32(op->opcode | IOPF_TD_MODE_TRANSLATED << 8 |
+			cpu_to_le32(op->opcode | IOPF_TD_MODE_AUTO << 8 |
 				    (u32)flags << 16),
 		[IOPF_TD_DESC_PASID / 4] = cpu_to_le32(op->pasid),
 		[IOPF_TD_DESC_IOVA / 4] = cpu_to_le32(op->addr),

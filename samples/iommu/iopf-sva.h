@@ -76,7 +76,10 @@ enum iopf_sva_opcode {
 
 #define IOPF_SVA_PATTERN_STEP	0x9e3779b1U
 
-/* The endpoint must not ask for what is missing: the transfer fails instead */
+/*
+ * The endpoint must not ask for what is missing: the transfer fails instead. Of no use
+ * where the IOMMU may hold accesses: it does not ask the endpoint.
+ */
 #define IOPF_SVA_NO_FAULT	0x1
 
 /**
@@ -110,7 +113,7 @@ struct iopf_sva_submit {
  * @IOPF_SVA_NO_ACCESS: no permission, and IOPF_SVA_NO_FAULT
  * @IOPF_SVA_INVALID: a page request was answered with Invalid Request
  * @IOPF_SVA_FAILURE: a page request was answered with Response Failure
- * @IOPF_SVA_ACCESS_ERROR: the access to memory failed
+ * @IOPF_SVA_ACCESS_ERROR: the access to memory failed, perhaps after it was held
  * @IOPF_SVA_MISMATCH: IOPF_SVA_COMPARE found a difference
  * @IOPF_SVA_NO_RETRY: no access, although page requests were answered well
  * @IOPF_SVA_ABORTED: ended by an unbind, a reset or the end of the device
@@ -170,6 +173,8 @@ struct iopf_sva_wait {
  * @stale: groups given up whose response is due
  * @invalidations: requests to drop translations
  * @stop_markers: stop markers sent
+ * @held: accesses that the IOMMU held, to be made once their page is there
+ * @may_hold: not 0 if the IOMMU may hold accesses of the device, which has no ATS then
  *
  * Counters start at 0 with the driver and after a reset.
  */
@@ -188,6 +193,8 @@ struct iopf_sva_info {
 	__u32 stale;
 	__u32 invalidations;
 	__u32 stop_markers;
+	__u32 held;
+	__u32 may_hold;
 };
 
 #define IOPF_SVA_MAGIC		0xf5

@@ -413,6 +413,10 @@ static void sva_read_info(const struct sva_dev *sva, struct iopf_sva_info *info)
 	info->invalidations = engine_reg(engine,
 					 IOPF_TD_REG_ATC_INVALIDATIONS);
 	info->stop_markers = engine_reg(engine, IOPF_TD_REG_CNT_STOP_MARKER);
+	info->held = engine_reg(engine, IOPF_TD_REG_CNT_STALL);
+	info->may_hold = !sva->pdev->ats_enabled &&
+			 (engine_reg(engine, IOPF_TD_REG_CAPS) &
+			  IOPF_TD_CAPS_STALL);
 }
 
 static long sva_ioctl_info(struct sva_dev *sva, void __user *arg)

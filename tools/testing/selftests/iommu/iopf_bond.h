@@ -39,7 +39,7 @@
 #define ASSERT_REFUSED(call) do { \
 	int __ret = (call); \
 	\
-	ASSERT_EQ(IOPF_SVA_INVALID, __ret) \
+	ASSERT_EQ(refusal, __ret) \
 		TH_LOG("%s", status_name(__ret)); \
 } while (0)
 #define ASSERT_PATTERN(mem, length, seed) do { \
@@ -51,6 +51,12 @@
 /* How the last transfer of this process ended */
 static struct iopf_sva_wait last;
 
+/*
+ * How one ends that gets no page: by the answer to its page request, or by the IOMMU
+ * that had held the access. See bond_look().
+ */
+static int refusal = IOPF_SVA_INVALID;
+
 static inline const char *status_name(int status)
 {
 	return status < 0 ? strerror(-status) : testdev_status(status);
@@ -61,6 +67,24 @@ static inline int sva_open(const char *path)
 	int fd = open(path, O_RDWR | O_CLOEXEC);
 
 	return fd < 0 ? -errno : fd;
+}
+
+/* See what the IOMMU does when a page is not there, and what it has done so far. */
+static inline int bond_look(int fd, struct iopf_sva_info *info)
+{
+	if (ioctl(fd, IOPF_SVA_INFO, info))
+		return -errno;
+	refusal = info->may_hold ? IOPF_SVA_ACCESS_ERROR : IOPF_SVA_INVALID;
+	return 0;
+}
+
+/* Whether a page was missing in the last transfer, or in one since @before. */
+static inline bool page_was_missed(int fd, const struct iopf_sva_info *before)
+{
+	struct iopf_sva_info now;
+
+	return last.nr_pr ||
+	       (!ioctl(fd, IOPF_SVA_INFO, &now) && now.held != before->held);
 }
 
 static inline int bond_bind(int fd, __u32 flags, __u32 *pasid)

@@ -88,6 +88,7 @@ TEST(bind_refused)
 
 FIXTURE(sva)
 {
+	struct iopf_sva_info before;
 	int fd;
 	__u32 pasid;
 };
@@ -103,6 +104,7 @@ FIXTURE_SETUP(sva)
 	if (ret == -EOPNOTSUPP)
 		SKIP(return, "this kernel refuses SVA");
 	ASSERT_EQ(0, ret);
+	ASSERT_EQ(0, bond_look(self->fd, &self->before));
 }
 
 FIXTURE_TEARDOWN(sva)
@@ -119,7 +121,7 @@ TEST_SVA(writes_untouched_memory)
 	char *mem = map(1 << 20);
 
 	ASSERT_OK(fill(self->fd, mem, 1 << 20, SEED));
-	EXPECT_NE(0, last.nr_pr);
+	EXPECT_TRUE(page_was_missed(self->fd, &self->before));
 	ASSERT_PATTERN(mem, 1UL << 20, SEED);
 }
 
@@ -129,7 +131,7 @@ TEST_SVA(reads_untouched_memory)
 
 	memset(copy, 0x55, 8 * PAGE);
 	ASSERT_OK(transfer(self->fd, IOPF_SVA_READ, mem, 8 * PAGE, 0));
-	EXPECT_NE(0, last.nr_pr);
+	EXPECT_TRUE(page_was_missed(self->fd, &self->before));
 	ASSERT_OK(transfer(self->fd, IOPF_SVA_WRITE, copy, 8 * PAGE, 0));
 	EXPECT_TRUE(is_zero(copy, 8 * PAGE));
 	/* what was read was the zero page: a write gives it a page of its own */
@@ -274,6 +276,8 @@ TEST_SVA(no_fault_flag)
 	};
 	char *mem = map(PAGE);
 
+	if (refusal != IOPF_SVA_INVALID)
+		SKIP(return, "the IOMMU holds accesses, whether or not they say so");
 	submit.addr = (uintptr_t)mem;
 	ASSERT_EQ(0, ioctl(self->fd, IOPF_SVA_SUBMIT, &submit));
 	ASSERT_EQ(IOPF_SVA_NO_ACCESS, sva_wait(self->fd, submit.ticket));
@@ -590,12 +594,12 @@ TEST_SVA(munmap_in_flight)
 		ASSERT_EQ(0, munmap(mem, length));
 		status = sva_wait(self->fd, ticket[0]);
 		ASSERT_TRUE(status == IOPF_SVA_OK ||
-			    status == IOPF_SVA_INVALID)
+			    status == refusal)
 			TH_LOG("%s", status_name(status));
 		status = sva_wait(self->fd, ticket[1]);
 		ASSERT_TRUE(status == IOPF_SVA_OK ||
 			    status == IOPF_SVA_MISMATCH ||
-			    status == IOPF_SVA_INVALID)
+			    status == refusal)
 			TH_LOG("%s", status_name(status));
 		/* nothing may come any more */
 		mem = map_at(BASE, length);
