@@ -245,7 +245,9 @@ static int check_result(struct demo *d, const struct testdev_op *op,
 				op->iova, testdev_status(r->status), r->done,
 				op->length, r->ret, r->fail_addr);
 	}
-	if (r->status == IOPF_TD_ST_RSP_INVALID && !r->done)
+	if (!r->done && r->status == (testdev_may_be_held(&d->td) ?
+				      IOPF_TD_ST_ACCESS_ERROR :
+				      IOPF_TD_ST_RSP_INVALID))
 		return 0;
 	return iopf_err(-EIO,
 			"transfer at %#llx should have failed, the device reports: %s, %u bytes done",
@@ -396,6 +398,18 @@ static int show_again(struct demo *d)
 	return 0;
 }
 
+/* The same of a device that asks for nothing: each fault was an access that waited. */
+static int check_held(struct demo *d)
+{
+	__u32 held = testdev_reg(&d->td, IOPF_TD_REG_CNT_STALL);
+
+	printf("\n  the device: %u accesses held by the IOMMU\n", held);
+	if (held == d->s.count.groups)
+		return 0;
+	return iopf_err(-EIO, "%llu faults were read for that",
+			d->s.count.groups);
+}
+
 /* The device's own view: every group answered, once, and nothing left over. */
 static int check_responses(struct demo *d)
 {
@@ -406,6 +420,8 @@ static int check_responses(struct demo *d)
 	__u32 strange = testdev_reg(&d->td, IOPF_TD_REG_CNT_RSP_UNMATCHED);
 	__u32 open = testdev_reg(&d->td, IOPF_TD_REG_PRI_OUTSTANDING);
 
+	if (testdev_may_be_held(&d->td))
+		return check_held(d);
 	printf("\n  the device: %u groups asked, %u answered, %u open, %u answers to nothing\n",
 	       asked, answered, open, strange);
 	if (asked == answered && !strange && !open)
@@ -450,7 +466,7 @@ static int demo_with_device(struct demo *d)
 	ret = testdev_open(d->dev, &d->td);
 	if (ret)
 		goto close_server;
-	if (!testdev_allocation(&d->td)) {
+	if (!testdev_allocation(&d->td) && !testdev_may_be_held(&d->td)) {
 		ret = iopf_err(-EIO,
 			       "page requests are still off in the device after the attach; see 'iopf probe %s'",
 			       d->bdf);

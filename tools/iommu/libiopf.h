@@ -254,7 +254,8 @@ enum iopf_request_flags {
  * @grpid: page request group index the device chose
  * @perm: enum iopf_prot, what the device wants to do
  * @unused: 0
- * @addr: I/O address, of a page of 4096 bytes
+ * @addr: I/O address, of a page of 4096 bytes; that of the access itself if it is the
+ *        IOMMU that holds the access (stall model of the SMMUv3)
  * @length: bytes, a hint; 0 for one page
  * @cookie: the group's
  *

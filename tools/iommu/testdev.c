@@ -47,6 +47,11 @@ unsigned int testdev_allocation(const struct testdev *td)
 	return live >> IOPF_TD_LIVE_ALLOC_SHIFT;
 }
 
+bool testdev_may_be_held(const struct testdev *td)
+{
+	return td->caps & IOPF_TD_CAPS_STALL && !testdev_allocation(td);
+}
+
 static int check_identity(struct testdev *td)
 {
 	__u32 id = testdev_reg(td, IOPF_TD_REG_ID);

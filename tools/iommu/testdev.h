@@ -173,6 +173,14 @@ void testdev_set64(struct testdev *td, unsigned int reg, __u64 value);
 unsigned int testdev_allocation(const struct testdev *td);
 
 /**
+ * testdev_may_be_held - the IOMMU may hold accesses until their page is there
+ * @td: endpoint
+ *
+ * Return: true if the device can wait for that. It sends no page requests then.
+ */
+bool testdev_may_be_held(const struct testdev *td);
+
+/**
  * testdev_submit - give a descriptor to the engine
  * @td: endpoint
  * @op: descriptor

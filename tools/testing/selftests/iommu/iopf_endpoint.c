@@ -133,7 +133,7 @@ int wait_reg(struct endpoint *ep, unsigned int reg, __u32 value)
 	return 0;
 }
 
-int check_group(const struct iopf_group *g)
+int check_group(const struct endpoint *ep, const struct iopf_group *g)
 {
 	const __u32 flags = IOPF_REQUEST_PASID | IOPF_REQUEST_LAST;
 	const __u32 perms = IOPF_RW | IOPF_EXEC | IOPF_PRIV;
@@ -158,7 +158,7 @@ int check_group(const struct iopf_group *g)
 		    rec->dev_id != g->dev_id)
 			return iopf_err(-EPROTO, "record %u is of another group",
 					i);
-		if (rec->addr & 0xfff)
+		if (rec->addr & 0xfff && !testdev_may_be_held(&ep->td))
 			return iopf_err(-EPROTO, "address %#llx", rec->addr);
 		if (!(rec->flags & IOPF_REQUEST_PASID) && rec->pasid)
 			return iopf_err(-EPROTO, "PASID %u without its flag",
@@ -181,7 +181,7 @@ int next_group(struct endpoint *ep, struct iopf_group *g)
 		return ret;
 	if (!ret)
 		return iopf_err(-EPROTO, "poll says readable, read finds nothing");
-	return check_group(g);
+	return check_group(ep, g);
 }
 
 int open_groups(struct endpoint *ep, unsigned int *slot, __u32 *cookie)
@@ -249,7 +249,7 @@ int serve_op(struct endpoint *ep, unsigned int slot, struct testdev_result *r)
 			return ret;
 		ret = ret ? iopf_queue_read(ep->queue, &g) : 0;
 		if (ret > 0) {
-			ret = check_group(&g);
+			ret = check_group(ep, &g);
 			if (!ret)
 				ret = serve_group(ep, &g);
 			end = iopf_now() + LONG_MS * 1000000ULL;

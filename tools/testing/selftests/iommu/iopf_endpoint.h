@@ -94,7 +94,7 @@ void nap(void);
 int wait_reg(struct endpoint *ep, unsigned int reg, __u32 value);
 
 /* Only what is in the ABI may be in a record. */
-int check_group(const struct iopf_group *g);
+int check_group(const struct endpoint *ep, const struct iopf_group *g);
 
 /* Wait for a group and read it. */
 int next_group(struct endpoint *ep, struct iopf_group *g);

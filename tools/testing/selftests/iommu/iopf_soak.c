@@ -211,7 +211,7 @@ static int answer_group(struct client *c, struct tracked *t,
 	__u32 code = draw_below(&c->random, 2);
 	int ret;
 
-	ret = check_group(g);
+	ret = check_group(&c->ep, g);
 	if (ret)
 		return ret;
 	if (g->dev_id != iopf_dev_id(c->ep.dev))

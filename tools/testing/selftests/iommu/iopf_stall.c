@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
+#include "iopf_console.h"
 #include "iopf_endpoint.h"
 
 #define TEST_SECONDS	900
@@ -116,7 +117,7 @@ FIXTURE_SETUP(stall)
 	ASSERT_LIB(iopf_ctx_open(&self->ctx));
 	ASSERT_LIB(endpoint_open(&self->ep, self->ctx, self->found.bdf[0],
 				 NULL));
-	ASSERT_TRUE(self->ep.td.caps & IOPF_TD_CAPS_STALL)
+	ASSERT_TRUE(testdev_may_be_held(&self->ep.td))
 		TH_LOG("the endpoint cannot wait: stall=on");
 }
 
@@ -356,8 +357,11 @@ TEST_STALL(no_queue)
 	ASSERT_LIB(iopf_hwpt_alloc(self->ctx, iopf_dev_id(ep->dev), ep->ioas_id,
 				   NULL, &plain));
 	ASSERT_LIB(iopf_dev_attach(ep->dev, plain));
+	expect_dma_faults(self->found.bdf[0], DMA_NO_PASID, "100000000",
+			  DMA_BEYOND_TABLE);
 	ASSERT_LIB(start_write(ep, 0, &slot));
 	ASSERT_LIB(check_failed(ep, slot, 0));
+	expect_no_more_on_console();
 	ASSERT_LIB(iopf_backing_map(ep->backing, BASE, PAGE, IOPF_RW));
 	ASSERT_LIB(start_write(ep, 0, &slot));
 	ASSERT_LIB(check_done(ep, slot, 0));

@@ -1118,7 +1118,7 @@ static int calm_storm(struct endpoint *ep, unsigned int *groups)
 		if (ret < 0)
 			return ret;
 		if (ret) {
-			ret = check_group(&g);
+			ret = check_group(ep, &g);
 			if (!ret)
 				ret = iopf_queue_answer(ep->queue, g.cookie,
 							IOMMUFD_PAGE_RESP_INVALID);
