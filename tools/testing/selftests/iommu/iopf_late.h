@@ -62,13 +62,14 @@ static inline bool late_irq_name(const char *pid, char *name, int size)
 	return !strncmp(name, "irq/", 4);
 }
 
-/* Is it that of an IOMMU's page request queue? */
+/* Is it that of an IOMMU's queue of page requests, or of accesses that it holds? */
 static inline bool late_is_queue(const char *name)
 {
 	const char *amd = strstr(name, "-AMD-Vi");
 	int irq, iommu;
 
-	if (strstr(name, "-arm-smmu-v3-priq"))
+	if (strstr(name, "-arm-smmu-v3-priq") ||
+	    strstr(name, "-arm-smmu-v3-evtq"))
 		return true;
 	/* One thread for all logs of AMD-Vi, or one for each */
 	if (amd)

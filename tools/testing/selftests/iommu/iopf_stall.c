@@ -19,6 +19,7 @@
 #include "../kselftest_harness.h"
 #include "iopf_console.h"
 #include "iopf_endpoint.h"
+#include "iopf_late.h"
 
 #define TEST_SECONDS	900
 #define PAGE		4096
@@ -307,6 +308,41 @@ TEST_STALL(detach)
 	ASSERT_NE(0, iopf_queue_answer(ep->queue, g[0].cookie, IOPF_SUCCESS));
 	ASSERT_LIB(iopf_dev_attach(ep->dev, ep->hwpt_id));
 	ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, BASE, 4 * PAGE));
+}
+
+static int call_detach(struct endpoint *ep)
+{
+	return iopf_dev_detach(ep->dev);
+}
+
+/* The same for what the driver has not heard of yet. */
+TEST_STALL(late_detach)
+{
+	struct endpoint *ep = &self->ep;
+	unsigned int slot;
+	struct late late;
+	pid_t pid;
+	int ret;
+
+	ret = late_begin(&late);
+	if (late_cannot(ret))
+		SKIP(return, "%s", iopf_error());
+	ASSERT_LIB(ret);
+	ret = start_write(ep, 0, &slot);
+	if (!ret)
+		ret = wait_reg(ep, IOPF_TD_REG_CNT_STALL, 1);
+	if (!ret && iopf_queue_wait(ep->queue, 0))
+		ret = iopf_err(-EIO, "the driver was not late");
+	if (!ret)
+		ret = late_call(&pid, call_detach, ep);
+	late_end(&late);
+	ASSERT_LIB(ret);
+	ASSERT_LIB(late_result(pid));
+	ASSERT_LIB(check_failed(ep, slot, 0));
+	iopf_queue_drop(ep->queue, iopf_dev_id(ep->dev));
+	ASSERT_LIB(iopf_dev_attach(ep->dev, ep->hwpt_id));
+	ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, BASE, PAGE));
+	EXPECT_EQ(2, held(ep));
 }
 
 /* What is held at a replace is tried again, in the new table. */
