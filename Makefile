@@ -70,7 +70,7 @@ lanes:
 		$(at-once)
 
 boots:
-	@scripts/build run $(call quoted-each,$(or $(LANES),boot-5.10@all boot-6.1@all boot-6.12@all boot-newest@all)) $(at-once)
+	@scripts/build run $(call quoted-each,$(or $(LANES),boot-5.10@all boot-6.1@all boot-6.12@all boot-newest@all boot-arm64@all)) $(at-once)
 
 soak:
 	@scripts/build soak $(call quoted-each,$(LANE)) $(if $(MINUTES),--minutes=$(call quoted,$(MINUTES))) \

@@ -179,6 +179,10 @@ class StockKernel(Sandboxed):
         text = "# note\nCONFIG_VFIO=y\nCONFIG_OURS=y\nCONFIG_IOMMUFD=m\n"
         self.assertEqual(stock_kernel.split_options(text, known),
                          ("# note\nCONFIG_VFIO=y\nCONFIG_IOMMUFD=m\n", ["CONFIG_OURS"]))
+        # a later fragment takes it back
+        unset = "# CONFIG_VFIO is not set\n"
+        self.assertEqual(stock_kernel.split_options(f"CONFIG_VFIO=y\n{unset}", known),
+                         (unset, []))
 
     def test_release(self):
         (self.top / "config").write_text("#\n# Linux/x86 7.3.4 Kernel Configuration\n#\n")
@@ -191,14 +195,17 @@ class StockKernel(Sandboxed):
 
     def test_key(self):
         """Another version and other options are other products."""
-        kernel = types.SimpleNamespace(arch=host.machine(), configs=[])
+        kernel = types.SimpleNamespace(arch=host.machine(), configs=[], modules=[])
         self.patch(build, "fragments", lambda kernel: kernel.configs)
         file = self.top / "fragment"
         file.write_text("CONFIG_X=y\n")
         first = stock_kernel.place(kernel, self.top / "7.3.4-1")
         self.assertNotEqual(first, stock_kernel.place(kernel, self.top / "7.3.5-1"))
         kernel.configs = [file]
-        self.assertNotEqual(first, stock_kernel.place(kernel, self.top / "7.3.4-1"))
+        second = stock_kernel.place(kernel, self.top / "7.3.4-1")
+        self.assertNotEqual(first, second)
+        kernel.modules = ["m"]      # has what they are built with
+        self.assertNotEqual(second, stock_kernel.place(kernel, self.top / "7.3.4-1"))
 
 
 # SUITE:PACKAGE=VERSION words in HAVE; download makes a .deb with that version's source

@@ -137,8 +137,8 @@ class Keys(unittest.TestCase):
         self.patch(packages, "matching", lambda pattern: [])
         self.libraries = "libc6-dev 1"
         self.patch(base, "repository", lambda name: name)
-        self.patch(debian_kernel, "path", lambda wanted: (
-            self.top / "debian-kernel" / wanted, "cached"))
+        self.patch(debian_kernel, "path", lambda wanted, arch: (
+            self.top / "debian-kernel" / f"{arch}-{wanted}", "cached"))
         self.patch(base, "tree_id", lambda repo: f"{repo} {self.tree}")
         self.patch(base, "version", lambda repo, name: "Linux 9.9.1")
 
@@ -260,7 +260,7 @@ class Keys(unittest.TestCase):
             build.module_sources(kernel(modules=["empty"]))
 
     def absent(self, failure):
-        def refuse(_wanted):
+        def refuse(_wanted, _arch):
             raise failure
         self.patch(debian_kernel, "path", refuse)
         with contextlib.redirect_stdout(io.StringIO()):
@@ -303,7 +303,7 @@ class Keys(unittest.TestCase):
 
     def test_modules_of_debians_kernel(self):
         """Its image, our modules for it, and the tree of its own ones."""
-        tree = self.top / "debian-kernel/newest/lib/modules/9.9.1-amd64"
+        tree = self.top / "debian-kernel/x86-newest/lib/modules/9.9.1-amd64"
         tree.mkdir(parents=True)
         image, modules, own = lanes.kernel_or_absent(
             kernel(debian="newest", modules=["m"]))[0]

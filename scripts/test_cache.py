@@ -14,7 +14,7 @@ import unittest
 from unittest import mock
 
 from testing import SCRIPTS, Sandboxed
-from iopf import build, cache, errors, host, lanes, lock, patches, process
+from iopf import build, cache, errors, host, lanes, lock, patches, process, stock_kernel
 
 SLOW = """
 import sys, pathlib
@@ -281,6 +281,9 @@ class Pruning(Sandboxed):
         self.assertIn(self.cache / "busybox/b", used)
         self.assertIn(debian, used)
         self.assertNotIn(None, used)        # there is none of 6.12
+        self.patch(stock_kernel, "cached", lambda: self.top / "7.3.4-1")
+        self.patch(stock_kernel, "place", lambda kernel, source: source / kernel.name)
+        self.assertIn(self.top / "7.3.4-1/arm64-stock-sva", lanes.used_products())
 
 
 class Cleaning(Sandboxed):

@@ -226,6 +226,9 @@ static int sva_bind(struct sva_file *file, bool own_table)
 
 	if (sva_is_bound(file))
 		return -EBUSY;
+	/* else it would be -ENODEV, as if the device was gone */
+	if (!own_table && !IS_ENABLED(CONFIG_IOMMU_SVA))
+		return -EOPNOTSUPP;
 	ret = own_table ? sva->fault_error : sva->feature_error;
 	if (ret)
 		return ret;

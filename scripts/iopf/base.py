@@ -279,7 +279,9 @@ def keyring_file(field):
 class PrivateApt:
     """An apt of our own for another suite: nothing of the system changes."""
 
-    def __init__(self, work, suite, types="deb", arch=None):
+    def __init__(self, work, suite, types="deb", archs=()):
+        """With `archs` packages of these architectures, the first being that of names
+        without one; else of those that this machine has."""
         self.work = pathlib.Path(work)
         for sub in ("lists/partial", "archives/partial"):
             (self.work / sub).mkdir(parents=True)
@@ -295,8 +297,10 @@ class PrivateApt:
                         "-o", f"Dir::Cache::archives={self.work}/archives",
                         "-o", f"Dir::Cache::pkgcache={self.work}/pkgcache.bin",
                         "-o", f"Dir::Cache::srcpkgcache={self.work}/srcpkgcache.bin"]
-        if arch:
-            self.options += ["-o", f"APT::Architecture={arch}", "-o", f"APT::Architectures={arch}"]
+        if archs:
+            self.options += ["-o", f"APT::Architecture={archs[0]}"]
+        for arch in archs:
+            self.options += ["-o", f"APT::Architectures::={arch}"]
         # an index that did not come is an error, not a suite without packages
         run(["apt-get", *self.options, "-o", "APT::Update::Error-Mode=any", "update"])
 

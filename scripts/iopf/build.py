@@ -96,11 +96,13 @@ def source_tree(kernel):
     return on_top.tree("linux", kernel.name, patches(kernel))
 
 
-def keep_module_build(make, kernel, dest, log):
+def keep_module_build(kernel, source, work, dest, log):
     """What an external module of this kernel is built with, without the rest."""
-    logged([*make, f"SRCARCH={kernel.arch}", "run-command", "KBUILD_RUN_COMMAND="
-            f"$(srctree)/scripts/package/install-extmod-build {dest / 'build'}"],
-           log, env=build_env(), what="files for external modules")
+    # of one compiler: with a cross compiler it would build the programs of the build anew,
+    # for the machine that the kernel is for
+    logged([source / "scripts/package/install-extmod-build", dest / "build"], log, cwd=work,
+           env={**build_env(), "srctree": str(source), "SRCARCH": kernel.arch, "CC": cc(),
+                "HOSTCC": cc()}, what="files for external modules")
 
 
 def work_folder(kernel):
@@ -156,7 +158,7 @@ def build_kernel(kernel, work, dest, log):
     logged([*make, f"-j{host.jobs()}", "all"], log, env=env, what=f"kernel {kernel.name}")
     keep_kernel(kernel, work, dest)
     if kernel.modules:
-        keep_module_build(make, kernel, dest, log)
+        keep_module_build(kernel, source_tree(kernel), work, dest, log)
 
 
 def series_key(kernel, repo):
@@ -177,7 +179,7 @@ def kernel_place(kernel):
 
 def kernel_path(kernel):
     if kernel.debian:
-        return debian_kernel.path(kernel.debian)
+        return debian_kernel.path(kernel.debian, kernel.arch)
     given = imported(f"kernel-{kernel.name}")
     if given:
         return given
@@ -421,7 +423,7 @@ def busybox(arch):
 
     def fetch(tmp):
         with cache.workspace() as work:
-            base.PrivateApt(work, suite, arch=deb_arch).get(
+            base.PrivateApt(work, suite, archs=[deb_arch]).get(
                 "download", "busybox-static")
             debs = list(pathlib.Path(work).glob("busybox-static_*.deb"))
             run(["dpkg-deb", "-x", *debs, f"{work}/x"])

@@ -3,9 +3,10 @@
 """Debian's own kernels, as they come: image, modules, and what builds a module.
 
 They are the kernels that people run, and need no build. `6.12` is the newest of
-that series, `newest` the newest of all that are younger. For an external module
-there are the packages of the kernel's headers, which want the compiler and the C
-library of their own release: those are unpacked beside them and called through
+that series, `newest` the newest of all that are younger; for each architecture of
+ours, whatever that of this machine is. For an external module there are the packages
+of the kernel's headers, which want a compiler for the kernel's architecture and the
+C library of their own release: those are unpacked beside them and called through
 their own loader, so any machine can use them and none is changed.
 
 What path() returns is a folder with
@@ -26,7 +27,10 @@ from iopf.cache import publish
 from iopf.errors import Failure
 from iopf.process import run
 
-META = "linux-image-amd64"
+# By our names: Debian's name of an architecture, that of its tools, its loader
+DEBIAN_ARCH = {"x86": "amd64", "arm64": "arm64"}
+TRIPLET = {"x86": "x86-64-linux-gnu", "arm64": "aarch64-linux-gnu"}
+LOADERS = {"x86": "ld-linux-x86-64.so.2", "arm64": "ld-linux-aarch64.so.1"}
 # A stable release with its additions has both kernels; then what is newer, down
 # to what changes every day
 SUITES = ("trixie trixie-backports", "forky", "sid")
@@ -34,12 +38,12 @@ SUITES = ("trixie trixie-backports", "forky", "sid")
 OLD_SUITES = {"5.10": ("bullseye",), "6.1": ("bookworm",)}
 SERIES = "6.12"
 TOOLS = "sdk/usr/bin"
-LOADER = "ld-linux-x86-64.so.2"
-# Of the compiler: no sanitizers, profilers, link time optimizer; no texts
+# Of the compiler: no sanitizers, profilers, link time optimizer; no texts; nothing that
+# the programs of another architecture are linked with
 UNUSED_PACKAGES = re.compile(r"^(lib(asan|tsan|lsan|ubsan|hwasan|itm|atomic|gomp|quadmath"
-                             r"|gprofng)|openssl-provider)")
+                             r"|gprofng)|openssl-provider|lib(c6|gcc-s1|stdc\+\+6)-\w+-cross)")
 UNUSED_FILES = ("sdk/usr/share", "sdk/etc", "sdk/var", "sdk/usr/bin/*lto-dump*",
-                "sdk/usr/libexec/gcc/*/*/lto1", "sdk/usr/lib/gcc/*/*/*.a",
+                "sdk/usr/libexec/gcc*/*/*/lto1", "sdk/usr/lib/gcc*/*/*/*.a",
                 "sdk/usr/lib/*/*.a")
 
 
@@ -55,42 +59,60 @@ def is_wanted(version, wanted):
         int(n) for n in wanted.split(".")]
 
 
-def depends(apt, package, version):
-    """Names of the packages that a package's version depends on, alternatives too."""
-    shown = run(["apt-cache", *apt.options, "show", f"{package}={version}"])
-    line = re.search(r"^Depends: (.*)$", shown, re.M)
-    return re.findall(r"(?:^|[,|] *)([\w.+-]+)", line[1]) if line else []
+class Index:
+    """What the package index of some suites has of an architecture's kernels."""
 
+    def __init__(self, apt, arch):
+        self.apt, self.arch = apt, arch
+        self.meta = self.of_arch(f"linux-image-{DEBIAN_ARCH[arch]}")
 
-def closure(apt, package, version, pattern):
-    """A package and those below it whose names fit, the kernel's own parts."""
-    found, todo = [], [package]
-    while todo:
-        name = todo.pop()
-        if name not in found:
-            found.append(name)
-            todo += [n for n in depends(apt, name, version) if re.match(pattern, n)]
-    return found
+    def of_arch(self, package):
+        """A package of the kernel's architecture as apt wants it named."""
+        foreign = self.arch != host.machine()
+        return f"{package}:{DEBIAN_ARCH[self.arch]}" if foreign else package
 
+    def newest(self, wanted):
+        """The newest version that fits, or None."""
+        return next((v for v in base.apt_versions(self.meta, self.apt.options)
+                     if is_wanted(v, wanted)), None)
 
-def images(apt, version):
-    """The packages of a version's image and modules."""
-    real = [n for n in depends(apt, META, version) if re.match(r"linux-image-\d", n)]
-    if not real:
-        raise Failure(f"{META} {version} names no linux-image package")
-    return closure(apt, real[0], version, r"linux-(image|binary|modules)-\d")
+    def depends(self, package, version):
+        """Names of the packages that a version depends on, alternatives too."""
+        shown = run(["apt-cache", *self.apt.options, "show", f"{package}={version}"])
+        line = re.search(r"^Depends: (.*)$", shown, re.M)
+        return re.findall(r"(?:^|[,|] *)([\w.+-]+)", line[1]) if line else []
 
+    def closure(self, package, version, pattern):
+        """A package and those below it whose names fit, the kernel's own parts."""
+        found, todo = [], [package]
+        while todo:
+            name = todo.pop()
+            if name not in found:
+                found.append(name)
+                todo += [n for n in self.depends(self.of_arch(name), version)
+                         if re.match(pattern, n)]
+        return found
 
-def headers(apt, image, version):
-    """The packages to build a module with, and those that bring their programs."""
-    package = image.replace("-image-", "-headers-")
-    below = depends(apt, package, version)
-    compiler = [m[1] for m in (re.match(r"(gcc-\d+)(-for-host)?$", n) for n in below) if m]
-    kbuild = [n for n in below if n.startswith("linux-kbuild-")]
-    if not compiler or not kbuild:
-        raise Failure(f"{package} names no compiler or no linux-kbuild package")
-    common = [n for n in below if re.match(r"linux-headers-.*-common$", n)]
-    return [package, *common], [kbuild[0], compiler[0], f"{compiler[0]}-x86-64-linux-gnu"]
+    def images(self, version):
+        """The packages of a version's image and modules."""
+        real = [n for n in self.depends(self.meta, version) if re.match(r"linux-image-\d", n)]
+        if not real:
+            raise Failure(f"{self.meta} {version} names no linux-image package")
+        return self.closure(real[0], version, r"linux-(image|binary|modules)-\d")
+
+    def headers(self, image, version):
+        """The packages to build a module with, and those that bring their programs,
+        which are of this machine's architecture."""
+        package = self.of_arch(image.replace("-image-", "-headers-"))
+        below = self.depends(package, version)
+        gcc = [m[1] for m in (re.match(r"(gcc-\d+)(-for-host)?$", n) for n in below) if m]
+        kbuild = [n for n in below if n.startswith("linux-kbuild-")]
+        if not gcc or not kbuild:
+            raise Failure(f"{package} names no compiler or no linux-kbuild package")
+        common = [n for n in below if re.match(r"linux-headers-.*-common$", n)]
+        tools = [kbuild[0], f"{gcc[0]}-{TRIPLET[self.arch]}"]
+        # the compiler's own name is that of links to the one for this machine
+        return [package, *common], tools + gcc[:1] * (self.arch == host.machine())
 
 
 def unpack(folder, dest):
@@ -105,7 +127,7 @@ def is_program(path):
         return False
     with open(path, "rb") as file:
         head = file.read(4096)
-    return head[:4] == b"\x7fELF" and LOADER.encode() in head
+    return head[:4] == b"\x7fELF" and LOADERS[host.machine()].encode() in head
 
 
 def wrap(program, root, loader):
@@ -117,9 +139,11 @@ def wrap(program, root, loader):
     program.rename(hidden)
     up = os.path.relpath(root, program.parent)
     libraries = ":".join(f"$at/{up}/{path.relative_to(root)}" for path in sorted(
-        {p.parent for p in root.rglob("lib*.so.*")} - {root}) if "gcc" not in path.parts)
+        {p.parent for p in root.rglob("lib*.so.*")} - {root}) if not {"gcc", "gcc-cross"} & set(path.parts))
     program.write_text(
-        f'#!/bin/sh\nat=${{0%/*}}\nexec "$at/{up}/{loader.relative_to(root)}" '
+        # gcc finds the cross binutils by links from another folder
+        '#!/bin/sh\nat=$0\n[ ! -L "$0" ] || at=$(readlink -f "$0")\nat=${at%/*}\n'
+        f'exec "$at/{up}/{loader.relative_to(root)}" '
         f'--library-path "{libraries}" --argv0 "$0" "$at/{hidden.name}" "$@"\n')
     program.chmod(hidden.stat().st_mode & ~(stat.S_ISUID | stat.S_ISGID))
 
@@ -162,7 +186,7 @@ def assemble_sdk(work, dest, release):
     (dest / "build").symlink_to(build.relative_to(dest))
     shutil.copy(build / ".config", dest / "config")
     relocate(build)
-    loader = next((p for p in sorted(sdk.rglob(LOADER)) if p.is_file()), None)
+    loader = next((p for p in sorted(sdk.rglob(LOADERS[host.machine()])) if p.is_file()), None)
     if not loader:
         raise Failure("no C library among the packages that the headers need")
     # the file itself: a link may lead out of this folder
@@ -171,11 +195,11 @@ def assemble_sdk(work, dest, release):
         wrap(path, sdk, loader)
 
 
-def download(apt, version, work, old):
+def download(index, version, work, old):
     """Fetch all packages into folders of their own below `work`."""
-    image = images(apt, version)
-    own, tools = ([], []) if old else headers(apt, image[0], version)
-    for folder, names in (("image", image), ("headers", own)):
+    apt, image = index.apt, index.images(version)
+    own, tools = ([], []) if old else index.headers(image[0], version)
+    for folder, names in (("image", [index.of_arch(n) for n in image]), ("headers", own)):
         if not names:
             return
         (work / folder).mkdir()
@@ -189,7 +213,12 @@ def download(apt, version, work, old):
     (work / "archives").rename(work / "tools")
 
 
-def fetch(wanted):
+def name(wanted, arch):
+    """Of a kernel in the cache, without its version."""
+    return wanted if arch == "x86" else f"{arch}-{wanted}"
+
+
+def fetch(wanted, arch):
     """From the first suites that have such a kernel."""
     if not shutil.which("apt-get") or not base.machine_archive():
         raise Unavailable("there is no Debian archive in this machine's apt sources")
@@ -198,12 +227,11 @@ def fetch(wanted):
     for suites in OLD_SUITES.get(wanted, SUITES):
         with cache.workspace() as work:
             try:
-                apt = base.PrivateApt(work, suites)
-                version = next((v for v in base.apt_versions(META, apt.options)
-                                if is_wanted(v, wanted)), None)
-                final = host.cache() / "debian-kernel" / f"{wanted}-{version}"
+                index = Index(base.PrivateApt(work, suites, archs=architectures(arch)), arch)
+                version = index.newest(wanted)
+                final = host.cache() / "debian-kernel" / f"{name(wanted, arch)}-{version}"
                 if version and not cache.intact(final):
-                    download(apt, version, pathlib.Path(work), wanted in OLD_SUITES)
+                    download(index, version, pathlib.Path(work), wanted in OLD_SUITES)
             except Failure as failure:
                 if "No space left" in str(failure):
                     raise
@@ -213,24 +241,30 @@ def fetch(wanted):
                 # from here on a failure does not mean that there is no package
                 return publish(lambda tmp, work=work: assemble(pathlib.Path(work), tmp), final)
             missing.append(f"none in {suites}")
-    raise Unavailable(f"no Debian kernel '{wanted}': {'; '.join(missing)}")
+    raise Unavailable(f"no Debian kernel '{wanted}' for {arch}: {'; '.join(missing)}")
 
 
-def cached(wanted):
-    found = [p for p in (host.cache() / "debian-kernel").glob(f"{wanted}-*")
+def architectures(arch):
+    """That of this machine, for its programs, and that of the kernel; for apt."""
+    return list(dict.fromkeys(DEBIAN_ARCH[a] for a in (host.machine(), arch)))
+
+
+def cached(wanted, arch):
+    found = [p for p in (host.cache() / "debian-kernel").glob(f"{name(wanted, arch)}-*")
              if cache.intact(p)]
     return max(found, key=lambda p: [int(n) for n in re.findall(r"\d+", p.name)], default=None)
 
 
-def path(wanted):
+def path(wanted, arch):
     """The folder of a kernel and how it was come by; Unavailable if there is none."""
-    found = cached(wanted)
+    found = cached(wanted, arch)
     if found and (host.offline() or os.environ.get("UPDATE") != "1"):
         return cache.taken(found)
     if host.offline():
-        raise Unavailable(f"OFFLINE=1, and no Debian kernel '{wanted}' in {host.cache()}")
+        raise Unavailable(f"OFFLINE=1, and no Debian kernel '{wanted}' for {arch} in "
+                          f"{host.cache()}")
     try:
-        return fetch(wanted)
+        return fetch(wanted, arch)
     except Unavailable:
         if found:
             return cache.taken(found)

@@ -26,7 +26,7 @@ import pathlib
 import sys
 
 from iopf import (base, bench, build, debian_kernel, host, kernel_deb, lock, on_top, packages,
-                  process, progress, series)
+                  process, progress, series, stock_kernel)
 from iopf.errors import Failure, Parser
 from iopf.testbed import MOST_LOAD, TESTBED, lanefile, mutantfile
 
@@ -56,10 +56,15 @@ def qemu_or_absent(release):
             return AbsentQemu(failure), "skipped"
 
 
+def kernel_path(kernel):
+    """The folder of a kernel, of whatever kind, and how it was come by."""
+    return stock_kernel.path(kernel) if kernel.stock else build.kernel_path(kernel)
+
+
 def kernel_or_absent(kernel):
     """The image and the modules of a kernel, or why it is not to be had."""
     try:
-        path, how = build.kernel_path(kernel)
+        path, how = kernel_path(kernel)
     except debian_kernel.Unavailable as failure:
         progress.say(f"    skipped: {failure}")
         return Absent(failure), "skipped"
@@ -128,7 +133,7 @@ def cmd_path(what, kernel):
             if kernel not in lanefile.kernel_names():
                 raise Failure(f"there is no kernel {kernel}; there are "
                               f"{' '.join(lanefile.kernel_names())}")
-            path = build.kernel_path(lanefile.load_kernel(kernel))[0]
+            path = kernel_path(lanefile.load_kernel(kernel))[0]
         elif what == "qemu":
             path = build.qemu_path()[0]
         elif what == "guest":
@@ -136,6 +141,16 @@ def cmd_path(what, kernel):
         else:
             raise Failure(f"there is no product {what}; there are kernel, qemu and guest")
     print(path)
+
+
+def kernel_in_cache(kernel):
+    """Where a kernel is once it is there; None if it cannot be told."""
+    if kernel.debian:
+        return debian_kernel.cached(kernel.debian, kernel.arch)
+    if kernel.stock:
+        source = stock_kernel.cached()
+        return stock_kernel.place(kernel, source) if source else None
+    return build.kernel_place(kernel)
 
 
 def used_products():
@@ -156,8 +171,7 @@ def used_products():
         note(base.repository, name)
     for name in lanefile.kernel_names():
         kernel = lanefile.load_kernel(name)
-        made = (note(debian_kernel.cached, kernel.debian) if kernel.debian else
-                note(build.kernel_place, kernel))
+        made = note(kernel_in_cache, kernel)
         if made and kernel.modules:
             note(build.modules_place, kernel, made)
         note(build.guest_place, kernel.arch)

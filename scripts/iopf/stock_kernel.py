@@ -15,7 +15,7 @@ import shutil
 
 from iopf import base, build, cache, debian_kernel, host
 from iopf.cache import digest, publish
-from iopf.errors import Failure
+from iopf.debian_kernel import Unavailable
 from iopf.patches import version_number
 from iopf.process import logged, run
 
@@ -36,8 +36,8 @@ def newest_package(apt):
 def fetch():
     """The source archive, of the first suites that have one; as for Debian's own kernel."""
     if not shutil.which("apt-get") or not base.machine_archive():
-        raise Failure("there is no Debian archive in this machine's apt sources, and so no "
-                      "newer kernel to compare with")
+        raise Unavailable("there is no Debian archive in this machine's apt sources, and so no "
+                          "newer kernel to compare with")
     for suites in debian_kernel.SUITES:
         with cache.workspace() as work:
             apt = base.PrivateApt(work, suites)
@@ -45,8 +45,8 @@ def fetch():
             if found:
                 return publish(lambda tmp, apt=apt, found=found: download(apt, *found, tmp),
                                host.cache() / "stock-source" / found[1])[0]
-    raise Failure(f"no linux-source package newer than {debian_kernel.SERIES} in "
-                  f"{', '.join(debian_kernel.SUITES)}")
+    raise Unavailable(f"no linux-source package newer than {debian_kernel.SERIES} in "
+                      f"{', '.join(debian_kernel.SUITES)}")
 
 
 def download(apt, package, version, dest):
@@ -66,8 +66,8 @@ def source():
     if found and (host.offline() or os.environ.get("UPDATE") != "1"):
         return cache.taken(found)[0]
     if host.offline():
-        raise Failure(f"OFFLINE=1, and no source of a newer kernel in {host.cache()}; "
-                      "run once with the network")
+        raise Unavailable(f"OFFLINE=1, and no source of a newer kernel in {host.cache()}; "
+                          "run once with the network")
     return fetch()
 
 
@@ -82,13 +82,14 @@ def known_options(tree):
 
 
 def split_options(text, known):
-    """The lines of a configuration that this kernel knows, and the options it does not."""
-    kept, unknown = [], []
+    """The lines of a configuration that this kernel knows, and the options it does not.
+    What a later line says is not set is not asked for."""
+    kept, unknown, unset = [], [], set(re.findall(r"^# CONFIG_(\w+) is not set$", text, re.M))
     for line in text.splitlines():
         match = re.match(r"CONFIG_(\w+)=", line)
         if match and match[1] not in known:
             unknown.append(f"CONFIG_{match[1]}")
-        else:
+        elif not match or match[1] not in unset:
             kept.append(f"{line}\n")
     return "".join(kept), unknown
 
@@ -108,18 +109,21 @@ def make(kernel, package, dest):
         logged([*command, f"-j{host.jobs()}", "all"], log, env=build.build_env(),
                what="stock kernel")
         build.keep_kernel(kernel, made, dest)
+        if kernel.modules:
+            build.keep_module_build(kernel, tree, made, dest, log)
         shutil.rmtree(tree)
 
 
 def place(kernel, package):
     key = digest("stock-1", package.name, kernel.arch,
-                 *build.toolchain(build.compiler(kernel.arch)), *build.fragments(kernel))
+                 *build.toolchain(build.compiler(kernel.arch)), *build.fragments(kernel),
+                 *["build"] * bool(kernel.modules))
     return host.cache() / "kernel" / f"stock-{package.name}-{key}"
 
 
 def path(kernel):
-    """The folder of the stock kernel with the options of `kernel`: bzImage, config,
-    unknown; and how it was come by."""
+    """The folder of the stock kernel with the options of `kernel`: its image, config,
+    unknown, build if it has modules; and how it was come by."""
     package = source()
     return publish(lambda tmp: make(kernel, package, tmp), place(kernel, package))
 

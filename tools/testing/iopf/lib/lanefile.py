@@ -32,6 +32,8 @@ class Kernel:
     configs: list[str]
     # Debian's own kernel instead of a build: one of DEBIAN
     debian: str = ""
+    # "newest": built, but of Debian's source of that kernel instead of our series
+    stock: str = ""
     modules: list[str] = field(default_factory=list)
     preload: list[str] = field(default_factory=list)
     # diffs that its source tree has beside the series
@@ -133,6 +135,8 @@ def _merge(name: str, kind: str, above: tuple[str, ...] = ()) -> configparser.Co
     if not like:
         return own
     base = _merge(like, kind, above + (name,))
+    if own.has_section("modes"):
+        base.remove_section("modes")    # another machine's
     base.read_dict(own)
     return base
 
@@ -142,7 +146,7 @@ def load_kernel(name: str) -> Kernel:
     try:
         kernel = Kernel(name, section["arch"], section["image"], section["qemu"],
                         " ".join(section["cmdline"].split()), section["configs"].split(),
-                        section.get("debian", ""),
+                        section.get("debian", ""), section.get("stock", ""),
                         section.get("modules", "").split(),
                         section.get("preload", "").split(),
                         section.get("patches", "").split())
@@ -152,8 +156,10 @@ def load_kernel(name: str) -> Kernel:
         raise TestbedError(f"kernel {name}: {error}") from error
     if bool(kernel.debian) == bool(kernel.configs):
         raise TestbedError(f"kernel {name}: either configs to build it with, or debian")
-    if kernel.debian and kernel.patches:
-        raise TestbedError(f"kernel {name}: patches are for a kernel that is built")
+    if kernel.stock not in ("", "newest") or kernel.stock and kernel.debian:
+        raise TestbedError(f"kernel {name}: stock is newest, and without debian")
+    if (kernel.debian or kernel.stock) and kernel.patches:
+        raise TestbedError(f"kernel {name}: patches are for a kernel of ours")
     if kernel.debian and kernel.debian not in DEBIAN:
         raise TestbedError(f"kernel {name}: debian is one of {' '.join(DEBIAN)}, "
                            f"not {kernel.debian}")
@@ -177,17 +183,17 @@ def expand(wanted: list[str]) -> list[str]:
     return found
 
 
-def _set_mode(devices: str, parser: configparser.ConfigParser, lane: str, wanted: str) -> str:
-    """What stands in the devices for a mode: that of the name, or that of the file."""
+def _set_mode(text: str, parser: configparser.ConfigParser, lane: str, wanted: str) -> str:
+    """Devices or options with what stands for a mode: that of the name, or of the file."""
     if not parser.has_section("modes"):
         if wanted:
             raise TestbedError(f"lane {lane} has no modes, so no {lane}@{wanted}")
-        return devices
+        return text
     mode = wanted or parser["lane"].get("mode", "")
     if mode not in parser["modes"]:
         raise TestbedError(f"lane {lane} has no mode {mode}; it has all "
                            f"{' '.join(parser['modes'])}")
-    return devices.replace(MODE, parser["modes"][mode])
+    return text.replace(MODE, parser["modes"][mode])
 
 
 def load(name: str) -> Lane:
@@ -208,7 +214,7 @@ def load(name: str) -> Lane:
         made.release = lane.get("release", "")
         made.named = lane.getboolean("named", False)
         made.sleep = lane.getboolean("sleep", False)
-        made.options = _lines(lane.get("options", ""))
+        made.options = _lines(_set_mode(lane.get("options", ""), parser, file, mode))
         made.accel = lane.get("accel", made.accel)
         made.preload = made.kernel.preload + lane.get("preload", "").split()
     except (KeyError, ValueError, TypeError) as error:

@@ -47,6 +47,9 @@ class Files(unittest.TestCase):
         for more, text in (("debian = 6.12", "either"), ("configs =", "either"),
                            ("configs =\ndebian = 6.12\npatches = a.diff", "patches"),
                            ("configs =\ndebian = 7.3", "not 7.3"),
+                           ("stock = 6.12", "stock is newest"),
+                           ("configs =\ndebian = 6.12\nstock = newest", "without debian"),
+                           ("stock = newest\npatches = a.diff", "patches"),
                            ("configs =\ndebian = 6.1\nmodules = a", "no modules")):
             self.write("d.kernel", f"[kernel]\nlike = k\n{more}\n")
             with self.assertRaisesRegex(lanefile.TestbedError, f"kernel d: .*{text}"):
@@ -72,6 +75,18 @@ class Files(unittest.TestCase):
                          ["b", "a@one", "a@two", "b@one"])
         with self.assertRaisesRegex(lanefile.TestbedError, "no mode three; it has all one two"):
             lanefile.load("a@three")
+
+    def test_own_modes(self) -> None:
+        """Those of the lane that it is like are of another machine."""
+        self.kernel()
+        self.write("a.lane", LANE.replace("plan =", "mode = x\nplan =") + "[modes]\nx = 1\n")
+        self.write("b.lane", "[lane]\nlike = a\nmode = y\noptions =\n\t${mode}\n\t-drive z\n"
+                   "[modes]\ny =\n\t-global a\n\t-global b\nz = -global c\n")
+        self.assertEqual(lanefile.modes("b"), ["y", "z"])
+        self.assertEqual(lanefile.load("b").options, ["-global a", "-global b", "-drive z"])
+        self.assertEqual(lanefile.load("b@z").options, ["-global c", "-drive z"])
+        with self.assertRaisesRegex(lanefile.TestbedError, "no mode x"):
+            lanefile.load("b@x")
 
     def test_lane_without_modes(self) -> None:
         self.kernel()
