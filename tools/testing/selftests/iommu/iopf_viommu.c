@@ -30,6 +30,8 @@
 
 /* Where devices work: different in each level of the tables */
 #define GVA		0x123456789000ULL
+/* For what nobody has used before in a test */
+#define PLACE(nr)	(GVA + (nr) * 0x100000ULL)
 #define NR_DEVS		2
 
 /* An endpoint that the guest has */
@@ -423,16 +425,16 @@ TEST_VIOMMU(pages)
 	struct inv inv = {
 		.what = INV_PAGES,
 		.space = &dev->space,
-		.gva = GVA,
 		.npages = 1,
 	};
 	unsigned int i;
 
 	for (i = 0; i < 4; i++) {
 		inv.leaf = i & 1;
-		ASSERT_LIB(move_page(&page, dev, GVA));
-		ASSERT_LIB(move_page(&next, dev, GVA + 4096));
-		ASSERT_LIB(move_page(&other, dev + 1, GVA));
+		inv.gva = PLACE(i);
+		ASSERT_LIB(move_page(&page, dev, PLACE(i)));
+		ASSERT_LIB(move_page(&next, dev, PLACE(i) + 4096));
+		ASSERT_LIB(move_page(&other, dev + 1, PLACE(i)));
 		ASSERT_LIB(is_stale(&page));
 		ASSERT_LIB(invalidate(&self->guest, &inv, i & 2));
 		EXPECT_LIB(is_gone(&page));
@@ -459,9 +461,9 @@ TEST_VIOMMU(space)
 	unsigned int i;
 
 	for (i = 0; i < 2; i++) {
-		ASSERT_LIB(move_page(&page, dev, GVA));
-		ASSERT_LIB(move_page(&far, dev, 0x7000));
-		ASSERT_LIB(move_page(&other, dev + 1, GVA));
+		ASSERT_LIB(move_page(&page, dev, PLACE(i)));
+		ASSERT_LIB(move_page(&far, dev, 0x7000 + i * 4096));
+		ASSERT_LIB(move_page(&other, dev + 1, PLACE(i)));
 		ASSERT_LIB(is_stale(&far));
 		ASSERT_LIB(invalidate(&self->guest, &inv, i));
 		EXPECT_LIB(is_gone(&page));
@@ -510,8 +512,8 @@ TEST_VIOMMU(device)
 
 		if (!has_inv(guest, inv.what, i & 2))
 			continue;
-		ASSERT_LIB(move_page(&page, dev, GVA));
-		ASSERT_LIB(move_page(&other, dev + 1, GVA));
+		ASSERT_LIB(move_page(&page, dev, PLACE(i)));
+		ASSERT_LIB(move_page(&other, dev + 1, PLACE(i)));
 		ASSERT_NE(0, testdev_reg(&dev->ep.td, IOPF_TD_REG_ATC_COUNT));
 		ASSERT_LIB(invalidate(guest, &inv, i & 2));
 		EXPECT_EQ(0, testdev_reg(&dev->ep.td, IOPF_TD_REG_ATC_COUNT));
@@ -544,9 +546,9 @@ TEST_VIOMMU(tables)
 
 		if (!has_inv(guest, inv.what, i & 2))
 			continue;
-		ASSERT_LIB(move_page(&page, &self->dev[0], GVA));
+		ASSERT_LIB(move_page(&page, &self->dev[0], PLACE(i)));
 		ASSERT_LIB(invalidate(guest, &inv, i & 2));
-		guest->vendor->set_page(&self->dev[0].space, GVA, page.old);
+		guest->vendor->set_page(&self->dev[0].space, PLACE(i), page.old);
 		EXPECT_LIB(is_stale(&page));
 	}
 }
