@@ -26,40 +26,36 @@
 #include <uapi/linux/iommufd.h>
 #include <uapi/linux/iopf_viommu.h>
 
+#include "invalidate.h"
 #include "iommu.h"
 #include "pasid.h"
-#include "invalidate.h"
 
 /* Addresses have 64 bits. */
 #define PFN_MAX		(U64_MAX >> VTD_PAGE_SHIFT)
 /* All addresses, for a device */
 #define ORDER_ALL	MAX_AGAW_PFN_WIDTH
 
-struct batch {
-	struct intel_iommu *iommu;
-	unsigned int nr;
-	struct qi_desc desc[INV_BATCH_MAX];
-};
-
-/* What an ioctl takes; too much for the stack */
-struct inv_work {
-	struct intel_inv_list list;
-	struct batch batch;
-};
-
-static bool same_entry(const struct intel_inv *a, const struct intel_inv *b)
+static bool same_ids(const struct intel_inv *a, const struct intel_inv *b)
 {
-	return a->cache == b->cache && a->gran == b->gran && a->did == b->did &&
-	       a->sid == b->sid && a->pasid == b->pasid;
+	return a->did == b->did && a->sid == b->sid && a->pasid == b->pasid;
 }
 
-/* Takes @new in, if there is nothing but that between or in both. */
+/* Is @new among what @inv is? All of a PASID is all pages of it. */
+static bool has(const struct intel_inv *inv, const struct intel_inv *new)
+{
+	return same_ids(inv, new) && !(new->cache & ~inv->cache) &&
+	       inv->gran != IOPF_VTD_INV_GRAN_ADDR &&
+	       (new->gran == inv->gran ||
+		(new->gran == IOPF_VTD_INV_GRAN_ADDR &&
+		 inv->gran == IOPF_VTD_INV_GRAN_PASID));
+}
+
+/* Takes pages in, if there is nothing but these between or in both. */
 static bool widen(struct intel_inv *inv, const struct intel_inv *new)
 {
-	if (!same_entry(inv, new))
+	if (inv->gran != IOPF_VTD_INV_GRAN_ADDR || new->gran != inv->gran ||
+	    new->cache != inv->cache || !same_ids(inv, new))
 		return false;
-	if (inv->gran != IOPF_VTD_INV_GRAN_ADDR)
-		return true;
 	if ((inv->last != PFN_MAX && new->first > inv->last + 1) ||
 	    (new->last != PFN_MAX && inv->first > new->last + 1))
 		return false;
@@ -75,7 +71,7 @@ static bool add_to(struct intel_inv_list *list, const struct intel_inv *new)
 	unsigned int i;
 
 	for (i = 0; i < list->nr; i++)
-		if (widen(&list->inv[i], new))
+		if (has(&list->inv[i], new) || widen(&list->inv[i], new))
 			return true;
 	if (list->nr == INV_MAX)
 		return false;
@@ -124,26 +120,26 @@ void intel_inv_add(struct intel_inv_list *list, const struct intel_inv *new)
 		list->all = true;
 }
 
-static void batch_submit(struct batch *batch)
+static void batch_submit(struct intel_inv_work *work)
 {
 	/*
 	 * It does not fail but for a device that does not invalidate its TLB, which
 	 * is given up then: it cannot use any more what is there, see devtlb.c.
 	 */
-	if (batch->nr)
-		qi_submit_sync(batch->iommu, batch->desc, batch->nr, 0);
-	batch->nr = 0;
+	if (work->nr)
+		qi_submit_sync(work->iommu, work->desc, work->nr, 0);
+	work->nr = 0;
 }
 
-static struct qi_desc *batch_next(struct batch *batch,
+static struct qi_desc *batch_next(struct intel_inv_work *work,
 				  struct intel_iommu *iommu)
 {
 	struct qi_desc *desc;
 
-	if (batch->iommu != iommu || batch->nr == INV_BATCH_MAX)
-		batch_submit(batch);
-	batch->iommu = iommu;
-	desc = &batch->desc[batch->nr++];
+	if (work->iommu != iommu || work->nr == INV_BATCH_MAX)
+		batch_submit(work);
+	work->iommu = iommu;
+	desc = &work->desc[work->nr++];
 	memset(desc, 0, sizeof(*desc));
 	return desc;
 }
@@ -161,7 +157,7 @@ static u64 inv_addr(const struct intel_inv *inv, unsigned int order)
 		       (inv->first >> order << order) << VTD_PAGE_SHIFT : 0;
 }
 
-static void send_iotlb(struct batch *batch, const struct intel_nested_dev *ndev,
+static void send_iotlb(struct intel_inv_work *work, const struct intel_nested_dev *ndev,
 		       const struct intel_inv *inv)
 {
 	struct intel_iommu *iommu = ndev->info->iommu;
@@ -171,22 +167,22 @@ static void send_iotlb(struct batch *batch, const struct intel_nested_dev *ndev,
 	qi_desc_piotlb(ndev->did, ndev->pasid, inv_addr(inv, order),
 		       order > cap_max_amask_val(iommu->cap) ? -1 :
 							       BIT_ULL(order),
-		       inv->leaf, batch_next(batch, iommu));
+		       inv->leaf, batch_next(work, iommu));
 }
 
-static void send_pasid(struct batch *batch, const struct intel_nested_dev *ndev,
+static void send_pasid(struct intel_inv_work *work, const struct intel_nested_dev *ndev,
 		       const struct intel_inv *inv)
 {
 	u64 gran = inv->gran == IOPF_VTD_INV_GRAN_PASID ? QI_PC_PASID_SEL :
 							  QI_PC_ALL_PASIDS;
 
-	batch_next(batch, ndev->info->iommu)->qw0 =
+	batch_next(work, ndev->info->iommu)->qw0 =
 		QI_PC_DID(ndev->did) | QI_PC_PASID(ndev->pasid) |
 		QI_PC_GRAN(gran) | QI_PC_TYPE;
 }
 
 /* IOMMU_NO_PASID reaches what the device has for all PASIDs. */
-static void send_devtlb(struct batch *batch, const struct intel_nested_dev *ndev,
+static void send_devtlb(struct intel_inv_work *work, const struct intel_nested_dev *ndev,
 			u32 pasid, u64 addr, unsigned int order)
 {
 	struct device_domain_info *info = ndev->info;
@@ -199,7 +195,7 @@ static void send_devtlb(struct batch *batch, const struct intel_nested_dev *ndev
 		return;
 
 	while (times--) {
-		struct qi_desc *desc = batch_next(batch, iommu);
+		struct qi_desc *desc = batch_next(work, iommu);
 
 		if (pasid == IOMMU_NO_PASID)
 			qi_desc_dev_iotlb(sid, info->pfsid, info->ats_qdep,
@@ -227,7 +223,7 @@ static bool is_first(const struct intel_nested_dev *ndev)
 }
 
 /* In this order: a device must not get again what has not left the IOMMU. */
-static void invalidate_domain(struct batch *batch, struct dmar_domain *domain,
+static void invalidate_domain(struct intel_inv_work *work, struct dmar_domain *domain,
 			      const struct intel_inv *inv)
 {
 	struct intel_nested_dev *ndev;
@@ -241,22 +237,22 @@ static void invalidate_domain(struct batch *batch, struct dmar_domain *domain,
 		if (!is_first(ndev))
 			continue;
 		if (inv->cache & IOPF_VTD_INV_CACHE_PASID)
-			send_pasid(batch, ndev, inv);
+			send_pasid(work, ndev, inv);
 		if (inv->cache & IOPF_VTD_INV_CACHE_IOTLB)
-			send_iotlb(batch, ndev, inv);
+			send_iotlb(work, ndev, inv);
 	}
 	if (!(inv->cache &
 	      (IOPF_VTD_INV_CACHE_IOTLB | IOPF_VTD_INV_CACHE_DEVTLB)))
 		return;
 	all_pasids = inv->gran == IOPF_VTD_INV_GRAN_DOMAIN;
 	list_for_each_entry(ndev, &domain->nested.devs, node)
-		send_devtlb(batch, ndev,
+		send_devtlb(work, ndev,
 			    all_pasids ? IOMMU_NO_PASID : ndev->pasid, addr,
 			    order);
 }
 
 /* What a device of the guest has in its TLB */
-static void invalidate_guest_device(struct batch *batch,
+static void invalidate_guest_device(struct intel_inv_work *work,
 				    struct intel_viommu *viommu,
 				    const struct intel_inv *inv)
 {
@@ -270,7 +266,7 @@ static void invalidate_guest_device(struct batch *batch,
 		list_for_each_entry(ndev, &domain->nested.devs, node) {
 			if (ndev->guest_sid != inv->sid)
 				continue;
-			send_devtlb(batch, ndev,
+			send_devtlb(work, ndev,
 				    all_pasids ? IOMMU_NO_PASID : ndev->pasid,
 				    0, ORDER_ALL);
 			if (all_pasids)
@@ -293,7 +289,7 @@ static bool is_meant(const struct dmar_domain *domain,
 	}
 }
 
-static void invalidate_guest(struct batch *batch, struct intel_viommu *viommu,
+static void invalidate_guest(struct intel_inv_work *work, struct intel_viommu *viommu,
 			     const struct intel_inv *inv)
 {
 	struct intel_inv own = *inv;
@@ -303,7 +299,7 @@ static void invalidate_guest(struct batch *batch, struct intel_viommu *viommu,
 
 	if (inv->gran != IOPF_VTD_INV_GRAN_GUEST &&
 	    inv->cache & IOPF_VTD_INV_CACHE_DEVTLB) {
-		invalidate_guest_device(batch, viommu, inv);
+		invalidate_guest_device(work, viommu, inv);
 		own.cache &= ~IOPF_VTD_INV_CACHE_DEVTLB;
 	}
 	if (!own.cache)
@@ -313,7 +309,7 @@ static void invalidate_guest(struct batch *batch, struct intel_viommu *viommu,
 		own.gran = IOPF_VTD_INV_GRAN_PASID;
 	list_for_each_entry(domain, &viommu->domains, nested.node) {
 		if (is_meant(domain, inv))
-			invalidate_domain(batch, domain, &own);
+			invalidate_domain(work, domain, &own);
 		cond_resched();
 	}
 }
@@ -328,7 +324,15 @@ static struct intel_inv invalidate_all(u8 gran)
 	};
 }
 
-static void submit_guest(struct inv_work *work, struct intel_viommu *viommu)
+/**
+ * intel_inv_submit_guest() - Invalidate what is on the list of a guest
+ * @work: the list, which is of no use after that
+ * @viommu: the guest
+ *
+ * Context: may sleep.
+ */
+void intel_inv_submit_guest(struct intel_inv_work *work,
+			    struct intel_viommu *viommu)
 {
 	struct intel_inv_list *list = &work->list;
 	unsigned int i;
@@ -339,12 +343,20 @@ static void submit_guest(struct inv_work *work, struct intel_viommu *viommu)
 	}
 	mutex_lock(&viommu->lock);
 	for (i = 0; i < list->nr; i++)
-		invalidate_guest(&work->batch, viommu, &list->inv[i]);
-	batch_submit(&work->batch);
+		invalidate_guest(work, viommu, &list->inv[i]);
+	batch_submit(work);
 	mutex_unlock(&viommu->lock);
 }
 
-static void submit_domain(struct inv_work *work, struct dmar_domain *domain)
+/**
+ * intel_inv_submit_domain() - Invalidate what is on the list of a domain
+ * @work: the list, which is of no use after that
+ * @domain: the domain
+ *
+ * Context: may sleep.
+ */
+void intel_inv_submit_domain(struct intel_inv_work *work,
+			     struct dmar_domain *domain)
 {
 	struct intel_inv_list *list = &work->list;
 	unsigned int i;
@@ -355,8 +367,8 @@ static void submit_domain(struct inv_work *work, struct dmar_domain *domain)
 	}
 	mutex_lock(domain->nested.lock);
 	for (i = 0; i < list->nr; i++)
-		invalidate_domain(&work->batch, domain, &list->inv[i]);
-	batch_submit(&work->batch);
+		invalidate_domain(work, domain, &list->inv[i]);
+	batch_submit(work);
 	mutex_unlock(domain->nested.lock);
 }
 
@@ -553,7 +565,7 @@ int intel_viommu_invalidate(struct iommufd_viommu *core,
 {
 	struct intel_viommu *viommu =
 		container_of(core, struct intel_viommu, core);
-	struct inv_work *work;
+	struct intel_inv_work *work;
 	int ret;
 
 	if (array->type != IOPF_HWPT_INVALIDATE_DATA_VTD) {
@@ -566,7 +578,7 @@ int intel_viommu_invalidate(struct iommufd_viommu *core,
 		return -ENOMEM;
 	}
 	ret = copy_array(&work->list, array, viommu);
-	submit_guest(work, viommu);
+	intel_inv_submit_guest(work, viommu);
 	kfree(work);
 	return ret;
 }
@@ -581,7 +593,7 @@ int intel_viommu_invalidate(struct iommufd_viommu *core,
 int intel_nested_invalidate(struct iommu_domain *domain,
 			    struct iommu_user_data_array *array)
 {
-	struct inv_work *work;
+	struct intel_inv_work *work;
 	int ret;
 
 	if (array->type != IOMMU_HWPT_INVALIDATE_DATA_VTD_S1 &&
@@ -595,7 +607,7 @@ int intel_nested_invalidate(struct iommu_domain *domain,
 		return -ENOMEM;
 	}
 	ret = copy_array(&work->list, array, NULL);
-	submit_domain(work, to_dmar_domain(domain));
+	intel_inv_submit_domain(work, to_dmar_domain(domain));
 	kfree(work);
 	return ret;
 }

@@ -9,6 +9,8 @@
 
 #include <linux/types.h>
 
+#include "iommu.h"
+
 struct iopf_vtd_invalidate;
 
 /* What is invalidated one by one, and descriptors of a submission */
@@ -51,8 +53,26 @@ struct intel_inv_list {
 	struct intel_inv inv[INV_MAX];
 };
 
+/**
+ * struct intel_inv_work - What an ioctl takes; too much for the stack
+ * @list: all that there is to invalidate
+ * @iommu: for whom @desc is
+ * @nr: how many there are
+ * @desc: the next submission
+ */
+struct intel_inv_work {
+	struct intel_inv_list list;
+	struct intel_iommu *iommu;
+	unsigned int nr;
+	struct qi_desc desc[INV_BATCH_MAX];
+};
+
 int intel_inv_from_user(const struct iopf_vtd_invalidate *user, bool guest,
 			struct intel_inv *inv);
 void intel_inv_add(struct intel_inv_list *list, const struct intel_inv *new);
+void intel_inv_submit_guest(struct intel_inv_work *work,
+			    struct intel_viommu *viommu);
+void intel_inv_submit_domain(struct intel_inv_work *work,
+			     struct dmar_domain *domain);
 
 #endif /* _INTEL_INVALIDATE_H */

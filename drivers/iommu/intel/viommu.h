@@ -29,7 +29,7 @@ struct iommu_user_data_array;
 struct intel_viommu {
 	struct iommufd_viommu core;
 	struct dmar_domain *s2_domain;
-	struct mutex lock;
+	struct mutex lock;	/* @domains */
 	struct list_head domains;
 };
 
@@ -49,8 +49,8 @@ struct intel_nested {
 	struct list_head node;
 	u16 guest_did;
 	u32 guest_pasid;
-	struct mutex own_lock;
-	struct mutex *lock;
+	struct mutex own_lock;	/* @devs, if @lock is this */
+	struct mutex *lock;	/* @devs */
 	struct list_head devs;
 };
 

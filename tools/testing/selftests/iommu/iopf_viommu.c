@@ -16,6 +16,8 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -24,6 +26,8 @@
 
 #include "../kselftest_harness.h"
 
+#include "iopf_console.h"
+#include "iopf_trace.h"
 #include "iopf_viommu.h"
 
 #define TEST_SECONDS	900
@@ -56,7 +60,7 @@ const struct vendor *vendor_of(struct iopf_dev *dev)
 	static const struct vendor *const vendors[] = { &vendor_vtd };
 	unsigned int i;
 
-	for (i = 0; i < sizeof(vendors) / sizeof(vendors[0]); i++)
+	for (i = 0; i < ARRAY_SIZE(vendors); i++)
 		if (vendors[i]->nests(dev))
 			return vendors[i];
 	return NULL;
@@ -550,6 +554,849 @@ TEST_VIOMMU(tables)
 		ASSERT_LIB(invalidate(guest, &inv, i & 2));
 		guest->vendor->set_page(&self->dev[0].space, PLACE(i), page.old);
 		EXPECT_LIB(is_stale(&page));
+	}
+}
+
+/* Elements of an array that invalidate a page each */
+static char *page_array(struct guest_dev *dev, __u64 gva, __u64 stride,
+			unsigned int nr)
+{
+	struct guest *guest = dev->space.guest;
+	size_t len = guest->vendor->inv_len;
+	struct inv inv = {
+		.what = INV_PAGES,
+		.space = &dev->space,
+		.npages = 1,
+	};
+	char *array = calloc(nr, len);
+	unsigned int i;
+
+	for (i = 0; array && i < nr; i++) {
+		inv.gva = gva + i * stride;
+		guest->vendor->inv(&inv, false, array + i * len);
+	}
+	return array;
+}
+
+/* What is before an element that is wrong has gone, what is after it has not. */
+TEST_VIOMMU(partial)
+{
+	struct guest *guest = &self->guest;
+	size_t len = guest->vendor->inv_len;
+	struct page page[4];
+	unsigned int i;
+	char *array;
+	__u32 done;
+
+	array = page_array(self->dev, PLACE(0), PLACE(1) - PLACE(0), 4);
+	ASSERT_NE(NULL, array);
+	for (i = 0; i < 4; i++)
+		ASSERT_LIB(move_page(&page[i], self->dev, PLACE(i)));
+	memcpy(array + 2 * len, guest->vendor->bad[0].elem, len);
+	EXPECT_EQ(guest->vendor->bad[0].err,
+		  invalidate_array(guest, guest->viommu_id, array, 4, &done));
+	EXPECT_EQ(2, done);
+	EXPECT_LIB(is_gone(&page[0]));
+	EXPECT_LIB(is_gone(&page[1]));
+	EXPECT_LIB(is_stale(&page[2]));
+	EXPECT_LIB(is_stale(&page[3]));
+	free(array);
+}
+
+/* The rest of the array cannot be read. */
+TEST_VIOMMU(partial_fault)
+{
+	struct guest *guest = &self->guest;
+	size_t len = guest->vendor->inv_len;
+	long size = sysconf(_SC_PAGESIZE);
+	unsigned int nr = size / len;
+	struct page page;
+	char *array, *mem;
+	__u32 done;
+
+	array = page_array(self->dev, GVA, 0, nr);
+	mem = mmap(NULL, 2 * size, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, mem);
+	ASSERT_EQ(0, mprotect(mem + size, size, PROT_NONE));
+	memcpy(mem + size - nr * len, array, nr * len);
+	ASSERT_LIB(move_page(&page, self->dev, GVA));
+	EXPECT_EQ(-EFAULT, invalidate_array(guest, guest->viommu_id,
+					    mem + size - nr * len, nr + 1,
+					    &done));
+	EXPECT_EQ(nr, done);
+	EXPECT_LIB(is_gone(&page));
+	munmap(mem, 2 * size);
+	free(array);
+}
+
+/* More than the kernel does one by one: all are gone, and another's are not. */
+TEST_VIOMMU(many)
+{
+	struct guest *guest = &self->guest;
+	static const unsigned int nrs[] = { 31, 32, 33, 64, 200 };
+	struct page first, last, other;
+	unsigned int i, nr;
+	char *array;
+	__u32 done;
+
+	for (i = 0; i < ARRAY_SIZE(nrs); i++) {
+		nr = nrs[i];
+		array = page_array(self->dev, PLACE(i), 0x2000, nr);
+		ASSERT_NE(NULL, array);
+		ASSERT_LIB(move_page(&first, self->dev, PLACE(i)));
+		ASSERT_LIB(move_page(&last, self->dev,
+				     PLACE(i) + (nr - 1) * 0x2000));
+		ASSERT_LIB(move_page(&other, self->dev + 1, PLACE(i)));
+		ASSERT_LIB(invalidate_array(guest, guest->viommu_id, array, nr,
+					    &done));
+		EXPECT_EQ(nr, done);
+		EXPECT_LIB(is_gone(&first));
+		EXPECT_LIB(is_gone(&last));
+		EXPECT_LIB(is_stale(&other));
+		free(array);
+	}
+}
+
+/* Ids that the guest uses for nothing, and then two that count */
+TEST_VIOMMU(many_spaces)
+{
+	struct guest *guest = &self->guest;
+	size_t len = guest->vendor->inv_len;
+	struct page page[NR_DEVS];
+	unsigned int i, nr = 100;
+	char *array;
+	__u32 done;
+
+	array = calloc(nr, len);
+	ASSERT_NE(NULL, array);
+	for (i = 0; i < nr; i++) {
+		struct space space = {
+			.domain = 1000 + i,
+			.pasid = 2000 + i,
+		};
+		struct inv inv = { .what = INV_SPACE, .space = &space };
+
+		if (i >= nr - NR_DEVS)
+			inv.space = &self->dev[nr - 1 - i].space;
+		guest->vendor->inv(&inv, false, array + i * len);
+	}
+	for (i = 0; i < NR_DEVS; i++)
+		ASSERT_LIB(move_page(&page[i], &self->dev[i], GVA));
+	ASSERT_LIB(invalidate_array(guest, guest->viommu_id, array, 20, &done));
+	EXPECT_EQ(20, done);
+	for (i = 0; i < NR_DEVS; i++)
+		EXPECT_LIB(is_stale(&page[i]));
+	ASSERT_LIB(invalidate_array(guest, guest->viommu_id, array, nr, &done));
+	EXPECT_EQ(nr, done);
+	for (i = 0; i < NR_DEVS; i++)
+		EXPECT_LIB(is_gone(&page[i]));
+	free(array);
+}
+
+/* As many as there may be, and a million */
+TEST_VIOMMU(long_array)
+{
+	struct guest *guest = &self->guest;
+	struct page first, last;
+	unsigned int nr = 1 << 19;
+	char *array;
+	__u32 done;
+
+	array = page_array(self->dev, GVA, 0x2000, 1000000);
+	ASSERT_NE(NULL, array);
+	ASSERT_LIB(move_page(&first, self->dev, GVA));
+	ASSERT_LIB(move_page(&last, self->dev, GVA + (nr - 1) * 0x2000ULL));
+	EXPECT_EQ(-EINVAL, invalidate_array(guest, guest->viommu_id, array,
+					    1000000, &done));
+	EXPECT_EQ(0, done);
+	EXPECT_LIB(is_stale(&first));
+	ASSERT_LIB(invalidate_array(guest, guest->viommu_id, array, nr, &done));
+	EXPECT_EQ(nr, done);
+	EXPECT_LIB(is_gone(&first));
+	EXPECT_LIB(is_gone(&last));
+	free(array);
+}
+
+static int count_commands(struct guest *guest, const void *array, unsigned int nr,
+			  const char *word)
+{
+	__u32 done;
+	int ret;
+
+	ret = trace_begin(guest->vendor->trace_event);
+	if (ret)
+		return ret;
+	ret = invalidate_array(guest, guest->viommu_id, array, nr, &done);
+	if (ret)
+		return ret;
+	return trace_end(guest->vendor->trace_event, word, NULL, NULL);
+}
+
+/* How many commands of the hardware that becomes */
+TEST_VIOMMU(commands)
+{
+	struct guest *guest = &self->guest;
+	const struct inv tables = {
+		.what = INV_DOMAIN_TABLES,
+		.space = &self->dev->space,
+	};
+	const char *pages = guest->vendor->trace_pages;
+	__u8 elem[INV_MAX_LEN];
+	char *array;
+
+	if (trace_begin(guest->vendor->trace_event))
+		SKIP(return, "takes the tracepoint %s",
+		     guest->vendor->trace_event);
+	/* Pages beside each other are one. */
+	array = page_array(self->dev, GVA, 4096, 512);
+	EXPECT_EQ(1, count_commands(guest, array, 1, pages));
+	EXPECT_EQ(1, count_commands(guest, array, 512, pages));
+	free(array);
+	/* Others are as many, but not too many. */
+	array = page_array(self->dev, GVA, 0x2000, 512);
+	EXPECT_EQ(20, count_commands(guest, array, 20, pages));
+	EXPECT_EQ(1, count_commands(guest, array, 512, pages));
+	free(array);
+	/* What no data tell of, as there is nothing to be invalidated */
+	if (guest->vendor->inv(&tables, false, elem))
+		EXPECT_EQ(1, count_commands(guest, elem, 1,
+					    guest->vendor->trace_tables));
+}
+
+/* Commands that are wrong do nothing. */
+TEST_VIOMMU(garbage)
+{
+	struct guest *guest = &self->guest;
+	struct guest_dev *dev = self->dev;
+	const struct bad_inv *bad;
+	struct page page;
+	__u32 done;
+
+	ASSERT_LIB(move_page(&page, dev, GVA));
+	for (bad = guest->vendor->bad; bad->what; bad++) {
+		if (!bad->not_on_viommu) {
+			done = 77;
+			EXPECT_EQ(bad->err, invalidate_array(guest,
+							     guest->viommu_id,
+							     bad->elem, 1, &done))
+				TH_LOG("%s, of the vIOMMU", bad->what);
+			EXPECT_EQ(0, done);
+		}
+		if (!bad->not_on_hwpt) {
+			done = 77;
+			EXPECT_EQ(bad->err, invalidate_array(guest,
+							     dev->space.hwpt_id,
+							     bad->elem, 1, &done))
+				TH_LOG("%s, of the HWPT", bad->what);
+			EXPECT_EQ(0, done);
+		}
+	}
+	EXPECT_LIB(is_stale(&page));
+}
+
+/* Arrays that are wrong as a whole */
+TEST_VIOMMU(bad_array)
+{
+	const struct inv inv = { .what = INV_ALL };
+	struct guest *guest = &self->guest;
+	__u8 elem[2 * INV_MAX_LEN] = { 0 };
+	struct iommu_hwpt_invalidate good = {
+		.size = sizeof(good),
+		.hwpt_id = guest->viommu_id,
+		.data_uptr = (__u64)(unsigned long)elem,
+		.data_type = guest->vendor->inv_type,
+		.entry_len = guest->vendor->inv_len,
+		.entry_num = 1,
+	}, cmd;
+	const struct {
+		const char *what;
+		__u32 id, type, len, nr;
+		int err;
+	} bad[] = {
+		{ "another type", good.hwpt_id, 0x7777, good.entry_len, 1, EINVAL },
+		{ "another type, to ask", good.hwpt_id, 0x7777, 0, 0, EINVAL },
+		{ "VT-d without a guest", good.hwpt_id, 0, 24, 1, EINVAL },
+		{ "to ask", good.hwpt_id, good.data_type, 0, 0, 0 },
+		{ "short", good.hwpt_id, good.data_type, good.entry_len - 1, 1,
+		  EINVAL },
+		{ "long", good.hwpt_id, good.data_type, good.entry_len + 8, 1,
+		  EINVAL },
+		{ "nest parent", guest->parent_id, good.data_type,
+		  good.entry_len, 1, EINVAL },
+		{ "IOAS", guest->ioas_id, good.data_type, good.entry_len, 1,
+		  EINVAL },
+		{ "vDEVICE", self->dev->vdevice_id, good.data_type,
+		  good.entry_len, 1, EINVAL },
+		{ "nobody", 0x7fffffff, good.data_type, good.entry_len, 1,
+		  ENOENT },
+	};
+	unsigned int i;
+
+	ASSERT_TRUE(guest->vendor->inv(&inv, false, elem));
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		cmd = good;
+		cmd.hwpt_id = bad[i].id;
+		cmd.data_type = bad[i].type;
+		cmd.entry_len = bad[i].len;
+		cmd.entry_num = bad[i].nr;
+		EXPECT_EQ(-bad[i].err, vmm_ioctl(guest->ctx,
+						 IOMMU_HWPT_INVALIDATE, &cmd,
+						 bad[i].what))
+			TH_LOG("%s", bad[i].what);
+		EXPECT_EQ(0, cmd.entry_num);
+	}
+}
+
+/* Whatever a guest may think of */
+TEST_VIOMMU(random)
+{
+	struct guest *guest = &self->guest;
+	size_t len = guest->vendor->inv_len;
+	unsigned int round, i, nr = 64;
+	__u8 array[64 * INV_MAX_LEN];
+	struct page page;
+	__u32 done;
+	int ret;
+
+	srandom(4711);
+	for (round = 0; round < 500; round++) {
+		/* Few bits, so that some of it makes sense */
+		for (i = 0; i < nr * len; i++)
+			array[i] = random() % 5 ? 0 :
+				   round & 1 ? 1 << random() % 8 : random();
+		ret = invalidate_array(guest, guest->viommu_id, array, nr,
+				       &done);
+		ASSERT_TRUE(ret ? done < nr : done == nr);
+		ASSERT_TRUE(!ret || ret == -EINVAL || ret == -EOPNOTSUPP ||
+			    ret == -ENOENT);
+	}
+	ASSERT_LIB(move_page(&page, self->dev, PLACE(9)));
+	EXPECT_LIB(is_stale(&page));
+}
+
+/* Each object holds what it was made from. */
+TEST_VIOMMU(destroy)
+{
+	struct guest *guest = &self->guest;
+	struct guest_dev *dev = self->dev;
+	__u32 dev_id = iopf_dev_id(dev->ep.dev);
+	struct iopf_ctx *ctx = self->ctx;
+	struct inv inv = { .what = INV_SPACE, .space = &dev->space,
+			   .dev = dev->virt_id };
+	struct page page;
+
+	EXPECT_EQ(-EBUSY, iopf_destroy(ctx, guest->ioas_id));
+	EXPECT_EQ(-EBUSY, iopf_destroy(ctx, guest->parent_id));
+	EXPECT_EQ(-EBUSY, iopf_destroy(ctx, guest->viommu_id));
+	EXPECT_EQ(-EBUSY, iopf_destroy(ctx, dev->space.hwpt_id));
+
+	/* Without its vDEVICE the device is still attached. */
+	ASSERT_LIB(move_page(&page, dev, GVA));
+	ASSERT_LIB(iopf_destroy(ctx, dev->vdevice_id));
+	EXPECT_EQ(-ENOENT, iopf_destroy(ctx, dev->vdevice_id));
+	EXPECT_LIB(is_stale(&page));
+	ASSERT_LIB(invalidate(guest, &inv, false));
+	EXPECT_LIB(is_gone(&page));
+	inv.what = INV_DEVICE;
+	EXPECT_EQ(-ENOENT, invalidate(guest, &inv, false));
+	EXPECT_EQ(-EBUSY, iopf_destroy(ctx, guest->viommu_id));
+
+	/* But it cannot be attached without one. */
+	ASSERT_LIB(iopf_dev_detach(dev->ep.dev));
+	EXPECT_EQ(-ENOENT, iopf_dev_attach(dev->ep.dev, dev->space.hwpt_id));
+	ASSERT_LIB(iopf_dev_attach(dev->ep.dev, guest->parent_id));
+	EXPECT_EQ(-ENOENT, iopf_dev_attach(dev->ep.dev, dev->space.hwpt_id));
+	/* It has not been disturbed. */
+	EXPECT_LIB(arrives(dev, GPA + GUEST_SIZE - 4096, GPA + GUEST_SIZE - 4096));
+	ASSERT_LIB(alloc_vdevice(ctx, guest->viommu_id, dev_id, dev->virt_id,
+				 &dev->vdevice_id));
+	ASSERT_LIB(iopf_dev_attach(dev->ep.dev, dev->space.hwpt_id));
+	ASSERT_LIB(invalidate(guest, &inv, false));
+	EXPECT_LIB(arrives(dev, GVA, page.new));
+
+	/* What is not attached is invalidated as well as what is. */
+	ASSERT_LIB(iopf_dev_detach(dev->ep.dev));
+	inv.what = INV_SPACE;
+	EXPECT_LIB(invalidate(guest, &inv, true));
+	EXPECT_LIB(invalidate(guest, &inv, false));
+	EXPECT_LIB(iopf_destroy(ctx, dev->space.hwpt_id));
+	dev->space.hwpt_id = 0;
+	EXPECT_LIB(invalidate(guest, &inv, false));
+}
+
+/* Kinds and ids that are wrong */
+TEST_VIOMMU(bad_alloc)
+{
+	struct guest *guest = &self->guest;
+	struct guest_dev *dev = self->dev;
+	__u32 dev_id = iopf_dev_id(dev->ep.dev);
+	struct iopf_ctx *ctx = self->ctx;
+	__u32 type = guest->vendor->viommu_type;
+	__u32 plain, parent, other, id;
+	const struct {
+		__u32 type, dev_id, hwpt_id;
+		int err;
+	} bad[] = {
+		{ 0, dev_id, guest->parent_id, EOPNOTSUPP },
+		{ 1, dev_id, guest->parent_id, EOPNOTSUPP },
+		{ type + 1, dev_id, guest->parent_id, EOPNOTSUPP },
+		{ ~0U, dev_id, guest->parent_id, EOPNOTSUPP },
+		{ type, guest->ioas_id, guest->parent_id, ENOENT },
+		{ type, 0x7fffffff, guest->parent_id, ENOENT },
+		{ type, dev_id, 0x7fffffff, ENOENT },
+		{ type, dev_id, guest->ioas_id, ENOENT },
+		{ type, dev_id, dev->space.hwpt_id, ENOENT },
+		{ type, dev_id, guest->viommu_id, ENOENT },
+	};
+	struct iommu_viommu_alloc data = {
+		.size = sizeof(data),
+		.type = type,
+		.dev_id = dev_id,
+		.hwpt_id = guest->parent_id,
+		.data_len = 8,
+		.data_uptr = (__u64)(unsigned long)&id,
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(bad); i++)
+		EXPECT_EQ(-bad[i].err, alloc_viommu(ctx, bad[i].type,
+						    bad[i].dev_id,
+						    bad[i].hwpt_id, &id))
+			TH_LOG("number %u", i);
+	EXPECT_EQ(-EOPNOTSUPP, vmm_ioctl(ctx, IOMMU_VIOMMU_ALLOC, &data, "data"));
+	ASSERT_LIB(alloc_parent(ctx, dev_id, guest->ioas_id, 0, &plain));
+	EXPECT_EQ(-EINVAL, alloc_viommu(ctx, type, dev_id, plain, &id));
+	EXPECT_LIB(iopf_destroy(ctx, plain));
+
+	/* Several may share a parent, or have one of their own. */
+	ASSERT_LIB(alloc_parent(ctx, dev_id, guest->ioas_id,
+				IOMMU_HWPT_ALLOC_NEST_PARENT, &parent));
+	ASSERT_LIB(alloc_viommu(ctx, type, dev_id, parent, &other));
+	ASSERT_LIB(alloc_viommu(ctx, type, dev_id, parent, &id));
+	EXPECT_EQ(-EBUSY, iopf_destroy(ctx, parent));
+	EXPECT_LIB(iopf_destroy(ctx, id));
+	EXPECT_EQ(-EBUSY, iopf_destroy(ctx, parent));
+
+	/* A device is one thing to one guest. */
+	EXPECT_EQ(-EEXIST, alloc_vdevice(ctx, other, dev_id, 1, &id));
+	EXPECT_EQ(-EEXIST, alloc_vdevice(ctx, guest->viommu_id, dev_id, 1, &id));
+	EXPECT_LIB(iopf_destroy(ctx, dev->vdevice_id));
+	EXPECT_EQ(-EEXIST, alloc_vdevice(ctx, guest->viommu_id, dev_id,
+					 dev[1].virt_id, &id));
+	EXPECT_EQ(-EINVAL, alloc_vdevice(ctx, guest->viommu_id, dev_id,
+					 guest->vendor->max_dev + 1ULL, &id));
+	EXPECT_EQ(-EINVAL, alloc_vdevice(ctx, guest->viommu_id, dev_id, ~0ULL,
+					 &id));
+	/* That of another vIOMMU is none. */
+	ASSERT_LIB(alloc_vdevice(ctx, other, dev_id, dev->virt_id,
+				 &dev->vdevice_id));
+	ASSERT_LIB(iopf_dev_detach(dev->ep.dev));
+	EXPECT_EQ(-ENOENT, iopf_dev_attach(dev->ep.dev, dev->space.hwpt_id));
+	EXPECT_LIB(iopf_destroy(ctx, dev->vdevice_id));
+	ASSERT_LIB(alloc_vdevice(ctx, guest->viommu_id, dev_id,
+				 guest->vendor->max_dev, &dev->vdevice_id));
+	EXPECT_LIB(iopf_destroy(ctx, other));
+	EXPECT_LIB(iopf_destroy(ctx, parent));
+}
+
+/* Tables that are none */
+TEST_VIOMMU(bad_nested)
+{
+	struct guest *guest = &self->guest;
+	struct guest_dev *dev = self->dev;
+	unsigned int nr;
+
+	for (nr = 0; ; nr++) {
+		__u64 blob[8] = { 0 };
+		struct iommu_hwpt_alloc cmd = {
+			.size = sizeof(cmd),
+			.dev_id = iopf_dev_id(dev->ep.dev),
+			.pt_id = guest->viommu_id,
+			.data_uptr = (__u64)(unsigned long)blob,
+		};
+		const char *what;
+		int err;
+
+		what = guest->vendor->bad_nested(nr, &dev->space, &cmd, blob,
+						 &err);
+		if (!what)
+			break;
+		EXPECT_EQ(err, vmm_ioctl(guest->ctx, IOMMU_HWPT_ALLOC, &cmd,
+					 what))
+			TH_LOG("%s", what);
+	}
+	EXPECT_LT(0, nr);
+}
+
+static int open_events(struct guest *guest, __u32 depth, __u32 *id, int *fd)
+{
+	struct iommu_veventq_alloc cmd = {
+		.size = sizeof(cmd),
+		.viommu_id = guest->viommu_id,
+		.type = guest->vendor->event_type,
+		.veventq_depth = depth,
+	};
+	int ret = vmm_ioctl(guest->ctx, IOMMU_VEVENTQ_ALLOC, &cmd, "vEVENTQ");
+
+	*id = cmd.out_veventq_id;
+	*fd = cmd.out_veventq_fd;
+	return ret;
+}
+
+/* A write that the IOMMU has to refuse, without a page request */
+static int write_fails(struct guest_dev *dev, __u64 gva)
+{
+	struct testdev_op op = {
+		.opcode = IOPF_TD_OP_FILL,
+		.mode = IOPF_TD_MODE_UNTRANSLATED,
+		.iova = gva,
+		.length = 8,
+		.data = SEED,
+	};
+	struct testdev_result r;
+	unsigned int slot;
+	int ret;
+
+	ret = testdev_submit(&dev->ep.td, &op, &slot);
+	if (!ret)
+		ret = wait_op(&dev->ep, slot, &r);
+	if (!ret && r.status == IOPF_TD_ST_OK)
+		ret = iopf_err(-EPROTO, "the device may write");
+	return ret;
+}
+
+static int wait_event(int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+
+	return poll(&pfd, 1, LONG_MS) == 1 ?
+		       0 : iopf_err(-ETIMEDOUT, "no event came");
+}
+
+/* Reads one; returns its number or a negative errno. */
+static int read_event(const struct vendor *vendor, int fd,
+		      struct guest_fault *fault)
+{
+	char buf[sizeof(struct iommufd_vevent_header) + 64];
+	struct iommufd_vevent_header header;
+	size_t len = sizeof(header) + vendor->event_len;
+	int ret;
+
+	if (read(fd, buf, len) != (ssize_t)len)
+		return iopf_err(-EIO, "no event");
+	memcpy(&header, buf, sizeof(header));
+	if (header.flags)
+		return iopf_err(-EPROTO, "flags %#x", header.flags);
+	ret = vendor->fault(buf + sizeof(header), fault);
+	return ret ?: (int)header.sequence;
+}
+
+/* The guest reads of the faults that its own tables are the reason for. */
+TEST_VIOMMU(events)
+{
+	const struct vendor *vendor = self->guest.vendor;
+	struct guest_dev *dev = self->dev;
+	struct guest_fault fault;
+	__u32 id;
+	int i, fd;
+
+	if (variant->mode != IOPF_TD_MODE_UNTRANSLATED)
+		return;
+	/* Nobody wants to know, so it is in the log. Nothing else is. */
+	expect_on_console(vendor->fault_log);
+	ASSERT_LIB(write_fails(dev, GVA));
+	expect_no_more_on_console();
+	ASSERT_LIB(open_events(&self->guest, 16, &id, &fd));
+	for (i = 0; i < 6; i++) {
+		ASSERT_LIB(write_fails(&dev[i & 1], PLACE(i)));
+		ASSERT_LIB(wait_event(fd));
+		ASSERT_EQ(i, read_event(vendor, fd, &fault))
+			TH_LOG("%s", iopf_error());
+		EXPECT_EQ(dev[i & 1].virt_id, fault.dev);
+		EXPECT_EQ(PLACE(i), fault.addr);
+		EXPECT_TRUE(fault.write);
+	}
+	/* What the second stage lacks is the VMM's. */
+	vendor->set_page(&dev->space, PLACE(9), GPA + GUEST_SIZE);
+	expect_on_console(vendor->fault_log);
+	ASSERT_LIB(write_fails(dev, PLACE(9)));
+	expect_no_more_on_console();
+	/* The id of when it was attached */
+	ASSERT_LIB(iopf_destroy(self->ctx, dev->vdevice_id));
+	dev->vdevice_id = 0;
+	ASSERT_LIB(write_fails(dev, PLACE(8)));
+	ASSERT_LIB(wait_event(fd));
+	ASSERT_EQ(i, read_event(vendor, fd, &fault))
+		TH_LOG("%s", iopf_error());
+	EXPECT_EQ(dev->virt_id, fault.dev);
+	EXPECT_EQ(PLACE(8), fault.addr);
+	EXPECT_EQ(-EBUSY, iopf_destroy(self->ctx, id));
+	close(fd);
+	EXPECT_LIB(iopf_destroy(self->ctx, id));
+	expect_on_console(vendor->fault_log);
+	ASSERT_LIB(write_fails(dev, GVA));
+	expect_no_more_on_console();
+}
+
+/* A queue has its end, and goes on after that. */
+TEST_VIOMMU(event_storm)
+{
+	const struct vendor *vendor = self->guest.vendor;
+	char buf[4096];
+	struct guest_fault fault;
+	__u32 id;
+	int i, fd;
+
+	if (variant->mode != IOPF_TD_MODE_UNTRANSLATED)
+		return;
+	ASSERT_LIB(open_events(&self->guest, 2, &id, &fd));
+	for (i = 0; i < 300; i++)
+		ASSERT_LIB(write_fails(self->dev, GVA));
+	ASSERT_LIB(wait_event(fd));
+	EXPECT_GE(2 * (sizeof(struct iommufd_vevent_header) +
+		       vendor->event_len) + sizeof(struct iommufd_vevent_header),
+		  read(fd, buf, sizeof(buf)));
+	while (read(fd, buf, sizeof(buf)) > 0)
+		;
+	ASSERT_LIB(write_fails(self->dev, GVA));
+	ASSERT_LIB(wait_event(fd));
+	EXPECT_LT(0, read_event(vendor, fd, &fault))
+		TH_LOG("%s", iopf_error());
+	close(fd);
+	EXPECT_LIB(iopf_destroy(self->ctx, id));
+}
+
+/* What a guest's own queue of page requests has in it, comes with a request. */
+TEST_VIOMMU(page_requests)
+{
+	struct guest *guest = &self->guest;
+	struct guest_dev *dev = self->dev;
+	struct endpoint *ep = &dev->ep;
+	struct testdev_response rsp;
+	struct testdev_result r;
+	struct iopf_group g;
+	unsigned int i, slot;
+
+	if (variant->mode != IOPF_TD_MODE_TRANSLATED)
+		return;
+	ASSERT_LIB(start_op(ep, IOPF_TD_OP_FILL, IOPF_TD_F_GROUP, GVA, 0x3000,
+			    &slot));
+	ASSERT_LIB(next_group(ep, &g));
+	ASSERT_EQ(3, g.nr);
+	EXPECT_FALSE(g.pasid_valid);
+	EXPECT_EQ(iopf_dev_id(ep->dev), g.dev_id);
+	for (i = 0; i < 3; i++) {
+		EXPECT_EQ(GVA + i * 4096, g.rec[i].addr);
+		EXPECT_EQ(IOPF_WRITE, g.rec[i].perm & IOPF_WRITE);
+		EXPECT_EQ(g.grpid, g.rec[i].grpid);
+		guest->vendor->set_page(&dev->space, GVA + i * 4096,
+					guest_page(guest));
+	}
+	ASSERT_LIB(iopf_queue_answer(ep->queue, g.cookie,
+				     IOMMUFD_PAGE_RESP_SUCCESS));
+	ASSERT_LIB(wait_op(ep, slot, &r));
+	EXPECT_EQ(IOPF_TD_ST_OK, r.status);
+	ASSERT_EQ(1, testdev_responses(&ep->td));
+	ASSERT_LIB(testdev_response(&ep->td, 0, &rsp));
+	EXPECT_EQ(g.grpid, rsp.prgi);
+	EXPECT_EQ(3, rsp.count);
+}
+
+struct race {
+	struct guest *guest;
+	struct guest_dev *dev;
+	atomic_bool stop;
+	int err;
+};
+
+static void *race_invalidate(void *arg)
+{
+	struct race *race = arg;
+	char *array = page_array(race->dev, GVA, 0x2000, 200);
+	const struct inv inv = { .what = INV_ALL };
+	__u8 elem[INV_MAX_LEN];
+	__u32 done;
+
+	race->guest->vendor->inv(&inv, false, elem);
+	while (!race->stop && !race->err) {
+		race->err = invalidate_array(race->guest, race->guest->viommu_id,
+					     array, 200, &done);
+		if (!race->err)
+			race->err = invalidate_array(race->guest,
+						     race->guest->viommu_id,
+						     elem, 1, &done);
+	}
+	free(array);
+	return NULL;
+}
+
+/* A guest that invalidates while its devices, tables and ids come and go */
+TEST_VIOMMU(race)
+{
+	struct guest *guest = &self->guest;
+	struct guest_dev *dev = self->dev;
+	__u32 dev_id = iopf_dev_id(dev->ep.dev);
+	struct race race = { .guest = guest, .dev = dev + 1 };
+	pthread_t thread;
+	unsigned int i;
+	__u32 old, id;
+
+	ASSERT_EQ(0, pthread_create(&thread, NULL, race_invalidate, &race));
+	for (i = 0; i < 60; i++) {
+		if (i % 3 == 0) {
+			EXPECT_LIB(iopf_dev_detach(dev->ep.dev));
+			EXPECT_LIB(iopf_destroy(self->ctx, dev->vdevice_id));
+			EXPECT_LIB(alloc_vdevice(self->ctx, guest->viommu_id,
+						 dev_id, dev->virt_id,
+						 &dev->vdevice_id));
+		}
+		old = dev->space.hwpt_id;
+		EXPECT_LIB(alloc_nested(&dev->space, dev_id,
+					iopf_queue_id(dev->ep.queue), &id));
+		dev->space.hwpt_id = id;
+		EXPECT_LIB(iopf_dev_attach(dev->ep.dev, id));
+		EXPECT_LIB(iopf_destroy(self->ctx, old));
+	}
+	race.stop = true;
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, race.err);
+}
+
+/* Two guests with the same ids, of which each has one of the devices */
+FIXTURE(guests)
+{
+	struct found found;
+	struct iopf_ctx *ctx[NR_DEVS];
+	struct guest guest[NR_DEVS];
+	struct guest_dev dev[NR_DEVS];
+};
+
+FIXTURE_VARIANT(guests)
+{
+	unsigned int mode;
+};
+
+FIXTURE_VARIANT_ADD(guests, iotlb)
+{
+	.mode = IOPF_TD_MODE_UNTRANSLATED,
+};
+
+FIXTURE_VARIANT_ADD(guests, devtlb)
+{
+	.mode = IOPF_TD_MODE_TRANSLATED,
+};
+
+FIXTURE_SETUP(guests)
+{
+	unsigned int i;
+
+	iopf_pci_scan(find_endpoint, &self->found);
+	if (self->found.nr < NR_DEVS)
+		SKIP(return, "no two test endpoints 1234:11f0 with PRI on vfio-pci");
+	for (i = 0; i < NR_DEVS; i++) {
+		struct guest_dev *dev = &self->dev[i];
+		struct guest *guest = &self->guest[i];
+
+		ASSERT_LIB(iopf_ctx_open(&self->ctx[i]));
+		ASSERT_LIB(open_dev(self->ctx[i], self->found.bdf[i], dev));
+		dev->mode = variant->mode;
+		guest->vendor = vendor_of(dev->ep.dev);
+		if (!guest->vendor)
+			SKIP(return, "this IOMMU has no vIOMMUs");
+		ASSERT_LIB(guest_open(guest, self->ctx[i], dev->ep.dev));
+		ASSERT_LIB(guest_add(guest, dev, 0x10, 7, 8));
+	}
+}
+
+FIXTURE_TEARDOWN(guests)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_DEVS; i++) {
+		if (self->dev[i].ep.td.dev)
+			EXPECT_LIB(guest_del(&self->dev[i]));
+		iopf_dev_close(self->dev[i].ep.dev);
+		EXPECT_LIB(guest_close(&self->guest[i]));
+		iopf_ctx_close(self->ctx[i]);
+	}
+}
+
+#define TEST_GUESTS(name) TEST_F_TIMEOUT(guests, name, TEST_SECONDS)
+
+/* Whatever one invalidates, the other keeps what it has. */
+TEST_GUESTS(apart)
+{
+	struct guest *guest = &self->guest[0];
+	struct guest_dev *dev = self->dev;
+	enum inv_what what;
+	struct page page, other;
+
+	for (what = 0; what < INV_NR; what++) {
+		const struct inv inv = {
+			.what = what,
+			.space = &dev->space,
+			.dev = dev->virt_id,
+			.gva = PLACE(what),
+			.npages = 1,
+		};
+
+		if (!has_inv(guest, what, false))
+			continue;
+		ASSERT_LIB(move_page(&page, dev, PLACE(what)));
+		ASSERT_LIB(move_page(&other, dev + 1, PLACE(what)));
+		ASSERT_LIB(invalidate(guest, &inv, false));
+		EXPECT_LIB(is_stale(&other));
+	}
+}
+
+/* An id is one of the context. */
+TEST_GUESTS(ids)
+{
+	struct guest *guest = &self->guest[0], *other = &self->guest[1];
+	__u32 dev_id = iopf_dev_id(self->dev[0].ep.dev), id;
+	const struct inv inv = { .what = INV_ALL };
+	__u8 elem[INV_MAX_LEN];
+	__u32 spare, done;
+
+	/* One that the other has not */
+	ASSERT_LIB(iopf_ioas_alloc(self->ctx[1], &spare));
+	ASSERT_LIB(alloc_viommu(self->ctx[1], other->vendor->viommu_type,
+				iopf_dev_id(self->dev[1].ep.dev),
+				other->parent_id, &id));
+	EXPECT_EQ(-ENOENT, iopf_destroy(self->ctx[0], id));
+	EXPECT_EQ(-ENOENT, alloc_vdevice(self->ctx[0], id, dev_id, 1, &done));
+	ASSERT_TRUE(guest->vendor->inv(&inv, false, elem));
+	EXPECT_EQ(-ENOENT, invalidate_array(guest, id, elem, 1, &done));
+	EXPECT_LIB(iopf_destroy(self->ctx[1], id));
+	EXPECT_LIB(iopf_destroy(self->ctx[1], spare));
+}
+
+/* The events of one are not those of the other. */
+TEST_GUESTS(events)
+{
+	const struct vendor *vendor = self->guest[0].vendor;
+	struct guest_fault fault;
+	__u32 id[NR_DEVS];
+	int i, fd[NR_DEVS];
+	char buf[256];
+
+	if (variant->mode != IOPF_TD_MODE_UNTRANSLATED)
+		return;
+	for (i = 0; i < NR_DEVS; i++)
+		ASSERT_LIB(open_events(&self->guest[i], 4, &id[i], &fd[i]));
+	for (i = 0; i < NR_DEVS; i++) {
+		ASSERT_LIB(write_fails(&self->dev[i], PLACE(i)));
+		ASSERT_LIB(wait_event(fd[i]));
+		ASSERT_EQ(0, read_event(vendor, fd[i], &fault))
+			TH_LOG("%s", iopf_error());
+		EXPECT_EQ(PLACE(i), fault.addr);
+		EXPECT_EQ(0x10, fault.dev);
+		EXPECT_EQ(0, read(fd[1 - i], buf, sizeof(buf)));
+	}
+	for (i = 0; i < NR_DEVS; i++) {
+		close(fd[i]);
+		EXPECT_LIB(iopf_destroy(self->ctx[i], id[i]));
 	}
 }
 

@@ -95,6 +95,19 @@ struct vendor {
 	bool (*inv)(const struct inv *inv, bool on_hwpt, void *elem);
 	int (*fault)(const void *event, struct guest_fault *fault);
 	const struct bad_inv *bad;
+	/*
+	 * The allocation of a HWPT number @nr that is refused with @err; NULL if there
+	 * are no more, or what is wrong
+	 */
+	const char *(*bad_nested)(unsigned int nr, const struct space *space,
+				  struct iommu_hwpt_alloc *cmd, void *blob,
+				  int *err);
+	/* The tracepoint of commands, and what those have in it */
+	const char *trace_event;
+	const char *trace_pages;
+	const char *trace_tables;
+	/* What the kernel prints of a fault that is not the guest's */
+	const char *fault_log;
 };
 
 /* NULL if the IOMMU of a device is none of those */

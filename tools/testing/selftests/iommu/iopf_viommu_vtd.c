@@ -8,6 +8,8 @@
 #include <linux/iopf_viommu.h>
 #include <string.h>
 
+#include "../kselftest.h"
+
 #include "iopf_viommu.h"
 
 #define ECAP_NEST_BIT	26
@@ -21,9 +23,9 @@
 
 /* Upper half of a fault recording register */
 #define FRCD_SID	0xffffULL
-#define FRCD_T1_READ	(1ULL << 62)
-#define FRCD_PP		(1ULL << 31)
-#define FRCD_F		(1ULL << 63)
+#define FRCD_T1_READ	0x4000000000000000ULL
+#define FRCD_PP		0x80000000ULL
+#define FRCD_F		0x8000000000000000ULL
 
 static bool vtd_nests(struct iopf_dev *dev)
 {
@@ -50,6 +52,57 @@ static void vtd_nested(const struct space *space, struct iommu_hwpt_alloc *cmd,
 	};
 	cmd->data_type = IOPF_HWPT_DATA_VTD_GUEST;
 	cmd->data_len = sizeof(*entry);
+}
+
+static const char *vtd_bad_nested(unsigned int nr, const struct space *space,
+				  struct iommu_hwpt_alloc *cmd, void *blob,
+				  int *err)
+{
+	struct iopf_hwpt_vtd_guest *entry = blob;
+
+	vtd_nested(space, cmd, blob);
+	*err = -EINVAL;
+	switch (nr) {
+	case 0:
+		cmd->data_len--;
+		return "short data";
+	case 1:
+		cmd->data_len += 8;
+		return "long data";
+	case 2:
+		entry->addr_width = 39;
+		return "width of 39 bits";
+	case 3:
+		entry->addr_width = 0;
+		return "no width";
+	case 4:
+		entry->pgtbl_addr |= 8;
+		return "odd table";
+	case 5:
+		entry->pasid = 1 << 20;
+		return "PASID of 21 bits";
+	}
+	*err = -EOPNOTSUPP;
+	switch (nr) {
+	case 6:
+		entry->flags = 8;
+		return "unknown flag";
+	case 7:
+		entry->flags = 1ULL << 63;
+		return "high flag";
+	case 8:
+		entry->__reserved[2] = 1;
+		return "reserved field";
+	case 9:
+		cmd->data_type = IOMMU_HWPT_DATA_VTD_S1;
+		cmd->data_len = sizeof(struct iommu_hwpt_vtd_s1);
+		return "data without ids";
+	case 10:
+		cmd->data_type++;
+		return "unknown data";
+	default:
+		return NULL;
+	}
 }
 
 static void vtd_set_page(const struct space *space, __u64 gva, __u64 gpa)
@@ -214,14 +267,14 @@ static const struct vtd_bad {
 	  .cmd = { DEVTLB, ONE, .source_id = 0 } },
 };
 
-static struct bad_inv vtd_bad_inv[sizeof(vtd_bad) / sizeof(vtd_bad[0]) + 1];
+static struct bad_inv vtd_bad_inv[ARRAY_SIZE(vtd_bad) + 1];
 
 /* Ends with one that is empty */
 __attribute__((constructor)) static void vtd_init(void)
 {
 	unsigned int i;
 
-	for (i = 0; i < sizeof(vtd_bad) / sizeof(vtd_bad[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(vtd_bad); i++) {
 		vtd_bad_inv[i] = (struct bad_inv) {
 			.what = vtd_bad[i].what,
 			.err = vtd_bad[i].err,
@@ -247,4 +300,9 @@ const struct vendor vendor_vtd = {
 	.inv = vtd_inv,
 	.fault = vtd_fault,
 	.bad = vtd_bad_inv,
+	.bad_nested = vtd_bad_nested,
+	.trace_event = "intel_iommu/qi_submit",
+	.trace_pages = "p_iotlb_inv",
+	.trace_tables = "pc_inv",
+	.fault_log = "DMAR: (DRHD: handling fault status|\\[DMA Write )",
 };
