@@ -15,6 +15,7 @@
  * Copyright (C) 2026 The linux-iopf authors
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -1201,6 +1202,118 @@ TEST_VIOMMU(page_requests)
 	ASSERT_LIB(testdev_response(&ep->td, 0, &rsp));
 	EXPECT_EQ(g.grpid, rsp.prgi);
 	EXPECT_EQ(3, rsp.count);
+}
+
+static int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
+	close(fd);
+	return ret;
+}
+
+/* Any allocation, and without a word of each in the log */
+static int can_fail_allocations(void)
+{
+	write_text("/sys/kernel/debug/failslab/verbose", "0");
+	return write_text("/sys/kernel/debug/failslab/ignore-gfp-wait", "N");
+}
+
+/* What a VMM has for a device of its guest's */
+struct made {
+	struct guest guest;
+	struct space space;
+	__u32 vdevice_id;
+	bool attached;
+};
+
+static int make_all(struct made *made, struct guest_dev *dev)
+{
+	const struct inv inv = { .what = INV_ALL };
+	struct guest *guest = &made->guest;
+	__u32 dev_id = iopf_dev_id(dev->ep.dev);
+	__u8 elem[INV_MAX_LEN];
+	__u32 done;
+	int ret;
+
+	ret = alloc_viommu(guest->ctx, guest->vendor->viommu_type, dev_id,
+			   guest->parent_id, &guest->viommu_id);
+	if (!ret)
+		ret = alloc_vdevice(guest->ctx, guest->viommu_id, dev_id,
+				    dev->virt_id, &made->vdevice_id);
+	if (!ret)
+		ret = alloc_nested(&made->space, dev_id, 0,
+				   &made->space.hwpt_id);
+	if (!ret)
+		ret = iopf_dev_attach(dev->ep.dev, made->space.hwpt_id);
+	made->attached = !ret;
+	guest->vendor->inv(&inv, false, elem);
+	if (!ret)
+		ret = invalidate_array(guest, guest->viommu_id, elem, 1, &done);
+	return ret;
+}
+
+static int unmake_all(struct made *made, struct guest_dev *dev)
+{
+	struct iopf_ctx *ctx = made->guest.ctx;
+	int ret = 0;
+
+	if (made->attached)
+		ret = iopf_dev_detach(dev->ep.dev);
+	if (!ret && made->space.hwpt_id)
+		ret = iopf_destroy(ctx, made->space.hwpt_id);
+	if (!ret && made->vdevice_id)
+		ret = iopf_destroy(ctx, made->vdevice_id);
+	if (!ret && made->guest.viommu_id)
+		ret = iopf_destroy(ctx, made->guest.viommu_id);
+	return ret;
+}
+
+/* Whichever allocation fails: nothing is left, and all works after that. */
+TEST_VIOMMU(fail_nth)
+{
+	struct guest_dev *dev = self->dev;
+	unsigned int nth, failed = 0;
+	char path[64], number[16];
+	bool reached = true;
+	int fd, ret;
+
+	if (can_fail_allocations())
+		SKIP(return, "takes failslab");
+	snprintf(path, sizeof(path), "/proc/self/task/%d/fail-nth", getpid());
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, fd);
+	ASSERT_LIB(iopf_dev_detach(dev->ep.dev));
+	ASSERT_LIB(iopf_destroy(self->ctx, dev->vdevice_id));
+	dev->vdevice_id = 0;
+	for (nth = 1; reached; nth++) {
+		struct made made = {
+			.guest = self->guest,
+			.space = dev->space,
+		};
+
+		ASSERT_GT(400, nth);
+		made.guest.viommu_id = 0;
+		made.space.guest = &made.guest;
+		made.space.hwpt_id = 0;
+		snprintf(number, sizeof(number), "%u", nth);
+		ASSERT_EQ((ssize_t)strlen(number),
+			  pwrite(fd, number, strlen(number), 0));
+		ret = make_all(&made, dev);
+		memset(number, 0, sizeof(number));
+		/* To read it may be what fails. */
+		reached = pread(fd, number, sizeof(number) - 1, 0) < 0 ||
+			  number[0] == '0';
+		pwrite(fd, "0", 1, 0);
+		failed += !!ret;
+		ASSERT_LIB(unmake_all(&made, dev));
+	}
+	EXPECT_EQ(0, ret);
+	EXPECT_LT(5, failed);
+	close(fd);
 }
 
 struct race {
