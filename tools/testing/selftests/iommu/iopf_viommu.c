@@ -16,6 +16,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -1215,10 +1216,16 @@ static int write_text(const char *path, const char *text)
 	return ret;
 }
 
-/* Any allocation, and without a word of each in the log */
+/* Any allocation, and what else may fail; without a word of each in the log */
 static int can_fail_allocations(void)
 {
-	write_text("/sys/kernel/debug/failslab/verbose", "0");
+	glob_t quiet = { 0 };
+	size_t i;
+
+	glob("/sys/kernel/debug/fail*/verbose", 0, NULL, &quiet);
+	for (i = 0; i < quiet.gl_pathc; i++)
+		write_text(quiet.gl_pathv[i], "0");
+	globfree(&quiet);
 	return write_text("/sys/kernel/debug/failslab/ignore-gfp-wait", "N");
 }
 
