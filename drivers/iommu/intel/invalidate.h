@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Intel VT-d: what user space invalidates of first-stage domains
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ */
+#ifndef _INTEL_INVALIDATE_H
+#define _INTEL_INVALIDATE_H
+
+#include <linux/types.h>
+
+#include "iommu.h"
+
+struct iopf_vtd_invalidate;
+
+/* What is invalidated one by one, and descriptors of a submission */
+#define INV_MAX		32
+#define INV_BATCH_MAX	64
+
+/**
+ * struct intel_inv - Something to invalidate
+ * @cache: combination of enum iopf_vtd_inv_cache
+ * @gran: one of enum iopf_vtd_inv_gran
+ * @leaf: only last entries of tables were changed
+ * @did: domain ID of the guest
+ * @sid: source ID of the guest
+ * @pasid: PASID of the guest
+ * @first: first page frame
+ * @last: last page frame
+ *
+ * What does not count is 0, on a HWPT the ids do not.
+ */
+struct intel_inv {
+	u8 cache;
+	u8 gran;
+	bool leaf;
+	u16 did;
+	u16 sid;
+	u32 pasid;
+	u64 first;
+	u64 last;
+};
+
+/**
+ * struct intel_inv_list - All that there is to invalidate
+ * @nr: how many in @inv
+ * @all: everything, whatever is in @inv
+ * @inv: these
+ */
+struct intel_inv_list {
+	unsigned int nr;
+	bool all;
+	struct intel_inv inv[INV_MAX];
+};
+
+/**
+ * struct intel_inv_work - What an ioctl takes; too much for the stack
+ * @list: all that there is to invalidate
+ * @iommu: for whom @desc is
+ * @nr: how many there are
+ * @desc: the next submission
+ */
+struct intel_inv_work {
+	struct intel_inv_list list;
+	struct intel_iommu *iommu;
+	unsigned int nr;
+	struct qi_desc desc[INV_BATCH_MAX];
+};
+
+int intel_inv_from_user(const struct iopf_vtd_invalidate *user, bool guest,
+			struct intel_inv *inv);
+void intel_inv_add(struct intel_inv_list *list, const struct intel_inv *new);
+void intel_inv_submit_guest(struct intel_inv_work *work,
+			    struct intel_viommu *viommu);
+void intel_inv_submit_domain(struct intel_inv_work *work,
+			     struct dmar_domain *domain);
+
+#endif /* _INTEL_INVALIDATE_H */

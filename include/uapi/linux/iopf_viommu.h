@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
+/*
+ * Kinds of vIOMMU that iommufd does not have, and what belongs to them
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ *
+ * All numbers that stand in for a number of iommufd's are here, and have
+ * IOPF_TYPE_PREFIX in their upper half. iommufd counts from 0 and does not come to
+ * that. Should it get a number for the same thing one day, these stay valid beside
+ * it. A kernel without them answers EOPNOTSUPP to the types of a vIOMMU and of a
+ * HWPT, and EINVAL to that of an invalidation.
+ */
+#ifndef _UAPI_LINUX_IOPF_VIOMMU_H
+#define _UAPI_LINUX_IOPF_VIOMMU_H
+
+#include <linux/types.h>
+
+#define IOPF_TYPE_PREFIX 0xFB000000U
+
+/* Intel VT-d */
+
+/* enum iommu_viommu_type: part of an IOMMU in scalable mode. Has no data */
+#define IOPF_VIOMMU_TYPE_VTD		(IOPF_TYPE_PREFIX | 1)
+/* enum iommu_hwpt_data_type: &struct iopf_hwpt_vtd_guest */
+#define IOPF_HWPT_DATA_VTD_GUEST	(IOPF_TYPE_PREFIX | 1)
+/* enum iommu_hwpt_invalidate_data_type: &struct iopf_vtd_invalidate */
+#define IOPF_HWPT_INVALIDATE_DATA_VTD	(IOPF_TYPE_PREFIX | 1)
+/* enum iommu_veventq_type: &struct iopf_vevent_vtd */
+#define IOPF_VEVENTQ_TYPE_VTD		(IOPF_TYPE_PREFIX | 1)
+
+/**
+ * struct iopf_hwpt_vtd_guest - What a guest has in an entry of a PASID table
+ *                              (IOPF_HWPT_DATA_VTD_GUEST)
+ * @flags: Combination of enum iommu_hwpt_vtd_s1_flags. Others fail with EOPNOTSUPP
+ * @pgtbl_addr: Where the first-stage table is, a guest physical address
+ * @addr_width: Its address width, 48 or 57 bits
+ * @pasid: The PASID by which the guest invalidates it: the number of the entry, or
+ *         RID_PASID of the context entry if it is for requests without a PASID
+ * @domain_id: The domain ID by which the guest invalidates it
+ * @__reserved: Must be 0
+ *
+ * For a HWPT that is allocated through a vIOMMU. An entry that others use with
+ * another PASID is another HWPT. The host has its own ids for all of them.
+ */
+struct iopf_hwpt_vtd_guest {
+	__aligned_u64 flags;
+	__aligned_u64 pgtbl_addr;
+	__u32 addr_width;
+	__u32 pasid;
+	__u16 domain_id;
+	__u16 __reserved[3];
+};
+
+/**
+ * enum iopf_vtd_inv_cache - What to invalidate, one or more
+ * @IOPF_VTD_INV_CACHE_IOTLB: Translations of the first stage in the IOMMU, with all
+ *                            that is derived from them, and in the TLBs of the
+ *                            devices that may have them
+ * @IOPF_VTD_INV_CACHE_DEVTLB: Translations in the TLB of a device, alone
+ * @IOPF_VTD_INV_CACHE_PASID: Entries of PASID tables
+ */
+enum iopf_vtd_inv_cache {
+	IOPF_VTD_INV_CACHE_IOTLB = 1 << 0,
+	IOPF_VTD_INV_CACHE_DEVTLB = 1 << 1,
+	IOPF_VTD_INV_CACHE_PASID = 1 << 2,
+};
+
+/**
+ * enum iopf_vtd_inv_gran - How much of it
+ * @IOPF_VTD_INV_GRAN_DOMAIN: Of a domain ID, or with IOPF_VTD_INV_CACHE_DEVTLB all
+ *                            that a device has, whatever the PASID
+ * @IOPF_VTD_INV_GRAN_PASID: Of a PASID
+ * @IOPF_VTD_INV_GRAN_ADDR: Of a range of addresses of a PASID
+ * @IOPF_VTD_INV_GRAN_GUEST: All of the guest's
+ */
+enum iopf_vtd_inv_gran {
+	IOPF_VTD_INV_GRAN_DOMAIN = 0,
+	IOPF_VTD_INV_GRAN_PASID = 1,
+	IOPF_VTD_INV_GRAN_ADDR = 2,
+	IOPF_VTD_INV_GRAN_GUEST = 3,
+};
+
+/**
+ * enum iopf_vtd_inv_flags - Flags for struct iopf_vtd_invalidate
+ * @IOPF_VTD_INV_FLAGS_LEAF: Only last entries were changed (the hint IH), with
+ *                           IOPF_VTD_INV_GRAN_ADDR
+ */
+enum iopf_vtd_inv_flags {
+	IOPF_VTD_INV_FLAGS_LEAF = 1 << 0,
+};
+
+/**
+ * struct iopf_vtd_invalidate - An invalidation (IOPF_HWPT_INVALIDATE_DATA_VTD)
+ * @cache: Combination of enum iopf_vtd_inv_cache
+ * @granularity: One of enum iopf_vtd_inv_gran
+ * @flags: Combination of enum iopf_vtd_inv_flags
+ * @domain_id: Domain ID of the guest
+ * @source_id: virt_id of a vDEVICE
+ * @pasid: PASID of the guest
+ * @addr: First address, a multiple of 4096
+ * @npages: How many pages of 4096 bytes
+ *
+ * An element of the array of IOMMU_HWPT_INVALIDATE, whose hwpt_id is that of a vIOMMU,
+ * or of a HWPT of VT-d's first stage. These are the combinations, with the fields that
+ * count for them on a vIOMMU. "-" fails with EINVAL, for more than one cache all have
+ * to be there:
+ *
+ * ======  =====================  ====================  ====================  =====
+ *         DOMAIN                 PASID                 ADDR                  GUEST
+ * ======  =====================  ====================  ====================  =====
+ * IOTLB   \-                     domain_id, pasid      domain_id, pasid,     all
+ *                                                      addr, npages
+ * DEVTLB  source_id              source_id, pasid      \-                    all
+ * PASID   domain_id              domain_id, pasid      \-                    all
+ * ======  =====================  ====================  ====================  =====
+ *
+ * On a HWPT, that is what domain_id, source_id and pasid are about: it has its own, and
+ * DEVTLB is about all devices that are attached. GUEST is "-" there.
+ *
+ * A field that does not count must be 0 (EINVAL), as must be bits that are not defined
+ * (EOPNOTSUPP). EINVAL, too, for a pasid of more than 20 bits, and pages that are none
+ * or go beyond 2^64. A source_id that no vDEVICE has fails with ENOENT. A domain ID or
+ * PASID that the guest uses for nothing does not fail, as it does not for a guest on
+ * hardware: nothing is invalidated.
+ *
+ * Only the first stage is invalidated, nothing of another guest, and nothing of the
+ * host. All of an array is submitted at once: when the ioctl returns all of entry_num
+ * elements have left the caches, also if the one after them has failed. More than what
+ * was asked for may have left the caches.
+ */
+struct iopf_vtd_invalidate {
+	__u16 cache;
+	__u16 granularity;
+	__u32 flags;
+	__u16 domain_id;
+	__u16 source_id;
+	__u32 pasid;
+	__aligned_u64 addr;
+	__aligned_u64 npages;
+};
+
+/**
+ * struct iopf_vevent_vtd - A fault of the guest (IOPF_VEVENTQ_TYPE_VTD)
+ * @frcd: A fault recording register, lower half first, with F set
+ *
+ * The hardware has refused an access of a device, for a reason that is in the first
+ * stage: 0x70 to 0x74, 0x80 to 0x82, 0x90, 0x91. Or 0x85 and 0x86, with which it does
+ * not say which of the stages lacks the right to write or to read. The source ID is
+ * the guest's, and so is the PASID. Page requests are not among these faults, but in
+ * the fault queue of the HWPT.
+ */
+struct iopf_vevent_vtd {
+	__aligned_u64 frcd[2];
+};
+
+#endif /* _UAPI_LINUX_IOPF_VIOMMU_H */

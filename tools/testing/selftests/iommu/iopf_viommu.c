@@ -1,0 +1,1523 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * vIOMMUs on hardware: this program is a guest with an IOMMU of its own, and the VMM
+ * that lets it have that. Test endpoints 1234:11f0 work with the guest's tables.
+ *
+ * Where data arrive tells which translations the IOMMU and the device have: the
+ * guest changes an entry, and they go to the old page until it has invalidated that.
+ * So a test sees that something is gone, and that something else is still there.
+ *
+ * The ids of the guest are made so that each of them is wrong for the host.
+ *
+ * Without two endpoints on vfio-pci, or where the IOMMU has no vIOMMUs, all tests are
+ * skipped.
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+
+#include "iopf_console.h"
+#include "iopf_trace.h"
+#include "iopf_viommu.h"
+
+#define TEST_SECONDS	900
+
+/* Where devices work: different in each level of the tables */
+#define GVA		0x123456789000ULL
+/* For what nobody has used before in a test */
+#define PLACE(nr)	(GVA + (nr) * 0x100000ULL)
+#define NR_DEVS		2
+
+/* An endpoint that the guest has */
+struct guest_dev {
+	struct endpoint ep;	/* without backing and IOAS */
+	struct space space;
+	__u32 virt_id;
+	__u32 vdevice_id;
+	unsigned int mode;	/* IOPF_TD_MODE_* */
+};
+
+/* A page that the guest moves */
+struct page {
+	struct guest_dev *dev;
+	__u64 gva;
+	__u64 old;
+	__u64 new;
+};
+
+const struct vendor *vendor_of(struct iopf_dev *dev)
+{
+	static const struct vendor *const vendors[] = { &vendor_vtd };
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(vendors); i++)
+		if (vendors[i]->nests(dev))
+			return vendors[i];
+	return NULL;
+}
+
+/* All these return 0 or a negative errno. */
+static int vmm_ioctl(struct iopf_ctx *ctx, unsigned long cmd, void *arg,
+		     const char *what)
+{
+	if (!ioctl(iopf_ctx_fd(ctx), cmd, arg))
+		return 0;
+	return iopf_err(-errno, "%s: %s", what, strerror(errno));
+}
+
+static int alloc_parent(struct iopf_ctx *ctx, __u32 dev_id, __u32 ioas_id,
+			__u32 flags, __u32 *id)
+{
+	struct iommu_hwpt_alloc cmd = {
+		.size = sizeof(cmd),
+		.flags = flags,
+		.dev_id = dev_id,
+		.pt_id = ioas_id,
+	};
+	int ret = vmm_ioctl(ctx, IOMMU_HWPT_ALLOC, &cmd, "nesting parent");
+
+	*id = cmd.out_hwpt_id;
+	return ret;
+}
+
+static int alloc_viommu(struct iopf_ctx *ctx, __u32 type, __u32 dev_id,
+			__u32 hwpt_id, __u32 *id)
+{
+	struct iommu_viommu_alloc cmd = {
+		.size = sizeof(cmd),
+		.type = type,
+		.dev_id = dev_id,
+		.hwpt_id = hwpt_id,
+	};
+	int ret = vmm_ioctl(ctx, IOMMU_VIOMMU_ALLOC, &cmd, "vIOMMU");
+
+	*id = cmd.out_viommu_id;
+	return ret;
+}
+
+static int alloc_vdevice(struct iopf_ctx *ctx, __u32 viommu_id, __u32 dev_id,
+			 __u64 virt_id, __u32 *id)
+{
+	struct iommu_vdevice_alloc cmd = {
+		.size = sizeof(cmd),
+		.viommu_id = viommu_id,
+		.dev_id = dev_id,
+		.virt_id = virt_id,
+	};
+	int ret = vmm_ioctl(ctx, IOMMU_VDEVICE_ALLOC, &cmd, "vDEVICE");
+
+	*id = cmd.out_vdevice_id;
+	return ret;
+}
+
+/* @fault_id: 0 for none */
+static int alloc_nested(const struct space *space, __u32 dev_id, __u32 fault_id,
+			__u32 *id)
+{
+	struct guest *guest = space->guest;
+	__u64 blob[8] = { 0 };
+	struct iommu_hwpt_alloc cmd = {
+		.size = sizeof(cmd),
+		.flags = fault_id ? IOMMU_HWPT_FAULT_ID_VALID : 0,
+		.dev_id = dev_id,
+		.pt_id = guest->viommu_id,
+		.data_uptr = (__u64)(unsigned long)blob,
+		.fault_id = fault_id,
+	};
+	int ret;
+
+	guest->vendor->nested(space, &cmd, blob);
+	ret = vmm_ioctl(guest->ctx, IOMMU_HWPT_ALLOC, &cmd, "nested HWPT");
+	*id = cmd.out_hwpt_id;
+	return ret;
+}
+
+/* @done: how many the kernel says it has done */
+static int invalidate_array(struct guest *guest, __u32 id, const void *array,
+			    __u32 nr, __u32 *done)
+{
+	struct iommu_hwpt_invalidate cmd = {
+		.size = sizeof(cmd),
+		.hwpt_id = id,
+		.data_uptr = (__u64)(unsigned long)array,
+		.data_type = guest->vendor->inv_type,
+		.entry_len = guest->vendor->inv_len,
+		.entry_num = nr,
+	};
+	int ret;
+
+	ret = vmm_ioctl(guest->ctx, IOMMU_HWPT_INVALIDATE, &cmd, "invalidation");
+	*done = cmd.entry_num;
+	return ret;
+}
+
+/* One that has to work; @hwpt: by the page table and not by the vIOMMU */
+static int invalidate(struct guest *guest, const struct inv *inv, bool hwpt)
+{
+	__u8 elem[INV_MAX_LEN];
+	__u32 done;
+	int ret;
+
+	if (!guest->vendor->inv(inv, hwpt, elem))
+		return iopf_err(-EOPNOTSUPP, "%s has no such command",
+				guest->vendor->name);
+	ret = invalidate_array(guest,
+			       hwpt ? inv->space->hwpt_id : guest->viommu_id,
+			       elem, 1, &done);
+	if (!ret && done != 1)
+		ret = iopf_err(-EPROTO, "%u of 1 done", done);
+	return ret;
+}
+
+static bool has_inv(struct guest *guest, enum inv_what what, bool hwpt)
+{
+	const struct space space = { .guest = guest };
+	const struct inv inv = { .what = what, .space = &space, .npages = 1 };
+	__u8 elem[INV_MAX_LEN];
+
+	return guest->vendor->inv(&inv, hwpt, elem);
+}
+
+static int guest_open(struct guest *guest, struct iopf_ctx *ctx,
+		      struct iopf_dev *dev)
+{
+	__u32 dev_id = iopf_dev_id(dev);
+	int ret;
+
+	guest->ctx = ctx;
+	guest->mem = mmap(NULL, GUEST_SIZE, PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (guest->mem == MAP_FAILED)
+		return iopf_err(-errno, "memory: %s", strerror(errno));
+	guest->free = GPA;
+	ret = iopf_ioas_alloc(ctx, &guest->ioas_id);
+	if (!ret)
+		ret = iopf_ioas_map(ctx, guest->ioas_id, guest->mem, GUEST_SIZE,
+				    GPA, IOPF_RW);
+	if (!ret)
+		ret = alloc_parent(ctx, dev_id, guest->ioas_id,
+				   IOMMU_HWPT_ALLOC_NEST_PARENT,
+				   &guest->parent_id);
+	if (!ret)
+		ret = alloc_viommu(ctx, guest->vendor->viommu_type, dev_id,
+				   guest->parent_id, &guest->viommu_id);
+	return ret;
+}
+
+static int guest_close(struct guest *guest)
+{
+	int ret = 0;
+
+	if (guest->viommu_id)
+		ret = iopf_destroy(guest->ctx, guest->viommu_id);
+	if (!ret && guest->parent_id)
+		ret = iopf_destroy(guest->ctx, guest->parent_id);
+	if (!ret && guest->ioas_id)
+		ret = iopf_destroy(guest->ctx, guest->ioas_id);
+	if (guest->mem)
+		munmap(guest->mem, GUEST_SIZE);
+	return ret;
+}
+
+/* Give a device that is open to the guest, with an address space. */
+static int guest_add(struct guest *guest, struct guest_dev *dev, __u32 virt_id,
+		     __u32 domain, __u32 pasid)
+{
+	struct endpoint *ep = &dev->ep;
+	__u32 dev_id = iopf_dev_id(ep->dev);
+	int ret;
+
+	dev->virt_id = virt_id;
+	dev->space = (struct space) {
+		.guest = guest,
+		.root = guest_page(guest),
+		.domain = domain,
+		.pasid = pasid,
+	};
+	ret = alloc_vdevice(guest->ctx, guest->viommu_id, dev_id, virt_id,
+			    &dev->vdevice_id);
+	if (!ret)
+		ret = iopf_queue_open(guest->ctx, &ep->queue);
+	if (!ret)
+		ret = alloc_nested(&dev->space, dev_id, iopf_queue_id(ep->queue),
+				   &dev->space.hwpt_id);
+	if (!ret)
+		ret = iopf_dev_attach(ep->dev, dev->space.hwpt_id);
+	if (!ret)
+		ret = testdev_open(ep->dev, &ep->td);
+	return ret;
+}
+
+static int guest_del(struct guest_dev *dev)
+{
+	struct endpoint *ep = &dev->ep;
+	int ret = 0;
+
+	testdev_close(&ep->td);
+	iopf_dev_detach(ep->dev);
+	if (dev->space.hwpt_id)
+		ret = iopf_destroy(ep->ctx, dev->space.hwpt_id);
+	if (!ret && dev->vdevice_id)
+		ret = iopf_destroy(ep->ctx, dev->vdevice_id);
+	iopf_queue_close(ep->queue);
+	return ret;
+}
+
+static __u32 rid_of(const char *bdf)
+{
+	unsigned int domain, bus, slot, func;
+
+	if (sscanf(bdf, "%x:%x:%x.%x", &domain, &bus, &slot, &func) != 4)
+		return 0;
+	return bus << 8 | slot << 3 | func;
+}
+
+/* Does a write of the device at @gva arrive in the guest's page @gpa? */
+static int arrives(struct guest_dev *dev, __u64 gva, __u64 gpa)
+{
+	struct endpoint *ep = &dev->ep;
+	struct testdev_op op = {
+		.opcode = IOPF_TD_OP_FILL,
+		.mode = dev->mode,
+		.iova = gva,
+		.length = 4096,
+		.data = SEED,
+	};
+	void *mem = host(dev->space.guest, gpa);
+	struct testdev_result r;
+	unsigned int slot;
+	int ret;
+
+	memset(mem, 0, 4096);
+	ret = testdev_submit(&ep->td, &op, &slot);
+	if (!ret)
+		ret = wait_op(ep, slot, &r);
+	if (ret)
+		return ret;
+	if (r.status != IOPF_TD_ST_OK)
+		return iopf_err(-EIO, "%#llx: %s, error %d", gva,
+				testdev_status(r.status), r.ret);
+	if (testdev_pattern_check(mem, 4096, SEED, 0) != 4096)
+		return iopf_err(-EXDEV, "%#llx: not in page %#llx", gva, gpa);
+	return 0;
+}
+
+/* Move a page which the IOMMU, or the device, knows. */
+static int move_page(struct page *page, struct guest_dev *dev, __u64 gva)
+{
+	struct guest *guest = dev->space.guest;
+	int ret;
+
+	page->dev = dev;
+	page->gva = gva;
+	page->old = guest_page(guest);
+	page->new = guest_page(guest);
+	guest->vendor->set_page(&dev->space, gva, page->old);
+	ret = arrives(dev, gva, page->old);
+	guest->vendor->set_page(&dev->space, gva, page->new);
+	return ret;
+}
+
+static int is_stale(const struct page *page)
+{
+	return arrives(page->dev, page->gva, page->old);
+}
+
+static int is_gone(const struct page *page)
+{
+	return arrives(page->dev, page->gva, page->new);
+}
+
+static int open_dev(struct iopf_ctx *ctx, const char *bdf, struct guest_dev *dev)
+{
+	dev->ep.ctx = ctx;
+	return iopf_dev_open(ctx, bdf, &dev->ep.dev);
+}
+
+FIXTURE(viommu)
+{
+	struct found found;
+	struct iopf_ctx *ctx;
+	struct guest guest;
+	struct guest_dev dev[NR_DEVS];
+};
+
+FIXTURE_VARIANT(viommu)
+{
+	unsigned int mode;
+};
+
+FIXTURE_VARIANT_ADD(viommu, iotlb)
+{
+	.mode = IOPF_TD_MODE_UNTRANSLATED,
+};
+
+FIXTURE_VARIANT_ADD(viommu, devtlb)
+{
+	.mode = IOPF_TD_MODE_TRANSLATED,
+};
+
+/* Its devices have each other's ids, and one domain ID is the other's PASID. */
+FIXTURE_SETUP(viommu)
+{
+	struct guest *guest = &self->guest;
+	unsigned int i;
+
+	iopf_pci_scan(find_endpoint, &self->found);
+	if (self->found.nr < NR_DEVS)
+		SKIP(return, "no two test endpoints 1234:11f0 with PRI on vfio-pci");
+	ASSERT_LIB(iopf_ctx_open(&self->ctx));
+	for (i = 0; i < NR_DEVS; i++) {
+		ASSERT_LIB(open_dev(self->ctx, self->found.bdf[i], &self->dev[i]));
+		self->dev[i].mode = variant->mode;
+	}
+	guest->vendor = vendor_of(self->dev[0].ep.dev);
+	if (!guest->vendor)
+		SKIP(return, "this IOMMU has no vIOMMUs");
+	ASSERT_LIB(guest_open(guest, self->ctx, self->dev[0].ep.dev));
+	for (i = 0; i < NR_DEVS; i++)
+		ASSERT_LIB(guest_add(guest, &self->dev[i],
+				     rid_of(self->found.bdf[1 - i]), 40 + i,
+				     41 - i));
+}
+
+FIXTURE_TEARDOWN(viommu)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_DEVS; i++) {
+		if (self->dev[i].ep.td.dev)
+			EXPECT_LIB(guest_del(&self->dev[i]));
+		iopf_dev_close(self->dev[i].ep.dev);
+	}
+	EXPECT_LIB(guest_close(&self->guest));
+	iopf_ctx_close(self->ctx);
+}
+
+#define TEST_VIOMMU(name) TEST_F_TIMEOUT(viommu, name, TEST_SECONDS)
+
+/* Each device works with the tables of its own. */
+TEST_VIOMMU(dma)
+{
+	struct guest *guest = &self->guest;
+	__u64 page[NR_DEVS];
+	unsigned int i;
+
+	for (i = 0; i < NR_DEVS; i++) {
+		page[i] = guest_page(guest);
+		guest->vendor->set_page(&self->dev[i].space, GVA, page[i]);
+	}
+	for (i = 0; i < NR_DEVS; i++)
+		ASSERT_LIB(arrives(&self->dev[i], GVA, page[i]));
+}
+
+/* One page: not the next, and not that of another device at the same place */
+TEST_VIOMMU(pages)
+{
+	struct guest_dev *dev = self->dev;
+	struct page page, next, other;
+	struct inv inv = {
+		.what = INV_PAGES,
+		.space = &dev->space,
+		.npages = 1,
+	};
+	unsigned int i;
+
+	for (i = 0; i < 4; i++) {
+		inv.leaf = i & 1;
+		inv.gva = PLACE(i);
+		ASSERT_LIB(move_page(&page, dev, PLACE(i)));
+		ASSERT_LIB(move_page(&next, dev, PLACE(i) + 4096));
+		ASSERT_LIB(move_page(&other, dev + 1, PLACE(i)));
+		ASSERT_LIB(is_stale(&page));
+		ASSERT_LIB(invalidate(&self->guest, &inv, i & 2));
+		EXPECT_LIB(is_gone(&page));
+		EXPECT_LIB(is_stale(&next));
+		EXPECT_LIB(is_stale(&other));
+		inv.npages = 8;
+		ASSERT_LIB(invalidate(&self->guest, &inv, i & 2));
+		EXPECT_LIB(is_gone(&next));
+		EXPECT_LIB(is_stale(&other));
+		inv.npages = 1;
+		inv.space = &dev[1].space;
+		ASSERT_LIB(invalidate(&self->guest, &inv, i & 2));
+		EXPECT_LIB(is_gone(&other));
+		inv.space = &dev->space;
+	}
+}
+
+/* All of an address space: not that of another */
+TEST_VIOMMU(space)
+{
+	struct guest_dev *dev = self->dev;
+	struct page page, far, other;
+	struct inv inv = { .what = INV_SPACE, .space = &dev->space };
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		ASSERT_LIB(move_page(&page, dev, PLACE(i)));
+		ASSERT_LIB(move_page(&far, dev, 0x7000 + i * 4096));
+		ASSERT_LIB(move_page(&other, dev + 1, PLACE(i)));
+		ASSERT_LIB(is_stale(&far));
+		ASSERT_LIB(invalidate(&self->guest, &inv, i));
+		EXPECT_LIB(is_gone(&page));
+		EXPECT_LIB(is_gone(&far));
+		EXPECT_LIB(is_stale(&other));
+		inv.space = &dev[1].space;
+		ASSERT_LIB(invalidate(&self->guest, &inv, i));
+		EXPECT_LIB(is_gone(&other));
+		inv.space = &dev->space;
+	}
+}
+
+/* Everything that the guest has */
+TEST_VIOMMU(all)
+{
+	const struct inv inv = { .what = INV_ALL };
+	struct page page[NR_DEVS];
+	unsigned int i;
+
+	for (i = 0; i < NR_DEVS; i++)
+		ASSERT_LIB(move_page(&page[i], &self->dev[i], GVA));
+	for (i = 0; i < NR_DEVS; i++)
+		ASSERT_LIB(is_stale(&page[i]));
+	ASSERT_LIB(invalidate(&self->guest, &inv, false));
+	for (i = 0; i < NR_DEVS; i++)
+		EXPECT_LIB(is_gone(&page[i]));
+}
+
+/* What a device has, and no other: its ids are the guest's. */
+TEST_VIOMMU(device)
+{
+	static const enum inv_what what[] = { INV_DEVICE, INV_DEVICE_SPACE };
+	struct guest *guest = &self->guest;
+	struct guest_dev *dev = self->dev;
+	struct page page, other;
+	unsigned int i;
+
+	if (variant->mode == IOPF_TD_MODE_UNTRANSLATED)
+		return;
+	for (i = 0; i < 4; i++) {
+		struct inv inv = {
+			.what = what[i & 1],
+			.space = &dev->space,
+			.dev = dev->virt_id,
+		};
+
+		if (!has_inv(guest, inv.what, i & 2))
+			continue;
+		ASSERT_LIB(move_page(&page, dev, PLACE(i)));
+		ASSERT_LIB(move_page(&other, dev + 1, PLACE(i)));
+		ASSERT_NE(0, testdev_reg(&dev->ep.td, IOPF_TD_REG_ATC_COUNT));
+		ASSERT_LIB(invalidate(guest, &inv, i & 2));
+		EXPECT_EQ(0, testdev_reg(&dev->ep.td, IOPF_TD_REG_ATC_COUNT));
+		EXPECT_NE(0, testdev_reg(&dev[1].ep.td, IOPF_TD_REG_ATC_COUNT));
+		EXPECT_LIB(is_stale(&other));
+		inv.dev = dev[1].virt_id;
+		inv.space = &dev[1].space;
+		ASSERT_LIB(invalidate(guest, &inv, i & 2));
+		EXPECT_EQ(0, testdev_reg(&dev[1].ep.td, IOPF_TD_REG_ATC_COUNT));
+		inv.what = INV_SPACE;
+		inv.space = &dev->space;
+		ASSERT_LIB(invalidate(guest, &inv, false));
+		EXPECT_LIB(is_gone(&page));
+	}
+}
+
+/* What is on top of the tables: the hardware has none of it. */
+TEST_VIOMMU(tables)
+{
+	static const enum inv_what what[] = { INV_TABLE, INV_DOMAIN_TABLES };
+	struct guest *guest = &self->guest;
+	unsigned int i;
+
+	for (i = 0; i < 4; i++) {
+		const struct inv inv = {
+			.what = what[i & 1],
+			.space = &self->dev[0].space,
+		};
+		struct page page;
+
+		if (!has_inv(guest, inv.what, i & 2))
+			continue;
+		ASSERT_LIB(move_page(&page, &self->dev[0], PLACE(i)));
+		ASSERT_LIB(invalidate(guest, &inv, i & 2));
+		guest->vendor->set_page(&self->dev[0].space, PLACE(i), page.old);
+		EXPECT_LIB(is_stale(&page));
+	}
+}
+
+/* Elements of an array that invalidate a page each */
+static char *page_array(struct guest_dev *dev, __u64 gva, __u64 stride,
+			unsigned int nr)
+{
+	struct guest *guest = dev->space.guest;
+	size_t len = guest->vendor->inv_len;
+	struct inv inv = {
+		.what = INV_PAGES,
+		.space = &dev->space,
+		.npages = 1,
+	};
+	char *array = calloc(nr, len);
+	unsigned int i;
+
+	for (i = 0; array && i < nr; i++) {
+		inv.gva = gva + i * stride;
+		guest->vendor->inv(&inv, false, array + i * len);
+	}
+	return array;
+}
+
+/* What is before an element that is wrong has gone, what is after it has not. */
+TEST_VIOMMU(partial)
+{
+	struct guest *guest = &self->guest;
+	size_t len = guest->vendor->inv_len;
+	struct page page[4];
+	unsigned int i;
+	char *array;
+	__u32 done;
+
+	array = page_array(self->dev, PLACE(0), PLACE(1) - PLACE(0), 4);
+	ASSERT_NE(NULL, array);
+	for (i = 0; i < 4; i++)
+		ASSERT_LIB(move_page(&page[i], self->dev, PLACE(i)));
+	memcpy(array + 2 * len, guest->vendor->bad[0].elem, len);
+	EXPECT_EQ(guest->vendor->bad[0].err,
+		  invalidate_array(guest, guest->viommu_id, array, 4, &done));
+	EXPECT_EQ(2, done);
+	EXPECT_LIB(is_gone(&page[0]));
+	EXPECT_LIB(is_gone(&page[1]));
+	EXPECT_LIB(is_stale(&page[2]));
+	EXPECT_LIB(is_stale(&page[3]));
+	free(array);
+}
+
+/* The rest of the array cannot be read. */
+TEST_VIOMMU(partial_fault)
+{
+	struct guest *guest = &self->guest;
+	size_t len = guest->vendor->inv_len;
+	long size = sysconf(_SC_PAGESIZE);
+	unsigned int nr = size / len;
+	struct page page;
+	char *array, *mem;
+	__u32 done;
+
+	array = page_array(self->dev, GVA, 0, nr);
+	mem = mmap(NULL, 2 * size, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, mem);
+	ASSERT_EQ(0, mprotect(mem + size, size, PROT_NONE));
+	memcpy(mem + size - nr * len, array, nr * len);
+	ASSERT_LIB(move_page(&page, self->dev, GVA));
+	EXPECT_EQ(-EFAULT, invalidate_array(guest, guest->viommu_id,
+					    mem + size - nr * len, nr + 1,
+					    &done));
+	EXPECT_EQ(nr, done);
+	EXPECT_LIB(is_gone(&page));
+	munmap(mem, 2 * size);
+	free(array);
+}
+
+/* More than the kernel does one by one: all are gone, and another's are not. */
+TEST_VIOMMU(many)
+{
+	struct guest *guest = &self->guest;
+	static const unsigned int nrs[] = { 31, 32, 33, 64, 200 };
+	struct page first, last, other;
+	unsigned int i, nr;
+	char *array;
+	__u32 done;
+
+	for (i = 0; i < ARRAY_SIZE(nrs); i++) {
+		nr = nrs[i];
+		array = page_array(self->dev, PLACE(i), 0x2000, nr);
+		ASSERT_NE(NULL, array);
+		ASSERT_LIB(move_page(&first, self->dev, PLACE(i)));
+		ASSERT_LIB(move_page(&last, self->dev,
+				     PLACE(i) + (nr - 1) * 0x2000));
+		ASSERT_LIB(move_page(&other, self->dev + 1, PLACE(i)));
+		ASSERT_LIB(invalidate_array(guest, guest->viommu_id, array, nr,
+					    &done));
+		EXPECT_EQ(nr, done);
+		EXPECT_LIB(is_gone(&first));
+		EXPECT_LIB(is_gone(&last));
+		EXPECT_LIB(is_stale(&other));
+		free(array);
+	}
+}
+
+/* Ids that the guest uses for nothing, and then two that count */
+TEST_VIOMMU(many_spaces)
+{
+	struct guest *guest = &self->guest;
+	size_t len = guest->vendor->inv_len;
+	struct page page[NR_DEVS];
+	unsigned int i, nr = 100;
+	char *array;
+	__u32 done;
+
+	array = calloc(nr, len);
+	ASSERT_NE(NULL, array);
+	for (i = 0; i < nr; i++) {
+		struct space space = {
+			.domain = 1000 + i,
+			.pasid = 2000 + i,
+		};
+		struct inv inv = { .what = INV_SPACE, .space = &space };
+
+		if (i >= nr - NR_DEVS)
+			inv.space = &self->dev[nr - 1 - i].space;
+		guest->vendor->inv(&inv, false, array + i * len);
+	}
+	for (i = 0; i < NR_DEVS; i++)
+		ASSERT_LIB(move_page(&page[i], &self->dev[i], GVA));
+	ASSERT_LIB(invalidate_array(guest, guest->viommu_id, array, 20, &done));
+	EXPECT_EQ(20, done);
+	for (i = 0; i < NR_DEVS; i++)
+		EXPECT_LIB(is_stale(&page[i]));
+	ASSERT_LIB(invalidate_array(guest, guest->viommu_id, array, nr, &done));
+	EXPECT_EQ(nr, done);
+	for (i = 0; i < NR_DEVS; i++)
+		EXPECT_LIB(is_gone(&page[i]));
+	free(array);
+}
+
+/* As many as there may be, and a million */
+TEST_VIOMMU(long_array)
+{
+	struct guest *guest = &self->guest;
+	struct page first, last;
+	unsigned int nr = 1 << 19;
+	char *array;
+	__u32 done;
+
+	array = page_array(self->dev, GVA, 0x2000, 1000000);
+	ASSERT_NE(NULL, array);
+	ASSERT_LIB(move_page(&first, self->dev, GVA));
+	ASSERT_LIB(move_page(&last, self->dev, GVA + (nr - 1) * 0x2000ULL));
+	EXPECT_EQ(-EINVAL, invalidate_array(guest, guest->viommu_id, array,
+					    1000000, &done));
+	EXPECT_EQ(0, done);
+	EXPECT_LIB(is_stale(&first));
+	ASSERT_LIB(invalidate_array(guest, guest->viommu_id, array, nr, &done));
+	EXPECT_EQ(nr, done);
+	EXPECT_LIB(is_gone(&first));
+	EXPECT_LIB(is_gone(&last));
+	free(array);
+}
+
+static int count_commands(struct guest *guest, const void *array, unsigned int nr,
+			  const char *word)
+{
+	__u32 done;
+	int ret;
+
+	ret = trace_begin(guest->vendor->trace_event);
+	if (ret)
+		return ret;
+	ret = invalidate_array(guest, guest->viommu_id, array, nr, &done);
+	if (ret)
+		return ret;
+	return trace_end(guest->vendor->trace_event, word, NULL, NULL);
+}
+
+/* How many commands of the hardware that becomes */
+TEST_VIOMMU(commands)
+{
+	struct guest *guest = &self->guest;
+	const struct inv tables = {
+		.what = INV_DOMAIN_TABLES,
+		.space = &self->dev->space,
+	};
+	const char *pages = guest->vendor->trace_pages;
+	__u8 elem[INV_MAX_LEN];
+	char *array;
+
+	if (trace_begin(guest->vendor->trace_event))
+		SKIP(return, "takes the tracepoint %s",
+		     guest->vendor->trace_event);
+	/* Pages beside each other are one. */
+	array = page_array(self->dev, GVA, 4096, 512);
+	EXPECT_EQ(1, count_commands(guest, array, 1, pages));
+	EXPECT_EQ(1, count_commands(guest, array, 512, pages));
+	free(array);
+	/* Others are as many, but not too many. */
+	array = page_array(self->dev, GVA, 0x2000, 512);
+	EXPECT_EQ(20, count_commands(guest, array, 20, pages));
+	EXPECT_EQ(1, count_commands(guest, array, 512, pages));
+	free(array);
+	/* What no data tell of, as there is nothing to be invalidated */
+	if (guest->vendor->inv(&tables, false, elem))
+		EXPECT_EQ(1, count_commands(guest, elem, 1,
+					    guest->vendor->trace_tables));
+}
+
+/* Commands that are wrong do nothing. */
+TEST_VIOMMU(garbage)
+{
+	struct guest *guest = &self->guest;
+	struct guest_dev *dev = self->dev;
+	const struct bad_inv *bad;
+	struct page page;
+	__u32 done;
+
+	ASSERT_LIB(move_page(&page, dev, GVA));
+	for (bad = guest->vendor->bad; bad->what; bad++) {
+		if (!bad->not_on_viommu) {
+			done = 77;
+			EXPECT_EQ(bad->err, invalidate_array(guest,
+							     guest->viommu_id,
+							     bad->elem, 1, &done))
+				TH_LOG("%s, of the vIOMMU", bad->what);
+			EXPECT_EQ(0, done);
+		}
+		if (!bad->not_on_hwpt) {
+			done = 77;
+			EXPECT_EQ(bad->err, invalidate_array(guest,
+							     dev->space.hwpt_id,
+							     bad->elem, 1, &done))
+				TH_LOG("%s, of the HWPT", bad->what);
+			EXPECT_EQ(0, done);
+		}
+	}
+	EXPECT_LIB(is_stale(&page));
+}
+
+/* Arrays that are wrong as a whole */
+TEST_VIOMMU(bad_array)
+{
+	const struct inv inv = { .what = INV_ALL };
+	struct guest *guest = &self->guest;
+	__u8 elem[2 * INV_MAX_LEN] = { 0 };
+	struct iommu_hwpt_invalidate good = {
+		.size = sizeof(good),
+		.hwpt_id = guest->viommu_id,
+		.data_uptr = (__u64)(unsigned long)elem,
+		.data_type = guest->vendor->inv_type,
+		.entry_len = guest->vendor->inv_len,
+		.entry_num = 1,
+	}, cmd;
+	const struct {
+		const char *what;
+		__u32 id, type, len, nr;
+		int err;
+	} bad[] = {
+		{ "another type", good.hwpt_id, 0x7777, good.entry_len, 1, EINVAL },
+		{ "another type, to ask", good.hwpt_id, 0x7777, 0, 0, EINVAL },
+		{ "VT-d without a guest", good.hwpt_id, 0, 24, 1, EINVAL },
+		{ "to ask", good.hwpt_id, good.data_type, 0, 0, 0 },
+		{ "short", good.hwpt_id, good.data_type, good.entry_len - 1, 1,
+		  EINVAL },
+		{ "long", good.hwpt_id, good.data_type, good.entry_len + 8, 1,
+		  EINVAL },
+		{ "nest parent", guest->parent_id, good.data_type,
+		  good.entry_len, 1, EINVAL },
+		{ "IOAS", guest->ioas_id, good.data_type, good.entry_len, 1,
+		  EINVAL },
+		{ "vDEVICE", self->dev->vdevice_id, good.data_type,
+		  good.entry_len, 1, EINVAL },
+		{ "nobody", 0x7fffffff, good.data_type, good.entry_len, 1,
+		  ENOENT },
+	};
+	unsigned int i;
+
+	ASSERT_TRUE(guest->vendor->inv(&inv, false, elem));
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		cmd = good;
+		cmd.hwpt_id = bad[i].id;
+		cmd.data_type = bad[i].type;
+		cmd.entry_len = bad[i].len;
+		cmd.entry_num = bad[i].nr;
+		EXPECT_EQ(-bad[i].err, vmm_ioctl(guest->ctx,
+						 IOMMU_HWPT_INVALIDATE, &cmd,
+						 bad[i].what))
+			TH_LOG("%s", bad[i].what);
+		EXPECT_EQ(0, cmd.entry_num);
+	}
+}
+
+/* Whatever a guest may think of */
+TEST_VIOMMU(random)
+{
+	struct guest *guest = &self->guest;
+	size_t len = guest->vendor->inv_len;
+	unsigned int round, i, nr = 64;
+	__u8 array[64 * INV_MAX_LEN];
+	struct page page;
+	__u32 done;
+	int ret;
+
+	srandom(4711);
+	for (round = 0; round < 500; round++) {
+		/* Few bits, so that some of it makes sense */
+		for (i = 0; i < nr * len; i++)
+			array[i] = random() % 5 ? 0 :
+				   round & 1 ? 1 << random() % 8 : random();
+		ret = invalidate_array(guest, guest->viommu_id, array, nr,
+				       &done);
+		ASSERT_TRUE(ret ? done < nr : done == nr);
+		ASSERT_TRUE(!ret || ret == -EINVAL || ret == -EOPNOTSUPP ||
+			    ret == -ENOENT);
+	}
+	ASSERT_LIB(move_page(&page, self->dev, PLACE(9)));
+	EXPECT_LIB(is_stale(&page));
+}
+
+/* Each object holds what it was made from. */
+TEST_VIOMMU(destroy)
+{
+	struct guest *guest = &self->guest;
+	struct guest_dev *dev = self->dev;
+	__u32 dev_id = iopf_dev_id(dev->ep.dev);
+	struct iopf_ctx *ctx = self->ctx;
+	struct inv inv = { .what = INV_SPACE, .space = &dev->space,
+			   .dev = dev->virt_id };
+	struct page page;
+
+	EXPECT_EQ(-EBUSY, iopf_destroy(ctx, guest->ioas_id));
+	EXPECT_EQ(-EBUSY, iopf_destroy(ctx, guest->parent_id));
+	EXPECT_EQ(-EBUSY, iopf_destroy(ctx, guest->viommu_id));
+	EXPECT_EQ(-EBUSY, iopf_destroy(ctx, dev->space.hwpt_id));
+
+	/* Without its vDEVICE the device is still attached. */
+	ASSERT_LIB(move_page(&page, dev, GVA));
+	ASSERT_LIB(iopf_destroy(ctx, dev->vdevice_id));
+	EXPECT_EQ(-ENOENT, iopf_destroy(ctx, dev->vdevice_id));
+	EXPECT_LIB(is_stale(&page));
+	ASSERT_LIB(invalidate(guest, &inv, false));
+	EXPECT_LIB(is_gone(&page));
+	inv.what = INV_DEVICE;
+	EXPECT_EQ(-ENOENT, invalidate(guest, &inv, false));
+	EXPECT_EQ(-EBUSY, iopf_destroy(ctx, guest->viommu_id));
+
+	/* But it cannot be attached without one. */
+	ASSERT_LIB(iopf_dev_detach(dev->ep.dev));
+	EXPECT_EQ(-ENOENT, iopf_dev_attach(dev->ep.dev, dev->space.hwpt_id));
+	ASSERT_LIB(iopf_dev_attach(dev->ep.dev, guest->parent_id));
+	EXPECT_EQ(-ENOENT, iopf_dev_attach(dev->ep.dev, dev->space.hwpt_id));
+	/* It has not been disturbed. */
+	EXPECT_LIB(arrives(dev, GPA + GUEST_SIZE - 4096, GPA + GUEST_SIZE - 4096));
+	ASSERT_LIB(alloc_vdevice(ctx, guest->viommu_id, dev_id, dev->virt_id,
+				 &dev->vdevice_id));
+	ASSERT_LIB(iopf_dev_attach(dev->ep.dev, dev->space.hwpt_id));
+	ASSERT_LIB(invalidate(guest, &inv, false));
+	EXPECT_LIB(arrives(dev, GVA, page.new));
+
+	/* What is not attached is invalidated as well as what is. */
+	ASSERT_LIB(iopf_dev_detach(dev->ep.dev));
+	inv.what = INV_SPACE;
+	EXPECT_LIB(invalidate(guest, &inv, true));
+	EXPECT_LIB(invalidate(guest, &inv, false));
+	EXPECT_LIB(iopf_destroy(ctx, dev->space.hwpt_id));
+	dev->space.hwpt_id = 0;
+	EXPECT_LIB(invalidate(guest, &inv, false));
+}
+
+/* Kinds and ids that are wrong */
+TEST_VIOMMU(bad_alloc)
+{
+	struct guest *guest = &self->guest;
+	struct guest_dev *dev = self->dev;
+	__u32 dev_id = iopf_dev_id(dev->ep.dev);
+	struct iopf_ctx *ctx = self->ctx;
+	__u32 type = guest->vendor->viommu_type;
+	__u32 plain, parent, other, id;
+	const struct {
+		__u32 type, dev_id, hwpt_id;
+		int err;
+	} bad[] = {
+		{ 0, dev_id, guest->parent_id, EOPNOTSUPP },
+		{ 1, dev_id, guest->parent_id, EOPNOTSUPP },
+		{ type + 1, dev_id, guest->parent_id, EOPNOTSUPP },
+		{ ~0U, dev_id, guest->parent_id, EOPNOTSUPP },
+		{ type, guest->ioas_id, guest->parent_id, ENOENT },
+		{ type, 0x7fffffff, guest->parent_id, ENOENT },
+		{ type, dev_id, 0x7fffffff, ENOENT },
+		{ type, dev_id, guest->ioas_id, ENOENT },
+		{ type, dev_id, dev->space.hwpt_id, ENOENT },
+		{ type, dev_id, guest->viommu_id, ENOENT },
+	};
+	struct iommu_viommu_alloc data = {
+		.size = sizeof(data),
+		.type = type,
+		.dev_id = dev_id,
+		.hwpt_id = guest->parent_id,
+		.data_len = 8,
+		.data_uptr = (__u64)(unsigned long)&id,
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(bad); i++)
+		EXPECT_EQ(-bad[i].err, alloc_viommu(ctx, bad[i].type,
+						    bad[i].dev_id,
+						    bad[i].hwpt_id, &id))
+			TH_LOG("number %u", i);
+	EXPECT_EQ(-EOPNOTSUPP, vmm_ioctl(ctx, IOMMU_VIOMMU_ALLOC, &data, "data"));
+	ASSERT_LIB(alloc_parent(ctx, dev_id, guest->ioas_id, 0, &plain));
+	EXPECT_EQ(-EINVAL, alloc_viommu(ctx, type, dev_id, plain, &id));
+	EXPECT_LIB(iopf_destroy(ctx, plain));
+
+	/* Several may share a parent, or have one of their own. */
+	ASSERT_LIB(alloc_parent(ctx, dev_id, guest->ioas_id,
+				IOMMU_HWPT_ALLOC_NEST_PARENT, &parent));
+	ASSERT_LIB(alloc_viommu(ctx, type, dev_id, parent, &other));
+	ASSERT_LIB(alloc_viommu(ctx, type, dev_id, parent, &id));
+	EXPECT_EQ(-EBUSY, iopf_destroy(ctx, parent));
+	EXPECT_LIB(iopf_destroy(ctx, id));
+	EXPECT_EQ(-EBUSY, iopf_destroy(ctx, parent));
+
+	/* A device is one thing to one guest. */
+	EXPECT_EQ(-EEXIST, alloc_vdevice(ctx, other, dev_id, 1, &id));
+	EXPECT_EQ(-EEXIST, alloc_vdevice(ctx, guest->viommu_id, dev_id, 1, &id));
+	EXPECT_LIB(iopf_destroy(ctx, dev->vdevice_id));
+	EXPECT_EQ(-EEXIST, alloc_vdevice(ctx, guest->viommu_id, dev_id,
+					 dev[1].virt_id, &id));
+	EXPECT_EQ(-EINVAL, alloc_vdevice(ctx, guest->viommu_id, dev_id,
+					 guest->vendor->max_dev + 1ULL, &id));
+	EXPECT_EQ(-EINVAL, alloc_vdevice(ctx, guest->viommu_id, dev_id, ~0ULL,
+					 &id));
+	/* That of another vIOMMU is none. */
+	ASSERT_LIB(alloc_vdevice(ctx, other, dev_id, dev->virt_id,
+				 &dev->vdevice_id));
+	ASSERT_LIB(iopf_dev_detach(dev->ep.dev));
+	EXPECT_EQ(-ENOENT, iopf_dev_attach(dev->ep.dev, dev->space.hwpt_id));
+	EXPECT_LIB(iopf_destroy(ctx, dev->vdevice_id));
+	ASSERT_LIB(alloc_vdevice(ctx, guest->viommu_id, dev_id,
+				 guest->vendor->max_dev, &dev->vdevice_id));
+	EXPECT_LIB(iopf_destroy(ctx, other));
+	EXPECT_LIB(iopf_destroy(ctx, parent));
+}
+
+/* Tables that are none */
+TEST_VIOMMU(bad_nested)
+{
+	struct guest *guest = &self->guest;
+	struct guest_dev *dev = self->dev;
+	unsigned int nr;
+
+	for (nr = 0; ; nr++) {
+		__u64 blob[8] = { 0 };
+		struct iommu_hwpt_alloc cmd = {
+			.size = sizeof(cmd),
+			.dev_id = iopf_dev_id(dev->ep.dev),
+			.pt_id = guest->viommu_id,
+			.data_uptr = (__u64)(unsigned long)blob,
+		};
+		const char *what;
+		int err;
+
+		what = guest->vendor->bad_nested(nr, &dev->space, &cmd, blob,
+						 &err);
+		if (!what)
+			break;
+		EXPECT_EQ(err, vmm_ioctl(guest->ctx, IOMMU_HWPT_ALLOC, &cmd,
+					 what))
+			TH_LOG("%s", what);
+	}
+	EXPECT_LT(0, nr);
+}
+
+static int open_events(struct guest *guest, __u32 depth, __u32 *id, int *fd)
+{
+	struct iommu_veventq_alloc cmd = {
+		.size = sizeof(cmd),
+		.viommu_id = guest->viommu_id,
+		.type = guest->vendor->event_type,
+		.veventq_depth = depth,
+	};
+	int ret = vmm_ioctl(guest->ctx, IOMMU_VEVENTQ_ALLOC, &cmd, "vEVENTQ");
+
+	*id = cmd.out_veventq_id;
+	*fd = cmd.out_veventq_fd;
+	return ret;
+}
+
+/* A write that the IOMMU has to refuse, without a page request */
+static int write_fails(struct guest_dev *dev, __u64 gva)
+{
+	struct testdev_op op = {
+		.opcode = IOPF_TD_OP_FILL,
+		.mode = IOPF_TD_MODE_UNTRANSLATED,
+		.iova = gva,
+		.length = 8,
+		.data = SEED,
+	};
+	struct testdev_result r;
+	unsigned int slot;
+	int ret;
+
+	ret = testdev_submit(&dev->ep.td, &op, &slot);
+	if (!ret)
+		ret = wait_op(&dev->ep, slot, &r);
+	if (!ret && r.status == IOPF_TD_ST_OK)
+		ret = iopf_err(-EPROTO, "the device may write");
+	return ret;
+}
+
+static int wait_event(int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+
+	return poll(&pfd, 1, LONG_MS) == 1 ?
+		       0 : iopf_err(-ETIMEDOUT, "no event came");
+}
+
+/* Reads one; returns its number or a negative errno. */
+static int read_event(const struct vendor *vendor, int fd,
+		      struct guest_fault *fault)
+{
+	char buf[sizeof(struct iommufd_vevent_header) + 64];
+	struct iommufd_vevent_header header;
+	size_t len = sizeof(header) + vendor->event_len;
+	int ret;
+
+	if (read(fd, buf, len) != (ssize_t)len)
+		return iopf_err(-EIO, "no event");
+	memcpy(&header, buf, sizeof(header));
+	if (header.flags)
+		return iopf_err(-EPROTO, "flags %#x", header.flags);
+	ret = vendor->fault(buf + sizeof(header), fault);
+	return ret ?: (int)header.sequence;
+}
+
+/* The guest reads of the faults that its own tables are the reason for. */
+TEST_VIOMMU(events)
+{
+	const struct vendor *vendor = self->guest.vendor;
+	struct guest_dev *dev = self->dev;
+	struct guest_fault fault;
+	__u32 id;
+	int i, fd;
+
+	if (variant->mode != IOPF_TD_MODE_UNTRANSLATED)
+		return;
+	/* Nobody wants to know, so it is in the log. Nothing else is. */
+	expect_on_console(vendor->fault_log);
+	ASSERT_LIB(write_fails(dev, GVA));
+	expect_no_more_on_console();
+	ASSERT_LIB(open_events(&self->guest, 16, &id, &fd));
+	for (i = 0; i < 6; i++) {
+		ASSERT_LIB(write_fails(&dev[i & 1], PLACE(i)));
+		ASSERT_LIB(wait_event(fd));
+		ASSERT_EQ(i, read_event(vendor, fd, &fault))
+			TH_LOG("%s", iopf_error());
+		EXPECT_EQ(dev[i & 1].virt_id, fault.dev);
+		EXPECT_EQ(PLACE(i), fault.addr);
+		EXPECT_TRUE(fault.write);
+	}
+	/* What the second stage lacks is the VMM's. */
+	vendor->set_page(&dev->space, PLACE(9), GPA + GUEST_SIZE);
+	expect_on_console(vendor->fault_log);
+	ASSERT_LIB(write_fails(dev, PLACE(9)));
+	expect_no_more_on_console();
+	/* The id of when it was attached */
+	ASSERT_LIB(iopf_destroy(self->ctx, dev->vdevice_id));
+	dev->vdevice_id = 0;
+	ASSERT_LIB(write_fails(dev, PLACE(8)));
+	ASSERT_LIB(wait_event(fd));
+	ASSERT_EQ(i, read_event(vendor, fd, &fault))
+		TH_LOG("%s", iopf_error());
+	EXPECT_EQ(dev->virt_id, fault.dev);
+	EXPECT_EQ(PLACE(8), fault.addr);
+	EXPECT_EQ(-EBUSY, iopf_destroy(self->ctx, id));
+	close(fd);
+	EXPECT_LIB(iopf_destroy(self->ctx, id));
+	expect_on_console(vendor->fault_log);
+	ASSERT_LIB(write_fails(dev, GVA));
+	expect_no_more_on_console();
+}
+
+/* A queue has its end, and goes on after that. */
+TEST_VIOMMU(event_storm)
+{
+	const struct vendor *vendor = self->guest.vendor;
+	char buf[4096];
+	struct guest_fault fault;
+	__u32 id;
+	int i, fd;
+
+	if (variant->mode != IOPF_TD_MODE_UNTRANSLATED)
+		return;
+	ASSERT_LIB(open_events(&self->guest, 2, &id, &fd));
+	for (i = 0; i < 300; i++)
+		ASSERT_LIB(write_fails(self->dev, GVA));
+	ASSERT_LIB(wait_event(fd));
+	EXPECT_GE(2 * (sizeof(struct iommufd_vevent_header) +
+		       vendor->event_len) + sizeof(struct iommufd_vevent_header),
+		  read(fd, buf, sizeof(buf)));
+	while (read(fd, buf, sizeof(buf)) > 0)
+		;
+	ASSERT_LIB(write_fails(self->dev, GVA));
+	ASSERT_LIB(wait_event(fd));
+	EXPECT_LT(0, read_event(vendor, fd, &fault))
+		TH_LOG("%s", iopf_error());
+	close(fd);
+	EXPECT_LIB(iopf_destroy(self->ctx, id));
+}
+
+/* What a guest's own queue of page requests has in it, comes with a request. */
+TEST_VIOMMU(page_requests)
+{
+	struct guest *guest = &self->guest;
+	struct guest_dev *dev = self->dev;
+	struct endpoint *ep = &dev->ep;
+	struct testdev_response rsp;
+	struct testdev_result r;
+	struct iopf_group g;
+	unsigned int i, slot;
+
+	if (variant->mode != IOPF_TD_MODE_TRANSLATED)
+		return;
+	ASSERT_LIB(start_op(ep, IOPF_TD_OP_FILL, IOPF_TD_F_GROUP, GVA, 0x3000,
+			    &slot));
+	ASSERT_LIB(next_group(ep, &g));
+	ASSERT_EQ(3, g.nr);
+	EXPECT_FALSE(g.pasid_valid);
+	EXPECT_EQ(iopf_dev_id(ep->dev), g.dev_id);
+	for (i = 0; i < 3; i++) {
+		EXPECT_EQ(GVA + i * 4096, g.rec[i].addr);
+		EXPECT_EQ(IOPF_WRITE, g.rec[i].perm & IOPF_WRITE);
+		EXPECT_EQ(g.grpid, g.rec[i].grpid);
+		guest->vendor->set_page(&dev->space, GVA + i * 4096,
+					guest_page(guest));
+	}
+	ASSERT_LIB(iopf_queue_answer(ep->queue, g.cookie,
+				     IOMMUFD_PAGE_RESP_SUCCESS));
+	ASSERT_LIB(wait_op(ep, slot, &r));
+	EXPECT_EQ(IOPF_TD_ST_OK, r.status);
+	ASSERT_EQ(1, testdev_responses(&ep->td));
+	ASSERT_LIB(testdev_response(&ep->td, 0, &rsp));
+	EXPECT_EQ(g.grpid, rsp.prgi);
+	EXPECT_EQ(3, rsp.count);
+}
+
+static int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
+	close(fd);
+	return ret;
+}
+
+/* Any allocation, and what else may fail; without a word of each in the log */
+static int can_fail_allocations(void)
+{
+	glob_t quiet = { 0 };
+	size_t i;
+
+	glob("/sys/kernel/debug/fail*/verbose", 0, NULL, &quiet);
+	for (i = 0; i < quiet.gl_pathc; i++)
+		write_text(quiet.gl_pathv[i], "0");
+	globfree(&quiet);
+	return write_text("/sys/kernel/debug/failslab/ignore-gfp-wait", "N");
+}
+
+/* What a VMM has for a device of its guest's */
+struct made {
+	struct guest guest;
+	struct space space;
+	__u32 vdevice_id;
+	bool attached;
+};
+
+static int make_all(struct made *made, struct guest_dev *dev)
+{
+	const struct inv inv = { .what = INV_ALL };
+	struct guest *guest = &made->guest;
+	__u32 dev_id = iopf_dev_id(dev->ep.dev);
+	__u8 elem[INV_MAX_LEN];
+	__u32 done;
+	int ret;
+
+	ret = alloc_viommu(guest->ctx, guest->vendor->viommu_type, dev_id,
+			   guest->parent_id, &guest->viommu_id);
+	if (!ret)
+		ret = alloc_vdevice(guest->ctx, guest->viommu_id, dev_id,
+				    dev->virt_id, &made->vdevice_id);
+	if (!ret)
+		ret = alloc_nested(&made->space, dev_id, 0,
+				   &made->space.hwpt_id);
+	if (!ret)
+		ret = iopf_dev_attach(dev->ep.dev, made->space.hwpt_id);
+	made->attached = !ret;
+	guest->vendor->inv(&inv, false, elem);
+	if (!ret)
+		ret = invalidate_array(guest, guest->viommu_id, elem, 1, &done);
+	return ret;
+}
+
+static int unmake_all(struct made *made, struct guest_dev *dev)
+{
+	struct iopf_ctx *ctx = made->guest.ctx;
+	int ret = 0;
+
+	if (made->attached)
+		ret = iopf_dev_detach(dev->ep.dev);
+	if (!ret && made->space.hwpt_id)
+		ret = iopf_destroy(ctx, made->space.hwpt_id);
+	if (!ret && made->vdevice_id)
+		ret = iopf_destroy(ctx, made->vdevice_id);
+	if (!ret && made->guest.viommu_id)
+		ret = iopf_destroy(ctx, made->guest.viommu_id);
+	return ret;
+}
+
+/* Whichever allocation fails: nothing is left, and all works after that. */
+TEST_VIOMMU(fail_nth)
+{
+	struct guest_dev *dev = self->dev;
+	unsigned int nth, failed = 0;
+	char path[64], number[16];
+	bool reached = true;
+	int fd, ret;
+
+	if (can_fail_allocations())
+		SKIP(return, "takes failslab");
+	snprintf(path, sizeof(path), "/proc/self/task/%d/fail-nth", getpid());
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, fd);
+	ASSERT_LIB(iopf_dev_detach(dev->ep.dev));
+	ASSERT_LIB(iopf_destroy(self->ctx, dev->vdevice_id));
+	dev->vdevice_id = 0;
+	for (nth = 1; reached; nth++) {
+		struct made made = {
+			.guest = self->guest,
+			.space = dev->space,
+		};
+
+		ASSERT_GT(400, nth);
+		made.guest.viommu_id = 0;
+		made.space.guest = &made.guest;
+		made.space.hwpt_id = 0;
+		snprintf(number, sizeof(number), "%u", nth);
+		ASSERT_EQ((ssize_t)strlen(number),
+			  pwrite(fd, number, strlen(number), 0));
+		ret = make_all(&made, dev);
+		memset(number, 0, sizeof(number));
+		/* To read it may be what fails. */
+		reached = pread(fd, number, sizeof(number) - 1, 0) < 0 ||
+			  number[0] == '0';
+		pwrite(fd, "0", 1, 0);
+		failed += !!ret;
+		ASSERT_LIB(unmake_all(&made, dev));
+	}
+	EXPECT_EQ(0, ret);
+	EXPECT_LT(5, failed);
+	close(fd);
+}
+
+struct race {
+	struct guest *guest;
+	struct guest_dev *dev;
+	atomic_bool stop;
+	int err;
+};
+
+static void *race_invalidate(void *arg)
+{
+	struct race *race = arg;
+	char *array = page_array(race->dev, GVA, 0x2000, 200);
+	const struct inv inv = { .what = INV_ALL };
+	__u8 elem[INV_MAX_LEN];
+	__u32 done;
+
+	race->guest->vendor->inv(&inv, false, elem);
+	while (!race->stop && !race->err) {
+		race->err = invalidate_array(race->guest, race->guest->viommu_id,
+					     array, 200, &done);
+		if (!race->err)
+			race->err = invalidate_array(race->guest,
+						     race->guest->viommu_id,
+						     elem, 1, &done);
+	}
+	free(array);
+	return NULL;
+}
+
+/* A guest that invalidates while its devices, tables and ids come and go */
+TEST_VIOMMU(race)
+{
+	struct guest *guest = &self->guest;
+	struct guest_dev *dev = self->dev;
+	__u32 dev_id = iopf_dev_id(dev->ep.dev);
+	struct race race = { .guest = guest, .dev = dev + 1 };
+	pthread_t thread;
+	unsigned int i;
+	__u32 old, id;
+
+	ASSERT_EQ(0, pthread_create(&thread, NULL, race_invalidate, &race));
+	for (i = 0; i < 60; i++) {
+		if (i % 3 == 0) {
+			EXPECT_LIB(iopf_dev_detach(dev->ep.dev));
+			EXPECT_LIB(iopf_destroy(self->ctx, dev->vdevice_id));
+			EXPECT_LIB(alloc_vdevice(self->ctx, guest->viommu_id,
+						 dev_id, dev->virt_id,
+						 &dev->vdevice_id));
+		}
+		old = dev->space.hwpt_id;
+		EXPECT_LIB(alloc_nested(&dev->space, dev_id,
+					iopf_queue_id(dev->ep.queue), &id));
+		dev->space.hwpt_id = id;
+		EXPECT_LIB(iopf_dev_attach(dev->ep.dev, id));
+		EXPECT_LIB(iopf_destroy(self->ctx, old));
+	}
+	race.stop = true;
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, race.err);
+}
+
+/* Two guests with the same ids, of which each has one of the devices */
+FIXTURE(guests)
+{
+	struct found found;
+	struct iopf_ctx *ctx[NR_DEVS];
+	struct guest guest[NR_DEVS];
+	struct guest_dev dev[NR_DEVS];
+};
+
+FIXTURE_VARIANT(guests)
+{
+	unsigned int mode;
+};
+
+FIXTURE_VARIANT_ADD(guests, iotlb)
+{
+	.mode = IOPF_TD_MODE_UNTRANSLATED,
+};
+
+FIXTURE_VARIANT_ADD(guests, devtlb)
+{
+	.mode = IOPF_TD_MODE_TRANSLATED,
+};
+
+FIXTURE_SETUP(guests)
+{
+	unsigned int i;
+
+	iopf_pci_scan(find_endpoint, &self->found);
+	if (self->found.nr < NR_DEVS)
+		SKIP(return, "no two test endpoints 1234:11f0 with PRI on vfio-pci");
+	for (i = 0; i < NR_DEVS; i++) {
+		struct guest_dev *dev = &self->dev[i];
+		struct guest *guest = &self->guest[i];
+
+		ASSERT_LIB(iopf_ctx_open(&self->ctx[i]));
+		ASSERT_LIB(open_dev(self->ctx[i], self->found.bdf[i], dev));
+		dev->mode = variant->mode;
+		guest->vendor = vendor_of(dev->ep.dev);
+		if (!guest->vendor)
+			SKIP(return, "this IOMMU has no vIOMMUs");
+		ASSERT_LIB(guest_open(guest, self->ctx[i], dev->ep.dev));
+		ASSERT_LIB(guest_add(guest, dev, 0x10, 7, 8));
+	}
+}
+
+FIXTURE_TEARDOWN(guests)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_DEVS; i++) {
+		if (self->dev[i].ep.td.dev)
+			EXPECT_LIB(guest_del(&self->dev[i]));
+		iopf_dev_close(self->dev[i].ep.dev);
+		EXPECT_LIB(guest_close(&self->guest[i]));
+		iopf_ctx_close(self->ctx[i]);
+	}
+}
+
+#define TEST_GUESTS(name) TEST_F_TIMEOUT(guests, name, TEST_SECONDS)
+
+/* Whatever one invalidates, the other keeps what it has. */
+TEST_GUESTS(apart)
+{
+	struct guest *guest = &self->guest[0];
+	struct guest_dev *dev = self->dev;
+	enum inv_what what;
+	struct page page, other;
+
+	for (what = 0; what < INV_NR; what++) {
+		const struct inv inv = {
+			.what = what,
+			.space = &dev->space,
+			.dev = dev->virt_id,
+			.gva = PLACE(what),
+			.npages = 1,
+		};
+
+		if (!has_inv(guest, what, false))
+			continue;
+		ASSERT_LIB(move_page(&page, dev, PLACE(what)));
+		ASSERT_LIB(move_page(&other, dev + 1, PLACE(what)));
+		ASSERT_LIB(invalidate(guest, &inv, false));
+		EXPECT_LIB(is_stale(&other));
+	}
+}
+
+/* An id is one of the context. */
+TEST_GUESTS(ids)
+{
+	struct guest *guest = &self->guest[0], *other = &self->guest[1];
+	__u32 dev_id = iopf_dev_id(self->dev[0].ep.dev), id;
+	const struct inv inv = { .what = INV_ALL };
+	__u8 elem[INV_MAX_LEN];
+	__u32 spare, done;
+
+	/* One that the other has not */
+	ASSERT_LIB(iopf_ioas_alloc(self->ctx[1], &spare));
+	ASSERT_LIB(alloc_viommu(self->ctx[1], other->vendor->viommu_type,
+				iopf_dev_id(self->dev[1].ep.dev),
+				other->parent_id, &id));
+	EXPECT_EQ(-ENOENT, iopf_destroy(self->ctx[0], id));
+	EXPECT_EQ(-ENOENT, alloc_vdevice(self->ctx[0], id, dev_id, 1, &done));
+	ASSERT_TRUE(guest->vendor->inv(&inv, false, elem));
+	EXPECT_EQ(-ENOENT, invalidate_array(guest, id, elem, 1, &done));
+	EXPECT_LIB(iopf_destroy(self->ctx[1], id));
+	EXPECT_LIB(iopf_destroy(self->ctx[1], spare));
+}
+
+/* The events of one are not those of the other. */
+TEST_GUESTS(events)
+{
+	const struct vendor *vendor = self->guest[0].vendor;
+	struct guest_fault fault;
+	__u32 id[NR_DEVS];
+	int i, fd[NR_DEVS];
+	char buf[256];
+
+	if (variant->mode != IOPF_TD_MODE_UNTRANSLATED)
+		return;
+	for (i = 0; i < NR_DEVS; i++)
+		ASSERT_LIB(open_events(&self->guest[i], 4, &id[i], &fd[i]));
+	for (i = 0; i < NR_DEVS; i++) {
+		ASSERT_LIB(write_fails(&self->dev[i], PLACE(i)));
+		ASSERT_LIB(wait_event(fd[i]));
+		ASSERT_EQ(0, read_event(vendor, fd[i], &fault))
+			TH_LOG("%s", iopf_error());
+		EXPECT_EQ(PLACE(i), fault.addr);
+		EXPECT_EQ(0x10, fault.dev);
+		EXPECT_EQ(0, read(fd[1 - i], buf, sizeof(buf)));
+	}
+	for (i = 0; i < NR_DEVS; i++) {
+		close(fd[i]);
+		EXPECT_LIB(iopf_destroy(self->ctx[i], id[i]));
+	}
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the test of vIOMMUs has to know of a vendor's: how its tables and its
+ * commands look. Each vendor has a file iopf_viommu_VENDOR.c.
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ */
+#ifndef IOPF_VIOMMU_H
+#define IOPF_VIOMMU_H
+
+#include <linux/iommufd.h>
+#include <stdbool.h>
+
+#include "iopf_endpoint.h"
+
+/* Guest physical memory; clear of the interrupt range */
+#define GPA		0x40000000ULL
+#define GUEST_SIZE	0x800000ULL
+#define INV_MAX_LEN	64
+
+struct vendor;
+
+/* A guest, and the VMM that it has */
+struct guest {
+	const struct vendor *vendor;
+	struct iopf_ctx *ctx;
+	__u32 ioas_id;
+	__u32 parent_id;
+	__u32 viommu_id;
+	char *mem;
+	__u64 free;	/* first page that is in use for nothing yet */
+};
+
+/* An address space of the guest, with the ids that it has given to it */
+struct space {
+	struct guest *guest;
+	__u64 root;
+	__u32 domain;
+	__u32 pasid;
+	__u32 hwpt_id;
+};
+
+enum inv_what {
+	INV_PAGES,		/* some pages of a space */
+	INV_SPACE,		/* all of a space */
+	INV_TABLE,		/* what leads to a space */
+	INV_DOMAIN_TABLES,	/* what leads to any space with that domain ID */
+	INV_DEVICE,		/* what a device has */
+	INV_DEVICE_SPACE,	/* what it has of a space */
+	INV_ALL,
+	INV_NR,
+};
+
+/* What a guest invalidates */
+struct inv {
+	enum inv_what what;
+	const struct space *space;
+	__u32 dev;		/* id of the guest */
+	__u64 gva;
+	__u64 npages;
+	bool leaf;
+};
+
+/* A command that has to be refused, and how; on a vIOMMU or a HWPT only if it says so */
+struct bad_inv {
+	const char *what;
+	int err;
+	bool not_on_hwpt;
+	bool not_on_viommu;
+	__u8 elem[INV_MAX_LEN];
+};
+
+/* What a guest reads of a fault */
+struct guest_fault {
+	__u32 dev;
+	__u64 addr;
+	bool write;
+};
+
+struct vendor {
+	const char *name;
+	__u32 viommu_type;
+	__u32 event_type;
+	__u32 inv_type;
+	size_t inv_len;
+	size_t event_len;
+	__u32 max_dev;		/* the largest id of a device */
+	bool (*nests)(struct iopf_dev *dev);
+	/* Fill in data_type and data of the allocation of a HWPT; @blob has 64 bytes. */
+	void (*nested)(const struct space *space, struct iommu_hwpt_alloc *cmd,
+		       void *blob);
+	/* @gpa: 0 for none */
+	void (*set_page)(const struct space *space, __u64 gva, __u64 gpa);
+	/* false if there is no such command */
+	bool (*inv)(const struct inv *inv, bool on_hwpt, void *elem);
+	int (*fault)(const void *event, struct guest_fault *fault);
+	const struct bad_inv *bad;
+	/*
+	 * The allocation of a HWPT number @nr that is refused with @err; NULL if there
+	 * are no more, or what is wrong
+	 */
+	const char *(*bad_nested)(unsigned int nr, const struct space *space,
+				  struct iommu_hwpt_alloc *cmd, void *blob,
+				  int *err);
+	/* The tracepoint of commands, and what those have in it */
+	const char *trace_event;
+	const char *trace_pages;
+	const char *trace_tables;
+	/* What the kernel prints of a fault that is not the guest's */
+	const char *fault_log;
+};
+
+/* NULL if the IOMMU of a device is none of those */
+const struct vendor *vendor_of(struct iopf_dev *dev);
+
+extern const struct vendor vendor_vtd;
+
+static inline void *host(const struct guest *guest, __u64 gpa)
+{
+	return guest->mem + (gpa - GPA);
+}
+
+/* A page of guest memory that is in use for nothing yet. */
+static inline __u64 guest_page(struct guest *guest)
+{
+	__u64 gpa = guest->free;
+
+	guest->free += 4096;
+	return gpa;
+}
+
+#endif /* IOPF_VIOMMU_H */
