@@ -265,6 +265,64 @@ TEST_SVA(addresses_of_no_process)
 	expect_no_more_on_console();
 }
 
+static int ktable(int fd, __u32 step, __u64 *addr)
+{
+	struct iopf_sva_ktable ktable = { .step = step };
+
+	if (ioctl(fd, IOPF_SVA_KTABLE, &ktable))
+		return -errno;
+	*addr = ktable.addr;
+	return 0;
+}
+
+/* Without a page request, with which the IOMMU forgets what is on the way. */
+static int read_silently(int fd, __u64 addr)
+{
+	struct iopf_sva_submit submit = {
+		.opcode = IOPF_SVA_READ,
+		.flags = IOPF_SVA_NO_FAULT,
+		.addr = addr,
+		.length = 8,
+	};
+
+	if (ioctl(fd, IOPF_SVA_SUBMIT, &submit))
+		return -errno;
+	return sva_wait(fd, submit.ticket);
+}
+
+/*
+ * The kernel takes a page table of its own away that the IOMMU has walked, and the page
+ * becomes what looks like a table that lets the device in. The driver looks for that very
+ * page among the free ones, which others may have taken: so it tries again.
+ */
+TEST_SVA(kernel_tables)
+{
+	int round, tries = 100, ret = -EAGAIN;
+	__u64 addr, same;
+
+	for (round = 0; round < 5 && tries; round += !ret) {
+		ret = ktable(self->fd, IOPF_SVA_KTABLE_MAKE, &addr);
+		if (ret == -EOPNOTSUPP)
+			SKIP(return, "no device walks tables of this kernel");
+		if (ret == -EAGAIN && tries--)
+			continue;
+		ASSERT_EQ(0, ret);
+		ASSERT_EQ(IOPF_SVA_NO_ACCESS, read_silently(self->fd, addr));
+		ret = ktable(self->fd, IOPF_SVA_KTABLE_REPLACE, &same);
+		if (!ret) {
+			ASSERT_EQ(addr, same);
+			ASSERT_EQ(IOPF_SVA_NO_ACCESS,
+				  read_silently(self->fd, addr));
+		}
+		ASSERT_EQ(0, ktable(self->fd, IOPF_SVA_KTABLE_FREE, &same));
+		if (ret) {
+			ASSERT_EQ(-EAGAIN, ret);
+			tries--;
+		}
+	}
+	ASSERT_EQ(0, ret);
+}
+
 TEST_SVA(no_fault_flag)
 {
 	struct iopf_sva_submit submit = {
@@ -1112,6 +1170,7 @@ TEST_SVA(bad_requests)
 {
 	struct iopf_sva_bind bind = { .flags = 1U << 31 };
 	struct iopf_sva_wait wait = { .ticket = UINT_MAX };
+	__u64 addr;
 
 	EXPECT_EQ(-1, ioctl(self->fd, IOPF_SVA_BIND, &bind));
 	EXPECT_EQ(EINVAL, errno);
@@ -1128,6 +1187,8 @@ TEST_SVA(bad_requests)
 	wait.flags = 2;
 	EXPECT_EQ(-1, ioctl(self->fd, IOPF_SVA_WAIT, &wait));
 	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(-ENOENT, ktable(self->fd, IOPF_SVA_KTABLE_FREE, &addr));
+	EXPECT_EQ(-ENOENT, ktable(self->fd, IOPF_SVA_KTABLE_REPLACE, &addr));
 	EXPECT_EQ(-1, ioctl(self->fd, _IO(IOPF_SVA_MAGIC, 9)));
 	EXPECT_EQ(ENOTTY, errno);
 }
