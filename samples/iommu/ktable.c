@@ -13,6 +13,7 @@
 #include <linux/cpu.h>
 #include <linux/err.h>
 #include <linux/gfp.h>
+#include <linux/io.h>
 #include <linux/mm.h>
 #include <linux/pgtable.h>
 #include <linux/sizes.h>
