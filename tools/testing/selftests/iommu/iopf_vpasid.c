@@ -224,10 +224,13 @@ static int fail(struct endpoint *ep, struct space *space, __u64 iova)
 	return r.status;
 }
 
-#define ASSERT_DATA(space, iova, length, seed) \
-	ASSERT_EQ((size_t)(length), testdev_pattern_check(iopf_backing_ptr((space)->backing, \
-								 iova), \
-						length, seed, 0))
+#define ASSERT_DATA(space, iova, length, seed) do { \
+	size_t __length = length; \
+	\
+	ASSERT_EQ(__length, \
+		  testdev_pattern_check(iopf_backing_ptr((space)->backing, iova), \
+					__length, seed, 0)); \
+} while (0)
 
 static int attach_all(struct endpoint *ep, struct space *space)
 {
