@@ -7,7 +7,8 @@
  * Page requests cost hardware resources, and a device that may send them can
  * keep a CPU busy. So they are on only while somebody wants them:
  *
- * - a domain with an iopf_handler is attached to the RID of the device, or
+ * - a domain with an iopf_handler is attached to the RID of the device,
+ * - one that is not that of a process is attached to a PASID of the device, or
  * - a driver asked for IOMMU_DEV_FEAT_IOPF.
  *
  * Each of them counts as one user. The first turns the faults on and the last
@@ -207,6 +208,56 @@ void iopf_attach_finish(struct device *dev, struct iommu_domain *domain)
 
 	dev->iommu->iopf_attached = false;
 	WARN_ON_ONCE(iopf_dev_put(dev));
+}
+
+static bool iopf_pasid_counts(struct iommu_domain *domain)
+{
+	return domain->iopf_handler && domain->type != IOMMU_DOMAIN_SVA;
+}
+
+/**
+ * iopf_pasid_get() - Get a device ready for a domain of one of its PASIDs
+ * @dev: the device, which has PASIDs
+ * @domain: the domain that is about to be attached to one of them
+ *
+ * The same as iopf_attach_prepare() for a RID. Drivers that share the address space of
+ * a process have asked for IOMMU_DEV_FEAT_IOPF, if their device takes its page faults
+ * to the IOMMU at all.
+ *
+ * Context: may sleep. The group mutex is held.
+ *
+ * Return: 0 on success, after which iopf_pasid_put() has to be called once, or an errno
+ * of iopf_attach_prepare().
+ */
+int iopf_pasid_get(struct device *dev, struct iommu_domain *domain)
+{
+	int ret;
+
+	if (!iopf_pasid_counts(domain))
+		return 0;
+	if (iopf_shares_pri(dev))
+		return -EINVAL;
+	ret = iopf_dev_get(dev);
+	if (ret)
+		return ret;
+	if (!rcu_access_pointer(dev->iommu->fault_param)) {
+		iopf_dev_put(dev);
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
+/**
+ * iopf_pasid_put() - A domain was detached from a PASID, or could not be attached
+ * @dev: the device
+ * @domain: the domain, for which iopf_pasid_get() has succeeded
+ *
+ * Context: may sleep. The group mutex is held.
+ */
+void iopf_pasid_put(struct device *dev, struct iommu_domain *domain)
+{
+	if (iopf_pasid_counts(domain))
+		WARN_ON_ONCE(iopf_dev_put(dev));
 }
 
 /**

@@ -14,6 +14,8 @@ int iopf_dev_get(struct device *dev);
 int iopf_dev_put(struct device *dev);
 int iopf_attach_prepare(struct device *dev, struct iommu_domain *domain);
 void iopf_attach_finish(struct device *dev, struct iommu_domain *domain);
+int iopf_pasid_get(struct device *dev, struct iommu_domain *domain);
+void iopf_pasid_put(struct device *dev, struct iommu_domain *domain);
 void iopf_dev_fence(struct device *dev, const bool *silent);
 void iopf_dev_end_resets(struct device *dev);
 void iopf_dev_release(void);
@@ -36,6 +38,18 @@ static inline int iopf_attach_prepare(struct device *dev,
 
 static inline void iopf_attach_finish(struct device *dev,
 				      struct iommu_domain *domain)
+{
+}
+
+static inline int iopf_pasid_get(struct device *dev,
+				 struct iommu_domain *domain)
+{
+	return domain->iopf_handler && domain->type != IOMMU_DOMAIN_SVA ?
+	       -ENODEV : 0;
+}
+
+static inline void iopf_pasid_put(struct device *dev,
+				  struct iommu_domain *domain)
 {
 }
 

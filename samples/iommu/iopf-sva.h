@@ -197,6 +197,36 @@ struct iopf_sva_info {
 	__u32 may_hold;
 };
 
+/**
+ * enum iopf_sva_ktable_step - what becomes of a page table of the kernel
+ * @IOPF_SVA_KTABLE_MAKE: map memory of the kernel with a page table
+ * @IOPF_SVA_KTABLE_REPLACE: map it without, and use the page of the table again
+ * @IOPF_SVA_KTABLE_FREE: give everything back; so does a close
+ */
+enum iopf_sva_ktable_step {
+	IOPF_SVA_KTABLE_MAKE = 1,
+	IOPF_SVA_KTABLE_REPLACE = 2,
+	IOPF_SVA_KTABLE_FREE = 3,
+};
+
+/**
+ * struct iopf_sva_ktable - a page table of the kernel (IOPF_SVA_KTABLE)
+ * @step: enum iopf_sva_ktable_step
+ * @flags: 0
+ * @addr: output, an address in the memory, which no device must be able to read
+ *
+ * What is found in the page afterwards are entries that allow it.
+ *
+ * Errors: EOPNOTSUPP where devices do not walk page tables of the kernel; EBUSY if there
+ * is such a table; ENOENT if there is none; EAGAIN if the page did not become free,
+ * or the address: all has to be given back and tried again; EPERM without CAP_SYS_ADMIN.
+ */
+struct iopf_sva_ktable {
+	__u32 step;
+	__u32 flags;
+	__u64 addr;
+};
+
 #define IOPF_SVA_MAGIC		0xf5
 
 #define IOPF_SVA_BIND		_IOWR(IOPF_SVA_MAGIC, 0, struct iopf_sva_bind)
@@ -205,5 +235,6 @@ struct iopf_sva_info {
 #define IOPF_SVA_SUBMIT		_IOWR(IOPF_SVA_MAGIC, 2, struct iopf_sva_submit)
 #define IOPF_SVA_WAIT		_IOWR(IOPF_SVA_MAGIC, 3, struct iopf_sva_wait)
 #define IOPF_SVA_INFO		_IOR(IOPF_SVA_MAGIC, 4, struct iopf_sva_info)
+#define IOPF_SVA_KTABLE		_IOWR(IOPF_SVA_MAGIC, 5, struct iopf_sva_ktable)
 
 #endif

@@ -20,6 +20,7 @@
  *
  * Copyright (C) 2026 The linux-iopf authors
  */
+#include <linux/capability.h>
 #include <linux/fs.h>
 #include <linux/idr.h>
 #include <linux/iommu.h>
@@ -35,6 +36,7 @@
 
 #include "engine.h"
 #include "iopf-sva.h"
+#include "ktable.h"
 #include "table.h"
 
 static_assert(IOPF_SVA_FILES * (IOPF_SVA_TICKETS + 1) <= IOPF_TD_CONTEXTS_MAX,
@@ -88,6 +90,7 @@ struct sva_ticket {
  * @pasid: of the bond
  * @index: in @sva->files
  * @ticket: transfers
+ * @ktable: a page table of the kernel, or NULL
  */
 struct sva_file {
 	struct kref refs;
@@ -99,6 +102,7 @@ struct sva_file {
 	u32 pasid;
 	unsigned int index;
 	struct sva_ticket ticket[IOPF_SVA_TICKETS];
+	struct ktable *ktable;
 };
 
 /* The endpoint then does what a missing invalidation would do to a good one. */
@@ -122,6 +126,8 @@ static void sva_file_release(struct kref *refs)
 {
 	struct sva_file *file = container_of(refs, struct sva_file, refs);
 
+	if (file->ktable)
+		ktable_free(file->ktable);
 	if (file->mm)
 		mmdrop(file->mm);
 	kref_put(&file->sva->refs, sva_dev_release);
@@ -443,6 +449,48 @@ static bool sva_is_foreign(const struct sva_file *file)
 	return file->mm && file->mm != current->mm;
 }
 
+static int sva_ktable(struct sva_file *file, u32 step)
+{
+	struct ktable *table = file->ktable;
+
+	if (step == IOPF_SVA_KTABLE_MAKE) {
+		if (table)
+			return -EBUSY;
+		table = ktable_make();
+		if (IS_ERR(table))
+			return PTR_ERR(table);
+		file->ktable = table;
+		return 0;
+	}
+	if (!table)
+		return -ENOENT;
+	if (step == IOPF_SVA_KTABLE_REPLACE)
+		return ktable_replace(table);
+	if (step != IOPF_SVA_KTABLE_FREE)
+		return -EINVAL;
+	ktable_free(table);
+	file->ktable = NULL;
+	return 0;
+}
+
+static long sva_ioctl_ktable(struct sva_file *file, void __user *arg)
+{
+	struct iopf_sva_ktable ktable;
+	int ret;
+
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	if (copy_from_user(&ktable, arg, sizeof(ktable)))
+		return -EFAULT;
+	if (ktable.flags)
+		return -EINVAL;
+	ret = sva_ktable(file, ktable.step);
+	if (ret)
+		return ret;
+	ktable.addr = file->ktable ? ktable_addr(file->ktable) : 0;
+	return copy_to_user(arg, &ktable, sizeof(ktable)) ? -EFAULT : 0;
+}
+
 static long sva_ioctl_locked(struct sva_file *file, unsigned int cmd,
 			     void __user *arg)
 {
@@ -457,6 +505,8 @@ static long sva_ioctl_locked(struct sva_file *file, unsigned int cmd,
 		return sva_ioctl_unbind(file);
 	case IOPF_SVA_SUBMIT:
 		return sva_ioctl_submit(file, arg);
+	case IOPF_SVA_KTABLE:
+		return sva_ioctl_ktable(file, arg);
 	default:
 		return sva_ioctl_wait(file, arg);
 	}
@@ -475,6 +525,7 @@ static long sva_ioctl(struct file *filep, unsigned int cmd, unsigned long arg)
 	case IOPF_SVA_UNBIND:
 	case IOPF_SVA_SUBMIT:
 	case IOPF_SVA_WAIT:
+	case IOPF_SVA_KTABLE:
 		if (mutex_lock_killable(&file->lock))
 			return -EINTR;
 		ret = sva_ioctl_locked(file, cmd, uarg);

@@ -34,6 +34,20 @@ static bool is_second_stage(struct dmar_domain *domain)
 }
 
 /**
+ * intel_can_exchange_second_stage() - Can a PASID table entry change seamlessly?
+ * @old: the domain of the entry
+ * @domain: the one that shall take its place
+ *
+ * Return: true if intel_exchange_second_stage() may be called.
+ */
+bool intel_can_exchange_second_stage(struct dmar_domain *old,
+				     struct dmar_domain *domain)
+{
+	return can_write_16_bytes() && is_second_stage(old) &&
+	       is_second_stage(domain);
+}
+
+/**
  * intel_can_replace_second_stage() - Is a seamless change of domain possible?
  * @domain: the domain that shall be attached to the RID of @dev
  * @dev: the device
@@ -47,11 +61,11 @@ bool intel_can_replace_second_stage(struct dmar_domain *domain,
 {
 	struct device_domain_info *info = dev_iommu_priv_get(dev);
 
-	return can_write_16_bytes() && sm_supported(info->iommu) &&
+	return sm_supported(info->iommu) &&
 	       !context_copied(info->iommu, info->bus, info->devfn) &&
 	       info->domain_attached && info->domain &&
 	       info->domain != domain &&
-	       is_second_stage(info->domain) && is_second_stage(domain);
+	       intel_can_exchange_second_stage(info->domain, domain);
 }
 
 static void write_first_half(struct pasid_entry *pte, u64 lo, u64 hi)
@@ -67,9 +81,22 @@ static void write_first_half(struct pasid_entry *pte, u64 lo, u64 hi)
 #endif
 }
 
-static int set_second_stage(struct dmar_domain *domain,
-			    struct device_domain_info *info, u16 *old_did)
+/**
+ * intel_exchange_second_stage() - Write the PASID table entry of another domain
+ * @domain: the other domain, which knows the IOMMU
+ * @dev: the device
+ * @pasid: whose entry, which is there
+ * @old_did: set to the number of the domain that was in it
+ *
+ * The IOMMU has to be told.
+ *
+ * Return: 0, -EINVAL if the IOMMU cannot walk that many levels, or -ENODEV if there is no
+ * entry. On failure nothing has changed.
+ */
+int intel_exchange_second_stage(struct dmar_domain *domain, struct device *dev,
+				u32 pasid, u16 *old_did)
 {
+	struct device_domain_info *info = dev_iommu_priv_get(dev);
 	struct intel_iommu *iommu = info->iommu;
 	struct pasid_entry new = {};
 	struct pasid_entry *pte;
@@ -90,7 +117,7 @@ static int set_second_stage(struct dmar_domain *domain,
 	pasid_set_present(&new);
 
 	spin_lock(&iommu->lock);
-	pte = intel_pasid_get_entry(info->dev, IOMMU_NO_PASID);
+	pte = intel_pasid_get_entry(dev, pasid);
 	if (!pte || !pasid_pte_is_present(pte)) {
 		spin_unlock(&iommu->lock);
 		return -ENODEV;
@@ -150,7 +177,7 @@ int intel_replace_second_stage(struct dmar_domain *domain, struct device *dev)
 		goto detach_iommu;
 
 	move_device(info, old, domain);
-	ret = set_second_stage(domain, info, &old_did);
+	ret = intel_exchange_second_stage(domain, dev, IOMMU_NO_PASID, &old_did);
 	if (ret)
 		goto move_back;
 
