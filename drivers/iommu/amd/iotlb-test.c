@@ -263,13 +263,20 @@ static void test_told_again(struct kunit *test)
 static void test_counts_once(struct kunit *test)
 {
 	struct iotlb_test *t = test->priv;
+	u32 since;
 
 	t->domain.pd_mode = PD_MODE_V2;
 	t->refuses = 2;
+	since = amd_iotlb_errors();
 	invalidate(t);
 	KUNIT_EXPECT_EQ(test, t->nr_told, 4);
 	KUNIT_EXPECT_EQ(test, t->nr_gn, 2);
 	KUNIT_EXPECT_FALSE(test, amd_iotlb_silent(&t->dev_data));
+	/* Somebody else has waited for the same. */
+	amd_iotlb_end(&t->dev_data, 0x1000, 0x1000, IOMMU_NO_PASID, true,
+		      since, 0);
+	KUNIT_EXPECT_FALSE(test, amd_iotlb_silent(&t->dev_data));
+	KUNIT_EXPECT_EQ(test, t->nr_told, 6);
 }
 
 static void test_given_up(struct kunit *test)

@@ -502,46 +502,24 @@ TEST_IOPF(detach_attach_many)
 	ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, BASE, 0x4000));
 }
 
-static void detach_and_attach(struct endpoint *ep)
-{
-	unsigned int i;
-
-	for (i = 0; i < 40; i++)
-		if (iopf_dev_detach(ep->dev) ||
-		    iopf_dev_attach(ep->dev, ep->hwpt_id))
-			_exit(1);
-	_exit(0);
-}
-
 /*
- * A device that asks for translations all the time is never refused one by an IOMMU
- * that does not know yet, or not any more, that the device may ask. It would be on the
- * console.
+ * A device that asks for a translation as soon as it may is not refused by an IOMMU that
+ * does not know that yet.
  */
-TEST_IOPF(attach_while_asking)
+TEST_IOPF(asks_early)
 {
 	struct endpoint *ep = &self->ep;
-	struct testdev_result r;
-	int status = 0, ret = 0;
-	unsigned int slot;
-	pid_t pid, over;
+	__u32 asked, refused;
 
-	ASSERT_LIB(iopf_backing_map(ep->backing, BASE, 0x4000, IOPF_RW));
-	pid = fork();
-	ASSERT_LE(0, pid);
-	if (!pid)
-		detach_and_attach(ep);
-	do {
-		ret = start_op(ep, IOPF_TD_OP_TRANSLATE,
-			       IOPF_TD_F_READ | IOPF_TD_F_NOLOOKUP, BASE, 4096,
-			       &slot);
-		if (!ret)
-			ret = wait_op(ep, slot, &r);
-		over = waitpid(pid, &status, ret ? 0 : WNOHANG);
-	} while (!over);
-	ASSERT_LIB(ret);
-	EXPECT_EQ(pid, over);
-	EXPECT_EQ(0, status);
+	asked = testdev_reg(&ep->td, IOPF_TD_REG_CNT_TR);
+	refused = testdev_reg(&ep->td, IOPF_TD_REG_CNT_TR_REFUSED);
+	testdev_set(&ep->td, IOPF_TD_REG_HOSTILE, IOPF_TD_HOSTILE_ASK_EARLY);
+	ASSERT_LIB(iopf_dev_detach(ep->dev));
+	EXPECT_EQ(asked, testdev_reg(&ep->td, IOPF_TD_REG_CNT_TR));
+	ASSERT_LIB(iopf_dev_attach(ep->dev, ep->hwpt_id));
+	EXPECT_EQ(asked + 1, testdev_reg(&ep->td, IOPF_TD_REG_CNT_TR));
+	EXPECT_EQ(refused, testdev_reg(&ep->td, IOPF_TD_REG_CNT_TR_REFUSED));
+	testdev_set(&ep->td, IOPF_TD_REG_HOSTILE, 0);
 	ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, BASE, 0x4000));
 }
 
