@@ -247,7 +247,9 @@
 #define   IOPF_TD_HOSTILE_HOLD_INV      0x00000400
 /* never complete them: a time-out for the IOMMU */
 #define   IOPF_TD_HOSTILE_REFUSE_INV    0x00000800
-#define   IOPF_TD_HOSTILE_ALL           0x00000fff
+/* ask for a translation of address 0 as soon as ATS is enabled */
+#define   IOPF_TD_HOSTILE_ASK_EARLY     0x00001000
+#define   IOPF_TD_HOSTILE_ALL           0x00001fff
 
 /*
  * WO: have an uncorrectable error, a bit of the AER Uncorrectable Error Status

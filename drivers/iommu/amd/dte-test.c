@@ -117,7 +117,7 @@ static void test_ats_and_ppr(struct kunit *test)
 {
 	struct dte_context *ctx = test->priv;
 
-	ctx->dev_data->ats_enabled = 1;
+	ctx->dev_data->ats_allowed = 1;
 	build(ctx);
 	KUNIT_EXPECT_EQ(test, ctx->new.data[1] & I, I);
 	KUNIT_EXPECT_EQ(test, ctx->new.data[0] & PPR, 0);
@@ -128,7 +128,7 @@ static void test_ats_and_ppr(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ctx->new.data[0] & PPR, PPR);
 
 	/* Off again, whatever the entry says */
-	ctx->dev_data->ats_enabled = 0;
+	ctx->dev_data->ats_allowed = 0;
 	ctx->dev_data->ppr = false;
 	ctx->old = ctx->new;
 	build(ctx);

@@ -69,7 +69,7 @@ void amd_iommu_build_dte(const struct iommu_dev_data *dev_data,
 		new->data[0] |= DTE_FLAG_TV;
 	if (domain->dirty_tracking)
 		new->data[0] |= DTE_FLAG_HAD;
-	if (dev_data->ats_enabled)
+	if (dev_data->ats_allowed)
 		new->data[1] |= DTE_FLAG_IOTLB;
 	if (dev_data->ppr)
 		new->data[0] |= BIT_ULL(DEV_ENTRY_PPR);

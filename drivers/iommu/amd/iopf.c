@@ -7,7 +7,7 @@
  * Page requests (PRI) of a device need ATS, and a device table entry that lets
  * them into the log. ATS comes and goes with the domains of the device. So PRI has
  * two conditions, which come and go independently of each other: page faults are
- * wanted, and ATS is on. The order is ATS, entry, PRI, and the reverse.
+ * wanted, and ATS is on. The order is entry, ATS, PRI, and the reverse.
  *
  * iommu_dev_data::mutex protects these conditions. The mutex of the group may be
  * held outside of it. Nothing that works off the log of page requests, or handles

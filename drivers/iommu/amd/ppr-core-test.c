@@ -332,12 +332,18 @@ static void test_wrap(struct kunit *test)
 	}
 }
 
-/* What is in the log is dealt with first, then the log runs again. */
+/*
+ * What is in the log is dealt with first, then groups are forgotten that have lost a part,
+ * then the log runs again.
+ */
 static void test_overflow(struct kunit *test)
 {
+	struct iopf_queue *queue = iopf_queue_alloc("ppr-kunit");
 	struct fake_iommu *f = fake_iommu(test);
 	u32 running = BIT(13) | BIT(14);
 
+	KUNIT_ASSERT_NOT_NULL(test, queue);
+	f->iommu.ppr_hwq.queue = queue;
 	put_reg(f, MMIO_STATUS_OFFSET, BIT(5));
 	push(f, ppr_req(R | LAST, DEVID, 0, 1, 0x1000));
 	work(f);
@@ -347,6 +353,8 @@ static void test_overflow(struct kunit *test)
 			running);
 	/* Nothing else is cleared by the way. */
 	KUNIT_EXPECT_EQ(test, get_reg(f, MMIO_STATUS_OFFSET), BIT(5));
+	KUNIT_EXPECT_EQ(test, queue->overflows, 1);
+	iopf_queue_free(queue);
 }
 
 static struct kunit_case ppr_cases[] = {

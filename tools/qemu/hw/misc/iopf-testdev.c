@@ -714,6 +714,10 @@ static void iopf_config_changed(IOPFTestDev *s, bool ats, bool pri,
         !(s->hostile & IOPF_TD_HOSTILE_KEEP_ATC)) {
         iopf_atc_flush(s);
     }
+    if (!ats && pcie_ats_enabled(PCI_DEVICE(s)) &&
+        (s->hostile & IOPF_TD_HOSTILE_ASK_EARLY)) {
+        iopf_translate(s, PCI_NO_PASID, false, false, 0, 1, false);
+    }
     iopf_shared_config_changed(s, pri, pasid);
     iopf_credits_changed(s);
 }

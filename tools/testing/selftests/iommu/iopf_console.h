@@ -81,7 +81,8 @@ static inline void expect_no_more_on_console(void)
 
 /*
  * What a device has met, and what VT-d and SMMUv3 call that: a fault reason, and the
- * numbers of events. AMD-Vi calls all of it a page fault.
+ * numbers of events. AMD-Vi calls all of it a page fault, except that a device uses ATS
+ * and must not.
  */
 enum dma_fault {
 	DMA_ANY_FAULT,
@@ -165,9 +166,12 @@ static inline void expect_amd_faults(const char *bdf, long pasid,
 		 "^[^ ]+ %s: AMD-Vi: Event logged .IO_PAGE_FAULT domain=%s address=0x%s flags=",
 		 device, number, fault == DMA_ANY_FAULT ? "[0-9a-f]+" : addr);
 	expect_on_console(pattern);
-	/* ATS is on a moment before the table entry lets the device use it. */
-	if (fault == DMA_ANY_FAULT)
-		expect_on_console("AMD-Vi: Event logged .INVALID_DEVICE_REQUEST ");
+	if (fault == DMA_NO_ATS) {
+		snprintf(pattern, sizeof(pattern),
+			 "AMD-Vi: Event logged .INVALID_DEVICE_REQUEST device=%s ",
+			 device);
+		expect_on_console(pattern);
+	}
 	if (fault != DMA_NO_TABLE && fault != DMA_ANY_FAULT)
 		return;
 	expect_on_console("^AMD-Vi: Event logged .Device not attached to domain properly");

@@ -725,11 +725,12 @@ static int open_messages(void)
 	return -errno;
 }
 
-/* As the drivers of VT-d and SMMUv3 tell it */
+/* As the drivers of the IOMMUs tell it */
 static bool is_time_out(const char *line)
 {
 	return (strstr(line, "Invalidation Time-out Error: SID") ||
-		strstr(line, "ATC invalidate timeout")) &&
+		strstr(line, "ATC invalidate timeout") ||
+		strstr(line, "IOTLB_INV_TIMEOUT")) &&
 	       !strstr(line, "iopf: ");
 }
 

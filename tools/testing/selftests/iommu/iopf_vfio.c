@@ -660,6 +660,29 @@ static bool replaces_unnoticed(struct endpoint *ep)
 }
 
 /*
+ * A device that asks for a translation as soon as it may is not refused by an IOMMU that
+ * does not know that yet. AMD-Vi would report it, VT-d does not.
+ */
+TEST_IOPF(asks_early)
+{
+	struct endpoint *ep = &self->ep;
+	__u32 asked, refused;
+
+	asked = testdev_reg(&ep->td, IOPF_TD_REG_CNT_TR);
+	refused = testdev_reg(&ep->td, IOPF_TD_REG_CNT_TR_REFUSED);
+	testdev_set(&ep->td, IOPF_TD_REG_HOSTILE, IOPF_TD_HOSTILE_ASK_EARLY);
+	ASSERT_LIB(iopf_dev_detach(ep->dev));
+	EXPECT_EQ(asked, testdev_reg(&ep->td, IOPF_TD_REG_CNT_TR));
+	ASSERT_LIB(iopf_dev_attach(ep->dev, ep->hwpt_id));
+	EXPECT_EQ(asked + 1, testdev_reg(&ep->td, IOPF_TD_REG_CNT_TR));
+	if (iommu_type(ep) == HW_INFO_TYPE_AMD)
+		EXPECT_EQ(refused,
+			  testdev_reg(&ep->td, IOPF_TD_REG_CNT_TR_REFUSED));
+	testdev_set(&ep->td, IOPF_TD_REG_HOSTILE, 0);
+	ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, BASE, 0x4000));
+}
+
+/*
  * A device that finds everything mapped does not notice that its page table is
  * replaced by one with the same content, again and again.
  */
