@@ -188,10 +188,14 @@ def new_files(suffix, name="linux"):
             and SERIES[name].here(p).is_file()]
 
 
+# Compiles with KASAN alone, as the debug kernels of the lanes do it
+DEBUG_ONLY = "mm/kasan/"
+
+
 def objects():
     """Objects of the kernel proper that the series adds or touches."""
     return sorted({p[:-2] + ".o" for p in patched_paths("linux")
-                   if p.endswith(".c") and not p.startswith("tools/")})
+                   if p.endswith(".c") and not p.startswith(("tools/", DEBUG_ONLY))})
 
 
 def write_fragment(work, arch="x86"):
