@@ -14,7 +14,6 @@
 #include <linux/pci.h>
 
 #include <asm/iommu.h>
-#include <asm/pci.h>
 
 #include "amd_iommu.h"
 
