@@ -27,6 +27,7 @@ from iopf.cache import digest, publish
 from iopf.errors import Failure
 from iopf.host import REPO
 from iopf.process import logged, run
+from iopf.testbed import lanefile
 
 RELEASES = ("bookworm", "trixie")
 # The README's "On Debian 12 or 13" has these; minbase is what every Debian has
@@ -234,7 +235,8 @@ def installed_by(machine):
 def products_of(machine):
     """Where, in the cache, the kernel and QEMU of a machine are that has run."""
     found = {}
-    for name, words in (("kernel-x86", ("kernel", "x86")), ("qemu", ("qemu",))):
+    kernel = lanefile.load("vtd").kernel.name       # which make run boots
+    for name, words in ((f"kernel-{kernel}", ("kernel", kernel)), ("qemu", ("qemu",))):
         status, text = machine.output("root", ["scripts/build", "path", *words])
         path = text.strip().splitlines()[-1] if text.strip() else ""
         if status or not path.startswith(CACHE_INSIDE):
