@@ -199,11 +199,16 @@ def objects():
 
 
 def write_fragment(work, arch="x86"):
-    """What the lane's kernel has, and what is only compiled."""
+    """What the lane's kernel has."""
     merged = work / "iopf.fragment"
-    parts = [f.read_text() for f in kernel_fragments(arch)]
-    merged.write_text("".join([*parts, "CONFIG_SAMPLES=y\nCONFIG_SAMPLE_IOPF_SVA=y\n"]))
+    merged.write_text("".join(f.read_text() for f in kernel_fragments(arch)))
     return merged
+
+
+def folders(arch):
+    """What is built where the whole kernel would take too long: where the series is at home."""
+    return ["drivers/iommu/", "drivers/vfio/", "drivers/pci/", "samples/", "mm/",
+            *["arch/x86/mm/"] * (arch != "arm64")]
 
 
 def kernel_make(tree, work, arch):
@@ -315,8 +320,7 @@ def build_patches(repo, tip, tree, work, arch, log):
         if not configured or any("Kconfig" in path for path in changed):
             logged([*make, "allnoconfig"], log, env={**env, "KCONFIG_ALLCONFIG": str(merged)})
             configured = True
-        logged([*make, "prepare", "drivers/iommu/", "drivers/vfio/", "drivers/pci/",
-                "samples/"], log, env=env, what=f"build of '{title}'")
+        logged([*make, "prepare", *folders(arch)], log, env=env, what=f"build of '{title}'")
 
 
 def is_compiled(paths, arch):
@@ -359,8 +363,7 @@ def build_configuration(tree, name, arch, options, wanted, work, log):
     if wrong:
         raise Failure(f"configuration {name}: {wrong[0]} is not as it should be; see "
                       f"CONFIGURATIONS in {__file__}")
-    logged([*make, "prepare", "drivers/iommu/", "drivers/vfio/", "drivers/pci/"], log, env=env,
-           what=f"build for {name}")
+    logged([*make, "prepare", *folders(arch)], log, env=env, what=f"build for {name}")
     ours = [p[:-2] + ".o" for p in new_files(".c") if not git_has(p)]
     logged([*make, "W=1", *[o for o in ours if (work / o).exists()]], log, env=env,
            what=f"build with W=1 for {name}")

@@ -98,7 +98,7 @@ class Runner(unittest.TestCase):
 
     def absent(self, command: str, *lanes: str) -> tuple[int, str]:
         argv = [*self.argv(command, lanes[0], BOOT + GOOD), *lanes[1:]]
-        for kernel in ("x86-stock-newest", "x86-sample") if lanes == ("vtd",) else ("x86-stock-newest",):
+        for kernel in ("x86-stock-newest", "x86") if lanes == ("vtd",) else ("x86-stock-newest",):
             argv += ["--absent", f"{kernel}=no package = none"]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=LIMIT, check=False)
         return done.returncode, done.stdout + done.stderr
@@ -403,7 +403,7 @@ class Runner(unittest.TestCase):
     def test_list(self) -> None:
         done = subprocess.run([sys.executable, os.path.join(LIB, "lane"), "list"],
                               capture_output=True, text=True, timeout=LIMIT, check=True)
-        self.assertRegex(done.stdout, r"(?m)^vtd +x86-sample +PCIe .*\(has a demonstration\)$")
+        self.assertRegex(done.stdout, r"(?m)^vtd +x86 +PCIe .*\(has a demonstration\)$")
 
     def test_selfcheck(self) -> None:
         """A lane that must fail has to fail as it should, and only so."""
