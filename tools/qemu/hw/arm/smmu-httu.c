@@ -11,7 +11,7 @@
  */
 
 #include "qemu/osdep.h"
-#include "exec/address-spaces.h"
+#include "hw/pci/pci_ats.h"
 #include "smmu-httu.h"
 #include "smmu-internal.h"
 #include "trace.h"
@@ -40,57 +40,19 @@ uint8_t smmu_httu_s2(const SMMUTransCfg *cfg, uint64_t pte, SMMUHTTUDesc *desc)
     return desc->clean ? ap | 2 : ap;
 }
 
-/*
- * All that is set is in the lower half, which has to do for hosts that cannot
- * do more: what the guest writes to the upper half is not undone either.
- */
-static bool smmu_httu_cmpxchg(uint64_t *pte, uint64_t old, uint64_t new)
-{
-#ifdef CONFIG_ATOMIC64
-    uint64_t expected = cpu_to_le64(old);
-
-    return qatomic_cmpxchg__nocheck(pte, expected, cpu_to_le64(new)) ==
-           expected;
-#else
-    uint32_t *low = (uint32_t *)pte;    /* little endian, whatever the host */
-    uint32_t expected = cpu_to_le32((uint32_t)old);
-
-    return qatomic_cmpxchg(low, expected, cpu_to_le32((uint32_t)new)) ==
-           expected;
-#endif
-}
-
 /* What is not in RAM cannot be updated */
 static int smmu_httu_write(dma_addr_t addr, uint64_t old, uint64_t new,
                            SMMUPTWEventInfo *info)
 {
-    hwaddr xlat, len = sizeof(old);
-    MemoryRegion *mr;
-    uint64_t *pte;
-    bool done;
+    bool changed;
 
-    RCU_READ_LOCK_GUARD();
-    mr = address_space_translate(&address_space_memory, addr, &xlat, &len,
-                                 true, MEMTXATTRS_UNSPECIFIED);
-    if (len < sizeof(old) ||
-        !memory_access_is_direct(mr, true, MEMTXATTRS_UNSPECIFIED)) {
-        goto abort;
+    if (!pci_iommu_update_entry(addr, old, new, &changed)) {
+        info->type = SMMU_PTW_ERR_WALK_EABT;
+        info->addr = addr;
+        return -EINVAL;
     }
-    /* No bounce buffer then; what unmaps knows whom a write concerns */
-    pte = address_space_map(&address_space_memory, addr, &len, true,
-                            MEMTXATTRS_UNSPECIFIED);
-    if (!pte) {
-        goto abort;
-    }
-    done = smmu_httu_cmpxchg(pte, old, new);
-    address_space_unmap(&address_space_memory, pte, len, true, sizeof(old));
-    trace_smmu_httu(addr, old, new, done);
-    return done ? 0 : -EAGAIN;
-
-abort:
-    info->type = SMMU_PTW_ERR_WALK_EABT;
-    info->addr = addr;
-    return -EINVAL;
+    trace_smmu_httu(addr, old, new, !changed);
+    return changed ? -EAGAIN : 0;
 }
 
 /* Stage 2 has to let the SMMU write to a table of stage 1 */

@@ -11,6 +11,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "hw/pci/pci_ats.h"
 #include "amd_iommu_internal.h"
 
 #define AMDVI_GCR3_RESERVED (MAKE_64BIT_MASK(1, 11) | MAKE_64BIT_MASK(52, 12))
@@ -198,7 +199,7 @@ static AMDVIWalkResult amdvi_guest_set_flags(AMDVIGuestWalk *g, hwaddr addr,
     if (ret) {
         return ret;
     }
-    return amdvi_set_entry_flags(at, pte, flags, changed) ?
+    return pci_iommu_update_entry(at, pte, pte | flags, changed) ?
            AMDVI_WALK_OK : amdvi_hw_error(g->fault, at);
 }
 

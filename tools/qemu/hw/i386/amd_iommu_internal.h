@@ -70,14 +70,6 @@ void amdvi_generate_msi_interrupt(AMDVIState *s);
 /* Only RAM: nothing that has side effects, and not the IOMMU itself */
 bool amdvi_read_memory(hwaddr addr, uint64_t *val, unsigned n);
 bool amdvi_write_memory(hwaddr addr, const uint64_t *val, unsigned n);
-/*
- * Set bits in a paging entry if it still is @old.  The guest may change it at
- * any time, and a plain write would undo that.
- *
- * Returns: false if it is not in RAM; *@changed tells to read it again
- */
-bool amdvi_set_entry_flags(hwaddr addr, uint64_t old, uint64_t flags,
-                           bool *changed);
 
 /*
  * Logs: amd_iommu_log.c

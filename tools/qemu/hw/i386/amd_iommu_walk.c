@@ -8,6 +8,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/host-utils.h"
+#include "hw/pci/pci_ats.h"
 #include "amd_iommu_internal.h"
 
 /* Reserved in entries that are present */
@@ -54,7 +55,8 @@ static AMDVIWalkResult amdvi_host_flags(const AMDVIRequest *req,
         (req->want & walk->perm & IOMMU_WO)) {
         flags |= AMDVI_PTE_D;
     }
-    if ((flags & ~*pte) && !amdvi_set_entry_flags(at, *pte, flags, changed)) {
+    if ((flags & ~*pte) &&
+        !pci_iommu_update_entry(at, *pte, *pte | flags, changed)) {
         return amdvi_hw_error(fault, at);
     }
     /* Without D, a later write has to come back here */

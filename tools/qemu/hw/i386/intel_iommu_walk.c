@@ -12,10 +12,9 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu/atomic.h"
-#include "qemu/rcu.h"
 #include "exec/address-spaces.h"
 #include "system/dma.h"
+#include "hw/pci/pci_ats.h"
 #include "hw/pci/pci_bus.h"
 #include "intel_iommu_walk.h"
 
@@ -38,61 +37,6 @@ static bool vtd_read_pte(hwaddr addr, uint64_t *pte)
 static bool vtd_is_leaf(uint64_t pte, uint32_t level)
 {
     return level == VTD_PT_LEVEL || (pte & VTD_PT_PAGE_SIZE_MASK);
-}
-
-/*
- * Compare and exchange a paging entry.  All flags that the IOMMU sets are in
- * the lower half, which has to do for hosts that cannot do more: what the
- * guest writes to the upper half at the same time is not undone either.
- */
-static bool vtd_cmpxchg_pte(uint64_t *pte, uint64_t old, uint64_t flags)
-{
-#ifdef CONFIG_ATOMIC64
-    uint64_t expected = cpu_to_le64(old);
-
-    return qatomic_cmpxchg__nocheck(pte, expected, cpu_to_le64(old | flags)) ==
-           expected;
-#else
-    uint32_t *low = (uint32_t *)pte;    /* little endian, whatever the host */
-    uint32_t expected = cpu_to_le32((uint32_t)old);
-
-    return qatomic_cmpxchg(low, expected,
-                           cpu_to_le32((uint32_t)(old | flags))) == expected;
-#endif
-}
-
-/*
- * Set bits in a paging entry if it still is what the walk has read.  The guest
- * may change it at any time, and a plain write would undo that.
- *
- * Returns: true, with *@changed telling whether to read the entry again, or
- * false if the entry is not in RAM.
- */
-static bool vtd_set_pte_flags(hwaddr addr, uint64_t old, uint64_t flags,
-                              bool *changed)
-{
-    hwaddr xlat, len = sizeof(old);
-    MemoryRegion *mr;
-    uint64_t *pte;
-
-    QEMU_BUILD_BUG_ON((VTD_FL_A | VTD_FL_D | VTD_SL_A | VTD_SL_D) >> 32);
-
-    RCU_READ_LOCK_GUARD();
-    mr = address_space_translate(&address_space_memory, addr, &xlat, &len,
-                                 true, MEMTXATTRS_UNSPECIFIED);
-    if (len < sizeof(old) || !memory_access_is_direct(mr, true,
-                                                  MEMTXATTRS_UNSPECIFIED)) {
-        return false;
-    }
-    /* No bounce buffer then; what unmaps knows whom a write concerns */
-    pte = address_space_map(&address_space_memory, addr, &len, true,
-                            MEMTXATTRS_UNSPECIFIED);
-    if (!pte) {
-        return false;
-    }
-    *changed = !vtd_cmpxchg_pte(pte, old, flags);
-    address_space_unmap(&address_space_memory, pte, len, true, sizeof(old));
-    return true;
 }
 
 /* The hint knows the table that an address is in */
@@ -178,7 +122,7 @@ static int vtd_ss_entry(const VTDSecondStage *ss, hwaddr pte_addr,
         }
         flags = ss->ad ? vtd_ss_flags(*pte, walk->level, want & perm) : 0;
         if ((flags & ~*pte) &&
-            !vtd_set_pte_flags(pte_addr, *pte, flags, &changed)) {
+            !pci_iommu_update_entry(pte_addr, *pte, *pte | flags, &changed)) {
             return -VTD_FR_SS_PAGING_ENTRY_INV;
         }
     } while (changed);
@@ -403,7 +347,7 @@ static int vtd_fs_set_flags(const VTDFirstStage *fs, hwaddr addr,
     if (ret) {
         return ret;
     }
-    return vtd_set_pte_flags(pte_addr, pte, flags, changed) ?
+    return pci_iommu_update_entry(pte_addr, pte, pte | flags, changed) ?
            0 : -VTD_FR_FS_BIT_UPDATE_FAILED;
 }
 

@@ -7,9 +7,13 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/atomic.h"
+#include "qemu/bswap.h"
 #include "qemu/host-utils.h"
 #include "qemu/log.h"
 #include "qemu/main-loop.h"
+#include "qemu/rcu.h"
+#include "exec/address-spaces.h"
 #include "hw/pci/pci_device.h"
 #include "hw/pci/pci_bus.h"
 #include "pci-internal.h"
@@ -537,4 +541,52 @@ ssize_t pci_ats_translate_range(PCIATSTranslateFn fn, void *opaque,
         *err_count = errors;
     }
     return n;
+}
+
+/*
+ * The lower half has to do for hosts that cannot do more: what the guest writes
+ * to the upper half at the same time is not undone either.
+ */
+static bool pci_iommu_cmpxchg_entry(uint64_t *entry, uint64_t old,
+                                    uint64_t new)
+{
+#ifdef CONFIG_ATOMIC64
+    uint64_t expected = cpu_to_le64(old);
+
+    return qatomic_cmpxchg__nocheck(entry, expected, cpu_to_le64(new)) ==
+           expected;
+#else
+    uint32_t *low = (uint32_t *)entry;  /* little endian, whatever the host */
+    uint32_t expected = cpu_to_le32((uint32_t)old);
+
+    return qatomic_cmpxchg(low, expected, cpu_to_le32((uint32_t)new)) ==
+           expected;
+#endif
+}
+
+bool pci_iommu_update_entry(hwaddr addr, uint64_t old, uint64_t new,
+                            bool *changed)
+{
+    hwaddr xlat, len = sizeof(old);
+    MemoryRegion *mr;
+    uint64_t *entry;
+
+    g_assert(!((old ^ new) >> 32));
+
+    RCU_READ_LOCK_GUARD();
+    mr = address_space_translate(&address_space_memory, addr, &xlat, &len,
+                                 true, MEMTXATTRS_UNSPECIFIED);
+    if (len < sizeof(old) ||
+        !memory_access_is_direct(mr, true, MEMTXATTRS_UNSPECIFIED)) {
+        return false;
+    }
+    /* No bounce buffer then; what unmaps knows whom a write concerns */
+    entry = address_space_map(&address_space_memory, addr, &len, true,
+                              MEMTXATTRS_UNSPECIFIED);
+    if (!entry) {
+        return false;
+    }
+    *changed = !pci_iommu_cmpxchg_entry(entry, old, new);
+    address_space_unmap(&address_space_memory, entry, len, true, sizeof(old));
+    return true;
 }

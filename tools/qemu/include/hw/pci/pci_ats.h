@@ -384,6 +384,23 @@ ssize_t pci_ats_translate_range(PCIATSTranslateFn fn, void *opaque,
                                 IOMMUTLBEntry *result, size_t result_length,
                                 uint32_t *err_count);
 
+/**
+ * pci_iommu_update_entry: Change a paging entry, if it still is what was read
+ *
+ * For an IOMMU that sets flags in tables.  Software may change the entry at any
+ * time, and a plain write would undo that.
+ *
+ * @addr: where the entry of eight bytes, little endian, is in memory
+ * @old: what it was
+ * @new: what it is to be; the upper half is that of @old
+ * @changed: where to store whether it was something else, and is to be read
+ *     again
+ *
+ * Returns: false if it is not in RAM
+ */
+bool pci_iommu_update_entry(hwaddr addr, uint64_t old, uint64_t new,
+                            bool *changed);
+
 /* For the PCI core: a device that goes away needs no notifiers any more */
 void pci_ats_forget_notifiers(PCIDevice *dev);
 
