@@ -26,7 +26,7 @@ uint64_t amdvi_request_flags(const AMDVIRequest *req)
 static uint64_t amdvi_event_who(const AMDVIRequest *req, const AMDVIDTE *dte,
                                 bool guest)
 {
-    uint32_t pasid = req->pasid == PCI_NO_PASID ? 0 : req->pasid;
+    uint32_t pasid = amdvi_guest_pasid(req);
     uint64_t q0 = req->devid;
 
     if (guest) {

@@ -40,11 +40,9 @@ static inline bool amdvi_control(const AMDVIState *s, uint64_t bit)
     return amdvi_reg(s, AMDVI_MMIO_CONTROL) & bit;
 }
 
-static inline uint32_t amdvi_devtab_entries(uint64_t reg)
-{
-    return ((reg & AMDVI_MMIO_DEVTAB_SIZE_MASK) + 1) *
-           (AMDVI_MMIO_DEVTAB_SIZE_UNIT / AMDVI_MMIO_DEVTAB_ENTRY_SIZE);
-}
+/* What the model keeps of a register besides: after it has changed */
+void amdvi_decode_control(AMDVIState *s);
+void amdvi_decode_devtab(AMDVIState *s);
 
 uint64_t amdvi_whole_mmio_read(AMDVIState *s, hwaddr addr, unsigned size);
 void amdvi_whole_mmio_write(AMDVIState *s, hwaddr addr, uint64_t val,
@@ -150,6 +148,12 @@ static inline bool amdvi_uses_guest(const AMDVIRequest *req,
 {
     return (dte->q[0] & AMDVI_DTE_GV) &&
            (req->pasid != PCI_NO_PASID || (dte->q[0] & AMDVI_DTE_GIOV));
+}
+
+/* Those of the guest have a PASID for any request: 0 if it has none */
+static inline uint32_t amdvi_guest_pasid(const AMDVIRequest *req)
+{
+    return req->pasid == PCI_NO_PASID ? 0 : req->pasid;
 }
 
 /*

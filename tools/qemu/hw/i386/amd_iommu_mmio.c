@@ -178,13 +178,28 @@ static uint64_t amdvi_writable(const AMDVIState *s, hwaddr reg)
     }
 }
 
+void amdvi_decode_control(AMDVIState *s)
+{
+    s->enabled = amdvi_control(s, AMDVI_MMIO_CONTROL_AMDVIEN);
+    s->ga_enabled = amdvi_control(s, AMDVI_MMIO_CONTROL_GAEN);
+}
+
+void amdvi_decode_devtab(AMDVIState *s)
+{
+    uint64_t table = amdvi_reg(s, AMDVI_MMIO_DEVICE_TABLE);
+
+    s->devtab = table & AMDVI_MMIO_DEVTAB_BASE_MASK;
+    s->devtab_len = ((table & AMDVI_MMIO_DEVTAB_SIZE_MASK) + 1) *
+                    (AMDVI_MMIO_DEVTAB_SIZE_UNIT /
+                     AMDVI_MMIO_DEVTAB_ENTRY_SIZE);
+}
+
 static void amdvi_update_control(AMDVIState *s, uint64_t old)
 {
     uint64_t run = AMDVI_MMIO_CONTROL_AMDVIEN | AMDVI_MMIO_CONTROL_CMDBUFLEN;
     uint64_t now = amdvi_reg(s, AMDVI_MMIO_CONTROL);
 
-    s->enabled = now & AMDVI_MMIO_CONTROL_AMDVIEN;
-    s->ga_enabled = now & AMDVI_MMIO_CONTROL_GAEN;
+    amdvi_decode_control(s);
     trace_amdvi_control_status(now);
 
     amdvi_log_update(s, &amdvi_event_log, old);
@@ -207,8 +222,7 @@ static void amdvi_reg_written(AMDVIState *s, hwaddr reg, uint64_t old)
 {
     switch (reg) {
     case AMDVI_MMIO_DEVICE_TABLE:
-        s->devtab = amdvi_reg(s, reg) & AMDVI_MMIO_DEVTAB_BASE_MASK;
-        s->devtab_len = amdvi_devtab_entries(amdvi_reg(s, reg));
+        amdvi_decode_devtab(s);
         break;
     case AMDVI_MMIO_COMMAND_BASE:
         amdvi_set_reg(s, AMDVI_MMIO_COMMAND_HEAD, 0);

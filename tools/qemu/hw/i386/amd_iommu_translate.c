@@ -89,7 +89,7 @@ static AMDVIWalkResult amdvi_walk(const AMDVIRequest *req, const AMDVIDTE *dte,
                                   bool guest, hwaddr addr, AMDVIWalk *walk,
                                   AMDVIFault *fault)
 {
-    uint32_t pasid = req->pasid == PCI_NO_PASID ? 0 : req->pasid;
+    uint32_t pasid = amdvi_guest_pasid(req);
     uint16_t domain = amdvi_dte_domain(dte);
     AMDVIWalkResult ret;
     hwaddr root;
@@ -124,8 +124,7 @@ static AMDVITranslation amdvi_translate_paged(const AMDVIRequest *req,
     bool guest = amdvi_uses_guest(req, dte);
     AMDVIPage page = {
         .domain = amdvi_dte_domain(dte),
-        .pasid = !guest ? PCI_NO_PASID :
-                 req->pasid == PCI_NO_PASID ? 0 : req->pasid,
+        .pasid = guest ? amdvi_guest_pasid(req) : PCI_NO_PASID,
         .iova = addr & ~AMDVI_PAGE_LOW,
         .priv = guest && (req->want & IOMMU_PRIV),
         .nested = guest && amdvi_dte_mode(dte),

@@ -18,13 +18,10 @@
 static int amdvi_post_load(void *opaque, int version_id)
 {
     AMDVIState *s = opaque;
-    uint64_t table = amdvi_reg(s, AMDVI_MMIO_DEVICE_TABLE);
 
     amdvi_drop_caches(s);
-    s->enabled = amdvi_control(s, AMDVI_MMIO_CONTROL_AMDVIEN);
-    s->ga_enabled = amdvi_control(s, AMDVI_MMIO_CONTROL_GAEN);
-    s->devtab = table & AMDVI_MMIO_DEVTAB_BASE_MASK;
-    s->devtab_len = amdvi_devtab_entries(table);
+    amdvi_decode_control(s);
+    amdvi_decode_devtab(s);
     /* What the IOMMU can is what it was started with */
     if (amdvi_reg(s, AMDVI_MMIO_EXT_FEATURES) != amdvi_whole_efr(s)) {
         return -EINVAL;
