@@ -256,7 +256,7 @@ static int smmuv3_ats_translate(void *opaque, hwaddr addr,
     return 0;
 }
 
-static SMMUDevice *smmuv3_find_device(SMMUv3State *s, PCIBus *bus, int devfn)
+SMMUDevice *smmuv3_find_device(SMMUv3State *s, PCIBus *bus, int devfn)
 {
     AddressSpace *as = smmu_find_add_as(bus, &s->smmu_state, devfn);
 

@@ -25,6 +25,8 @@ enum {
 /* For the PCI core */
 extern const PCIIOMMUOps smmuv3_ats_ops;
 
+/* The device that the PCI core means; it is made if there is none yet */
+SMMUDevice *smmuv3_find_device(SMMUv3State *s, PCIBus *bus, int devfn);
 void smmuv3_get_iotlb_info(void *opaque, uint8_t *addr_width,
                            uint32_t *min_page_size);
 ssize_t smmuv3_ats_request_translation(PCIBus *bus, void *opaque, int devfn,

@@ -287,8 +287,7 @@ static int smmuv3_pri_request_page(PCIBus *bus, void *opaque, int devfn,
                                    uint16_t prgi, bool is_read, bool is_write)
 {
     SMMUv3State *s = ARM_SMMUV3(opaque);
-    AddressSpace *as = smmu_find_add_as(bus, &s->smmu_state, devfn);
-    SMMUDevice *sdev = container_of(as, SMMUDevice, as);
+    SMMUDevice *sdev = smmuv3_find_device(s, bus, devfn);
     bool ssv = pasid != PCI_NO_PASID;
     bool stop_marker = ssv && lpig && !is_read && !is_write;
     uint64_t entry[2] = {

@@ -18,6 +18,7 @@
 #include "hw/pci/pci_bus.h"
 #include "hw/pci/pci_stall.h"
 #include "migration/vmstate.h"
+#include "smmuv3-ats.h"
 #include "smmuv3-config.h"
 #include "smmuv3-stall.h"
 #include "trace.h"
@@ -215,8 +216,7 @@ static int smmuv3_stall_translate(PCIBus *bus, void *opaque, int devfn,
                                   IOMMUTLBEntry *entry)
 {
     SMMUv3State *s = ARM_SMMUV3(opaque);
-    AddressSpace *as = smmu_find_add_as(bus, &s->smmu_state, devfn);
-    SMMUDevice *sdev = container_of(as, SMMUDevice, as);
+    SMMUDevice *sdev = smmuv3_find_device(s, bus, devfn);
     SMMUEventInfo event = smmuv3_new_event(sdev, pasid);
     SMMUAccess access = {
         .ssid = pasid,
