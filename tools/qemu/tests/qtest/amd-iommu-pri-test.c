@@ -52,9 +52,8 @@ static void start_machine(Test *t)
 static Test *test_start_with(const char *options)
 {
     g_autofree char *args = g_strconcat(Q35_AMD, options, DEVICES, NULL);
-    Test *t = g_new0(Test, 1);
+    Test *t = test_new(args);
 
-    t->qts = qtest_init(args);
     start_machine(t);
     return t;
 }
@@ -62,12 +61,6 @@ static Test *test_start_with(const char *options)
 static Test *test_start(void)
 {
     return test_start_with("");
-}
-
-static void test_end(Test *t)
-{
-    qtest_quit(t->qts);
-    g_free(t);
 }
 
 static void map_page(Endpoint *ep, uint64_t iova, uint64_t addr, bool write)
@@ -95,19 +88,6 @@ static void check_treq(Endpoint *ep, uint32_t pasid, int32_t ret)
 
     g_assert_cmpuint(tr.status, ==, IOPF_TD_ST_TR_ERROR);
     g_assert_cmpint(tr.ret, ==, ret);
-}
-
-/* A write to an address that the function takes for a translated one */
-static uint32_t write_raw(Endpoint *ep, uint64_t addr)
-{
-    Desc d = {
-        .op = IOPF_TD_OP_FILL,
-        .mode = IOPF_TD_MODE_RAW,
-        .iova = addr,
-        .length = 4,
-    };
-
-    return ep_run(ep, &d);
 }
 
 static uint32_t outstanding(Endpoint *ep)
@@ -264,21 +244,9 @@ static void test_off(void)
     qtest_quit(t.qts);
 }
 
-/* Whether QEMU starts with these options */
 static bool starts(const char *options)
 {
-    g_autofree char *command =
-        g_strdup_printf("echo quit | %s -accel qtest -display none "
-                        "-monitor stdio " Q35 "-device amd-iommu%s",
-                        g_getenv("QTEST_QEMU_BINARY"), options);
-    const char *argv[] = { "/bin/sh", "-c", command, NULL };
-    int status;
-
-    g_assert(g_spawn_sync(NULL, (char **)argv, NULL,
-                          G_SPAWN_STDOUT_TO_DEV_NULL |
-                          G_SPAWN_STDERR_TO_DEV_NULL, NULL, NULL, NULL, NULL,
-                          &status, NULL));
-    return g_spawn_check_exit_status(status, NULL);
+    return machine_starts(Q35 "-device amd-iommu", options);
 }
 
 static void test_options(void)
@@ -464,19 +432,13 @@ static void test_fault_record(void)
     uint64_t iova = IOVA + 5 * PAGE + 0x128;
     uint64_t q0 = AMDVI_EVENT(AMDVI_EVT_PAGE_FAULT) | ep->bdf |
                   (uint64_t)DOMAIN(ep) << 32;
-    Desc d = {
-        .op = IOPF_TD_OP_READ,
-        .mode = IOPF_TD_MODE_UNTRANSLATED,
-        .iova = iova,
-        .length = 4,
-        .ram = IOPF_TD_RAM_DATA,
-    };
     Event e;
 
     e = check_untranslated_fault(ep, iova, AMDVI_EVT_PAGE_FAULT);
     g_assert_cmphex(e.q[0], ==, q0 | AMDVI_EVF_RW);
     g_assert_cmphex(e.q[1], ==, iova);
-    g_assert_cmpuint(ep_run(ep, &d), ==, IOPF_TD_ST_ACCESS_ERROR);
+    g_assert_cmpuint(ep_read_untranslated(ep, iova), ==,
+                     IOPF_TD_ST_ACCESS_ERROR);
     e = check_event(ep, AMDVI_EVT_PAGE_FAULT);
     g_assert_cmphex(e.q[0], ==, q0);
     write_leaf(t, TABLES_0, IOVA, PAGE_A | PTE_R);
@@ -738,18 +700,18 @@ static void test_translated(void)
     Event e;
 
     qtest_writeq(t->qts, PAGE_A, UINT64_MAX);
-    g_assert_cmpuint(write_raw(ep, PAGE_A), ==, IOPF_TD_ST_OK);
+    g_assert_cmpuint(ep_write_raw(ep, PAGE_A), ==, IOPF_TD_ST_OK);
     g_assert_cmphex(qtest_readq(t->qts, PAGE_A), !=, UINT64_MAX);
     /* No ATS, or no valid entry */
     set_dte(ep, DTE_Q0, DOMAIN(ep), 0);
-    g_assert_cmpuint(write_raw(ep, PAGE_A), ==, IOPF_TD_ST_ACCESS_ERROR);
+    g_assert_cmpuint(ep_write_raw(ep, PAGE_A), ==, IOPF_TD_ST_ACCESS_ERROR);
     e = check_event(ep, AMDVI_EVT_INVALID_DEV);
     g_assert_cmphex(e.q[0] & AMDVI_EVF_TR, ==, 0);
     check_treq(ep, NOP, -EACCES);
     e = check_event(ep, AMDVI_EVT_INVALID_DEV);
     g_assert_cmphex(e.q[0] & AMDVI_EVF_TR, ==, AMDVI_EVF_TR);
     set_dte(ep, 0, DTE_Q1(0), 0);
-    g_assert_cmpuint(write_raw(ep, PAGE_A), ==, IOPF_TD_ST_ACCESS_ERROR);
+    g_assert_cmpuint(ep_write_raw(ep, PAGE_A), ==, IOPF_TD_ST_ACCESS_ERROR);
     check_event(ep, AMDVI_EVT_INVALID_DEV);
     check_treq(ep, NOP, -EACCES);
     check_event(ep, AMDVI_EVT_INVALID_DEV);
@@ -766,7 +728,7 @@ static void test_translated(void)
     set_dte(ep, DTE_Q0, DTE_Q1(DOMAIN(ep)), 0);
     amd_writeq(t, AMDVI_MMIO_CONTROL, 0);
     check_treq(ep, NOP, -EACCES);
-    g_assert_cmpuint(write_raw(ep, PAGE_A), ==, IOPF_TD_ST_ACCESS_ERROR);
+    g_assert_cmpuint(ep_write_raw(ep, PAGE_A), ==, IOPF_TD_ST_ACCESS_ERROR);
     check_untranslated(ep, PAGE_B, PAGE_B);
     test_end(t);
 }
@@ -1549,29 +1511,9 @@ static void test_demand_paging(void)
     test_end(t);
 }
 
-static void wait_migrated(QTestState *qts)
-{
-    bool done = false;
-
-    while (!done) {
-        QDict *rsp = qtest_qmp_assert_success_ref(qts, "{'execute': "
-                                                  "'query-migrate'}");
-        const char *status = qdict_get_str(rsp, "status");
-
-        g_assert_cmpstr(status, !=, "failed");
-        done = g_str_equal(status, "completed");
-        qobject_unref(rsp);
-    }
-}
-
 /* Registers and interrupt of the IOMMU, which goes on with its commands */
 static void test_migration(void)
 {
-    g_autofree char *dir = g_dir_make_tmp("amd-iommu-XXXXXX", NULL);
-    g_autofree char *path = g_build_filename(dir, "state", NULL);
-    g_autofree char *uri = g_strconcat("file:", path, NULL);
-    g_autofree char *incoming = g_strdup_printf("%s -incoming %s", Q35_AMD,
-                                                uri);
     Test t = { .qts = qtest_init(Q35_AMD) };
     uint64_t tail;
 
@@ -1583,15 +1525,7 @@ static void test_migration(void)
     put_wait(&t, 0x1234);
     set_control(&t, CONTROL_ALL | AMDVI_MMIO_CONTROL_COMWAITINTEN);
     tail = t.iq_tail;
-    qtest_qmp_assert_success(t.qts, "{'execute': 'stop'}");
-    qtest_qmp_assert_success(t.qts, "{'execute': 'migrate', 'arguments': "
-                             "{'uri': %s}}", uri);
-    wait_migrated(t.qts);
-    qtest_quit(t.qts);
-
-    t.qts = qtest_init(incoming);
-    wait_migrated(t.qts);
-    qtest_qmp_assert_success(t.qts, "{'execute': 'cont'}");
+    migrate_machine(&t, Q35_AMD);
     g_assert_cmphex(amd_readq(&t, AMDVI_MMIO_CONTROL), ==, CONTROL_ALL |
                     AMDVI_MMIO_CONTROL_COMWAITINTEN);
     g_assert_cmphex(amd_readq(&t, AMDVI_MMIO_COMMAND_HEAD), ==, tail);
@@ -1602,8 +1536,6 @@ static void test_migration(void)
     g_assert_cmphex(qtest_readq(t.qts, STATUS_WORD), ==, 0x5678);
     g_assert(take_msi(&t));
     qtest_quit(t.qts);
-    unlink(path);
-    rmdir(dir);
 }
 
 /* The plain model says that it cannot */

@@ -75,10 +75,9 @@ static void write_tables(Test *t)
 
 static Test *test_start_with(const char *options)
 {
-    Test *t = g_new0(Test, 1);
+    Test *t = test_new(options);
     Endpoint *ep = &t->ep[0];
 
-    t->qts = qtest_init(options);
     enable_mmcfg(t->qts);
     ep_init(ep, t, 4 << 3, 0);
     ep_map(ep);
@@ -92,12 +91,6 @@ static Test *test_start_with(const char *options)
 static Test *test_start(void)
 {
     return test_start_with(MACHINE);
-}
-
-static void test_end(Test *t)
-{
-    qtest_quit(t->qts);
-    g_free(t);
 }
 
 /* First stage page and second stage page */

@@ -59,9 +59,8 @@ static void start_iommu(Test *t)
 static Test *test_start_with(const char *options)
 {
     g_autofree char *machine = g_strconcat(IOMMU, options, DEVICES, NULL);
-    Test *t = g_new0(Test, 1);
+    Test *t = test_new(machine);
 
-    t->qts = qtest_init(machine);
     start_iommu(t);
     return t;
 }
@@ -69,12 +68,6 @@ static Test *test_start_with(const char *options)
 static Test *test_start(void)
 {
     return test_start_with("");
-}
-
-static void test_end(Test *t)
-{
-    qtest_quit(t->qts);
-    g_free(t);
 }
 
 static void check_prq(Test *t, unsigned int slot, uint64_t q0, uint64_t q1)

@@ -71,10 +71,9 @@ static void start_shadow(Test *t, unsigned slot)
 
 static Test *test_start_with(const char *options)
 {
-    Test *t = g_new0(Test, 1);
+    Test *t = test_new(options);
     Endpoint *ep = &t->ep[0];
 
-    t->qts = qtest_init(options);
     enable_mmcfg(t->qts);
     start_shadow(t, 0);
     clear_tables(t);
@@ -101,11 +100,10 @@ static uint64_t shadow(Test *t, unsigned reg)
     return ep_readq(&t->ep[0], reg);
 }
 
-static void test_end(Test *t)
+static void shadow_end(Test *t)
 {
     g_assert_cmpuint(shadow(t, REG_ERRORS), ==, 0);
-    qtest_quit(t->qts);
-    g_free(t);
+    test_end(t);
 }
 
 /* Mapped to @addr, for requests and in the shadow */
@@ -184,7 +182,7 @@ static void test_pages(void)
     write_leaf(t, SL_TABLES, IOVA + PAGE, 0);
     inv_iotlb(t);
     check_hole(t, IOVA + PAGE);
-    test_end(t);
+    shadow_end(t);
 }
 
 /* The PASID table entry that counts is the cached one */
@@ -208,7 +206,7 @@ static void test_pasid_entry(void)
     check_mapped(t, IOVA, PAGE_A, RW);
     inv_pasid_entry(t, DID, RID_PASID);
     check_mapped(t, IOVA, PAGE_B, RW);
-    test_end(t);
+    shadow_end(t);
 }
 
 /* As software takes a domain from a device: entry, PASID cache, IOTLB */
@@ -229,7 +227,7 @@ static void test_detach(void)
     write_pasid_sl(t, RID_PASID, DID, SL_TABLES);
     inv_pasid_entry(t, DID, RID_PASID);
     check_mapped(t, IOVA, PAGE_A, RW);
-    test_end(t);
+    shadow_end(t);
 }
 
 /* The same with the context entry */
@@ -249,7 +247,7 @@ static void test_context_entry(void)
     write_context(&t->ep[0], VTD_CONTEXT_ENTRY_P);
     inv_context(t);
     check_mapped(t, IOVA, PAGE_A, RW);
-    test_end(t);
+    shadow_end(t);
 }
 
 static void test_first_stage(void)
@@ -286,7 +284,7 @@ static void test_first_stage(void)
     write_leaf(t, FL_TABLES, IOVA, PAGE_A | PTE_FL);
     inv_pages(t, IOVA + 16 * PAGE, 0, false);
     check_mapped(t, IOVA, PAGE_A, RW);
-    test_end(t);
+    shadow_end(t);
 }
 
 /* The first stage knows pages and tables by addresses of the second one */
@@ -323,7 +321,7 @@ static void test_nested(void)
     write_leaf(t, SL_TABLES, gpa, 0);
     inv_pages(t, gpa, 0, false);
     check_hole(t, IOVA);
-    test_end(t);
+    shadow_end(t);
 }
 
 static void test_five_levels(void)
@@ -340,7 +338,7 @@ static void test_five_levels(void)
     qtest_writeq(t->qts, OTHER_TABLES, 0);
     inv_first_stage(t, RID_PASID);
     check_hole(t, IOVA);
-    test_end(t);
+    shadow_end(t);
 }
 
 /* A large page becomes small ones, of which one alone is invalidated */
@@ -373,7 +371,7 @@ static void test_large_page(void)
     write_leaf_2m(t, SL_TABLES, IOVA, PAGE_2M | PTE_RW | PTE_PS);
     inv_pages(t, IOVA, 9, false);
     check_mapped(t, IOVA + PAGE, PAGE_2M + PAGE, RW);
-    test_end(t);
+    shadow_end(t);
 }
 
 /*
@@ -406,7 +404,7 @@ static void test_interrupt_range(void)
     check_hole(t, first + 0x100000);
     inv_pages(t, 0xc0000000, 18, false);
     check_hole(t, first - 0x200000);
-    test_end(t);
+    shadow_end(t);
 }
 
 /* What a request can not use is not mapped any more */
@@ -427,7 +425,7 @@ static void test_broken_entry(void)
     check_hole(t, IOVA);
     check_hole(t, IOVA + PAGE);
     check_mapped(t, IOVA + 2 * PAGE, PAGE_B, RW);
-    test_end(t);
+    shadow_end(t);
 }
 
 /* Bits of second stage entries are set for what may be done from now on */
@@ -447,7 +445,7 @@ static void test_dirty(void)
                     PAGE_A | PTE_RW | VTD_SL_A | VTD_SL_D);
     g_assert_cmphex(read_leaf(t, SL_TABLES, IOVA + PAGE), ==,
                     PAGE_B | PTE_R | VTD_SL_A);
-    test_end(t);
+    shadow_end(t);
 }
 
 static void write_pass_through(Test *t)
@@ -477,7 +475,7 @@ static void test_pass_through(void)
     inv_pasid_entry(t, DID, RID_PASID);
     g_assert_cmpuint(shadow(t, REG_REGIONS), ==, regions);
     check_mapped(t, IOVA, PAGE_A, RW);
-    test_end(t);
+    shadow_end(t);
 }
 
 /* An entry that was not present needs no invalidation: a request finds it */
@@ -492,7 +490,7 @@ static void test_pass_through_later(void)
     ep_writeq(&t->ep[0], REG_IOVA, PAGE_B);
     g_assert_cmphex(shadow(t, REG_DATA), ==, PAGE_B);
     g_assert_cmpuint(shadow(t, REG_REGIONS), ==, 0);
-    test_end(t);
+    shadow_end(t);
 }
 
 /*
@@ -510,7 +508,7 @@ static void test_pass_through_unseen(void)
     /* Caching mode tags what is not present with domain 0 */
     inv_pasid_entry(t, 0, RID_PASID);
     g_assert_cmpuint(shadow(t, REG_REGIONS), ==, 0);
-    test_end(t);
+    shadow_end(t);
 }
 
 /* Somebody asks what there is while software is at work on the tables */
@@ -546,7 +544,7 @@ static void test_replay(void)
     g_assert_cmpuint(shadow(t, REG_REPLAY), ==, 0);
     inv_iotlb(t);
     check_hole(t, IOVA + PAGE);
-    test_end(t);
+    shadow_end(t);
 }
 
 /*
@@ -580,7 +578,7 @@ static void test_privileged(void)
                       VTD_SM_PASID_ENTRY_SRE);
     inv_pasid_entry(t, DID, RID_PASID);
     check_mapped(t, IOVA, PAGE_A, RW);
-    test_end(t);
+    shadow_end(t);
 }
 
 /* A page that leads out of the second stage is one hole, not one per 4 KiB */
@@ -611,7 +609,7 @@ static void test_nested_beyond(void)
     inv_first_stage(t, RID_PASID);
     g_assert_cmpuint(shadow(t, REG_EVENTS), ==, events);
     check_hole(t, IOVA);
-    test_end(t);
+    shadow_end(t);
 }
 
 /* Tables that point at each other: the memory and time are the host's */
@@ -662,7 +660,7 @@ static void test_limit(void)
     ep_writeq(&t->ep[0], REG_IOVA, IOVA);
     g_assert_cmphex(shadow(t, REG_ADDR), ==, NONE);
     g_assert_cmphex(shadow(t, REG_DATA), ==, PAGE_A);
-    test_end(t);
+    shadow_end(t);
 }
 
 /* What the IOMMU reads is RAM: a register of a device is no table */
@@ -711,7 +709,7 @@ static void test_tables_not_ram(void)
     vtd_writeq(t, DMAR_RTADDR_REG, regs | VTD_RTADDR_SMT);
     vtd_writel(t, DMAR_GCMD_REG, VTD_GCMD_QIE | VTD_GCMD_TE | VTD_GCMD_SRTP);
     check_not_ram(t, VTD_FR_SM_ROOT_ENTRY_ACCESS_ERR);
-    test_end(t);
+    shadow_end(t);
 }
 
 /* A large page that leads to the interrupt range leads elsewhere, too */
@@ -739,7 +737,7 @@ static void test_result_around_interrupts(void)
     qtest_writeq(t->qts, pde, 0);
     inv_iotlb_domain(t, DID);
     check_hole(t, IOVA);
-    test_end(t);
+    shadow_end(t);
 }
 
 /*
@@ -791,7 +789,7 @@ static void test_many_pasids(void)
     g_assert_cmphex(shadow(t, REG_ADDR), ==, NONE);
     inv_pasid_entry(t, DID, RID_PASID);
     check_hole(t, IOVA);
-    test_end(t);
+    shadow_end(t);
 }
 
 /* A guest turns on an IOMMU that can not notify: QEMU goes on without */
@@ -830,7 +828,7 @@ static void test_narrow(void)
     inv_iotlb_domain(t, DID);
     check_mapped(t, IOVA, PAGE_A, RW);
     check_hole(t, far + IOVA);
-    test_end(t);
+    shadow_end(t);
 }
 
 /* The walk goes on in a table that software has not told of */
@@ -849,7 +847,7 @@ static void test_paging_structures(void)
     check_mapped(t, IOVA, PAGE_A, RW);
     inv_pages(t, IOVA, 0, false);
     check_mapped(t, IOVA, PAGE_B, RW);
-    test_end(t);
+    shadow_end(t);
 }
 
 static void write_legacy_context(Test *t, uint64_t tables, uint16_t did)
@@ -886,7 +884,7 @@ static void test_legacy(void)
     vtd_writeq(t, DMAR_CCMD_REG, VTD_CCMD_ICC | VTD_CCMD_DEVICE_INVL |
                t->ep[0].bdf << 16);
     check_mapped(t, IOVA, PAGE_B, RW);
-    test_end(t);
+    shadow_end(t);
 }
 
 /* Those who have a cache are told of all that may be in it, and no more */
@@ -915,7 +913,7 @@ static void test_unmap_only(void)
     qtest_writeq(t->qts, PASID_ENTRY, 0);
     inv_pasid_entry(t, DID, RID_PASID);
     g_assert_cmpuint(shadow(t, REG_EVENTS), >, events);
-    test_end(t);
+    shadow_end(t);
 }
 
 int main(int argc, char **argv)

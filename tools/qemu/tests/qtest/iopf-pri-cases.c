@@ -133,7 +133,6 @@ void check_guest_errors(StartTest *start)
     d = group_request(NOP, IOVA, 1, WANT_R, 3);
     ep_run(ep, &d);
     g_assert_cmpuint(count_lines(file, halted), ==, 1);
-    qtest_quit(t->qts);
-    g_free(t);
+    test_end(t);
     unlink(file);
 }

@@ -9,11 +9,85 @@
 #include "qemu/osdep.h"
 #include "qemu/bitops.h"
 #include "qemu/units.h"
+#include "qobject/qdict.h"
 #include "iopf-qtest.h"
 
 #define BARS_SIZE       0x2000000ULL
 #define BAR4_OFFSET     0x100000
 #define BAR2_OFFSET     0x1000000
+
+/*
+ * Machine
+ */
+
+Test *test_new(const char *args)
+{
+    Test *t = g_new0(Test, 1);
+
+    t->qts = qtest_init(args);
+    return t;
+}
+
+void test_end(Test *t)
+{
+    qtest_quit(t->qts);
+    g_free(t);
+}
+
+static void wait_migrated(QTestState *qts)
+{
+    bool done = false;
+
+    while (!done) {
+        QDict *rsp = qtest_qmp_assert_success_ref(qts, "{'execute': "
+                                                  "'query-migrate'}");
+        const char *status = qdict_get_str(rsp, "status");
+
+        g_assert_cmpstr(status, !=, "failed");
+        done = g_str_equal(status, "completed");
+        qobject_unref(rsp);
+    }
+}
+
+void migrate_machine(Test *t, const char *args)
+{
+    g_autofree char *dir = g_dir_make_tmp("iopf-qtest-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(dir, "state", NULL);
+    g_autofree char *uri = g_strconcat("file:", path, NULL);
+    g_autofree char *incoming = g_strdup_printf("%s -incoming %s", args, uri);
+    int i;
+
+    qtest_qmp_assert_success(t->qts, "{'execute': 'stop'}");
+    qtest_qmp_assert_success(t->qts, "{'execute': 'migrate', 'arguments': "
+                             "{'uri': %s}}", uri);
+    wait_migrated(t->qts);
+    qtest_quit(t->qts);
+
+    t->qts = qtest_init(incoming);
+    for (i = 0; i < ARRAY_SIZE(t->ep); i++) {
+        t->ep[i].qts = t->qts;
+    }
+    wait_migrated(t->qts);
+    qtest_qmp_assert_success(t->qts, "{'execute': 'cont'}");
+    unlink(path);
+    rmdir(dir);
+}
+
+bool machine_starts(const char *args, const char *more)
+{
+    g_autofree char *command =
+        g_strdup_printf("echo quit | %s -accel qtest -display none "
+                        "-monitor stdio %s%s",
+                        g_getenv("QTEST_QEMU_BINARY"), args, more);
+    const char *argv[] = { "/bin/sh", "-c", command, NULL };
+    int status;
+
+    g_assert(g_spawn_sync(NULL, (char **)argv, NULL,
+                          G_SPAWN_STDOUT_TO_DEV_NULL |
+                          G_SPAWN_STDERR_TO_DEV_NULL, NULL, NULL, NULL, NULL,
+                          &status, NULL));
+    return g_spawn_check_exit_status(status, NULL);
+}
 
 /*
  * Configuration space
@@ -305,6 +379,31 @@ uint32_t ep_write_untranslated(Endpoint *ep, uint64_t iova)
         .op = IOPF_TD_OP_FILL,
         .mode = IOPF_TD_MODE_UNTRANSLATED,
         .iova = iova,
+        .length = 4,
+    };
+
+    return ep_run(ep, &d);
+}
+
+uint32_t ep_read_untranslated(Endpoint *ep, uint64_t iova)
+{
+    Desc d = {
+        .op = IOPF_TD_OP_READ,
+        .mode = IOPF_TD_MODE_UNTRANSLATED,
+        .iova = iova,
+        .length = 4,
+        .ram = IOPF_TD_RAM_DATA,
+    };
+
+    return ep_run(ep, &d);
+}
+
+uint32_t ep_write_raw(Endpoint *ep, uint64_t addr)
+{
+    Desc d = {
+        .op = IOPF_TD_OP_FILL,
+        .mode = IOPF_TD_MODE_RAW,
+        .iova = addr,
         .length = 4,
     };
 

@@ -88,6 +88,17 @@ struct Test {
         } \
     } while (0)
 
+/* A machine with these options, whose functions have no addresses yet */
+Test *test_new(const char *args);
+void test_end(Test *t);
+/*
+ * Stop the machine, and go on with its state in one with these options.  What
+ * knows it by other pointers than those of @t has to learn of the new one.
+ */
+void migrate_machine(Test *t, const char *args);
+/* Whether QEMU starts with that machine and more options */
+bool machine_starts(const char *args, const char *more);
+
 /* Configuration space */
 
 uint64_t cfg_addr(Endpoint *ep, uint16_t offset);
@@ -168,7 +179,11 @@ Desc with_pasid(Desc d, uint32_t pasid);
  * it is refused. Returns: status
  */
 uint32_t ep_write_untranslated(Endpoint *ep, uint64_t iova);
-/* It has to arrive at @addr */
+/* A read, likewise */
+uint32_t ep_read_untranslated(Endpoint *ep, uint64_t iova);
+/* A write to an address that the function takes for a translated one */
+uint32_t ep_write_raw(Endpoint *ep, uint64_t addr);
+/* An untranslated write has to arrive at @addr */
 void check_untranslated(Endpoint *ep, uint64_t iova, uint64_t addr);
 /* A translation request that ignores the cache of the device */
 typedef struct Translation {

@@ -41,10 +41,9 @@ static void set_up_iommu(Endpoint *ep)
 static Endpoint *test_start(const char *options)
 {
     g_autofree char *args = g_strconcat(Q35_VTD DEVICE, options, NULL);
-    Test *t = g_new0(Test, 1);
+    Test *t = test_new(args);
     Endpoint *ep = &t->ep[0];
 
-    t->qts = qtest_init(args);
     ep_init(ep, t, BELOW, 0);
     enable_mmcfg(t->qts);
     enable_root_port(ep, ROOT_PORT);
@@ -53,12 +52,6 @@ static Endpoint *test_start(const char *options)
     ep_enable(ep, 32);
     ep_start_ring(ep, 8, 8);
     return ep;
-}
-
-static void test_end(Endpoint *ep)
-{
-    qtest_quit(ep->qts);
-    g_free(ep->t);
 }
 
 static Endpoint root_port(Endpoint *ep)
@@ -246,7 +239,7 @@ static void test_flr(void)
     hold_invalidation(ep);
     cfg_writew(ep, ep->exp + PCI_EXP_DEVCTL, PCI_EXP_DEVCTL_BCR_FLR);
     check_after(ep);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 static void test_hot_reset(void)
@@ -257,7 +250,7 @@ static void test_hot_reset(void)
     hold_invalidation(ep);
     hot_reset(ep);
     check_after(ep);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 static void test_system_reset(void)
@@ -276,7 +269,7 @@ static void test_system_reset(void)
     set_up_iommu(ep);
     g_assert(!have_request(ep->t));
     check_works(ep);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 static void test_pm_capability(void)
@@ -295,13 +288,13 @@ static void test_pm_capability(void)
     g_assert_cmphex(cfg_readw(ep, pm + PCI_PM_CTRL), ==, 3);
     cfg_writew(ep, pm + PCI_PM_CTRL, 0);
     check_reset(ep);
-    test_end(ep);
+    test_end(ep->t);
 
     ep = test_start(",pm=on,no-soft-reset=on");
     pm = find_cap(ep, PCI_CAP_ID_PM);
     g_assert_cmphex(cfg_readw(ep, pm + PCI_PM_CTRL), ==,
                     PCI_PM_CTRL_NO_SOFT_RESET);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 /* The function sleeps, takes answers, and comes back as from a reset */
@@ -331,7 +324,7 @@ static void test_d3hot(void)
     check_reset(ep);
     check_invalidation_lost(ep);
     check_works(ep);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 /* Answers are messages, which count in D3hot; what follows from them waits */
@@ -355,7 +348,7 @@ static void test_d3hot_answers(void)
     check_reset(ep);
     check_untouched(ep);
     check_works(ep);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 /* Without a reset on the way back everything goes on where it was */
@@ -399,7 +392,7 @@ static void test_d3hot_no_soft_reset(void)
     }
     g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_ATC_COUNT), >=, cached);
     g_assert_cmphex(pri_status(ep) & PCI_PRI_STATUS_UPRGI, ==, 0);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 /* A PF takes its VFs along */
@@ -425,7 +418,7 @@ static void test_d3hot_virtual_function(void)
     set_power(ep, 0);
     g_assert_cmpuint(ep_finish(&vf, ep_desc_addr(&vf, 0)), ==, IOPF_TD_ST_OK);
     check_pattern(ep->qts, DATA, 7, PAGE);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 /* The error gets to the root port, whose driver resets the link then */
@@ -470,14 +463,14 @@ static void test_error(void)
     /* What had happened outlives the reset */
     g_assert_cmphex(cfg_readl(ep, aer + PCI_ERR_UNCOR_STATUS), ==,
                     PCI_ERR_UNC_MALF_TLP);
-    test_end(ep);
+    test_end(ep->t);
 
     /* Without AER it cannot be had */
     ep = test_start("");
     ep_writel(ep, IOPF_TD_REG_ERROR, PCI_ERR_UNC_MALF_TLP);
     g_assert_cmphex(cfg_readw(ep, ep->exp + PCI_EXP_DEVSTA) &
                     (PCI_EXP_DEVSTA_NFED | PCI_EXP_DEVSTA_FED), ==, 0);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 /* Error messages and bits of control that get the port to act */
@@ -573,7 +566,7 @@ static void test_containment(void)
     ep_writel(ep, IOPF_TD_REG_ERROR, PCI_ERR_UNC_COMP_TIME);
     g_assert_cmphex(cfg_readw(&port, dpc + PCI_EXP_DPC_STATUS), ==,
                     DPC_STATUS | PCI_EXP_DPC_STATUS_TRIGGER_RSN_NFE);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 /* An error that the port itself finds need not be fatal, and goes no further */
@@ -591,59 +584,31 @@ static void test_containment_own_error(void)
     g_assert_cmphex(cfg_readw(&port, dpc + PCI_EXP_DPC_SOURCE_ID), ==, 0);
     g_assert_cmphex(cfg_readl(&port, root), ==, 0);
     g_assert_cmphex(cfg_readl(ep, PCI_VENDOR_ID), ==, UINT32_MAX);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 #define MIGRATED_PORT   "-M q35 -m 64 -nodefaults " \
                         "-device pcie-root-port,id=rp1,addr=6.0,dpc=on "
 
-static void wait_for_migration(QTestState *qts)
-{
-    for (;;) {
-        QDict *reply = qtest_qmp(qts, "{ 'execute': 'query-migrate' }");
-        QDict *info = qdict_get_qdict(reply, "return");
-        bool done = !g_strcmp0(qdict_get_try_str(info, "status"), "completed");
-
-        g_assert_cmpstr(qdict_get_try_str(info, "status"), !=, "failed");
-        qobject_unref(reply);
-        if (done) {
-            return;
-        }
-        g_usleep(1000);
-    }
-}
-
 /* A port that is contained is so in another process, which can release it */
 static void test_containment_migrates(void)
 {
-    g_autofree char *path = NULL, *uri = NULL, *args = NULL;
-    QTestState *qts = qtest_init(MIGRATED_PORT);
-    Endpoint port = { .qts = qts, .bdf = ROOT_PORT };
-    int fd = g_file_open_tmp("iopf-dpc-XXXXXX", &path, NULL);
+    Test *t = test_new(MIGRATED_PORT);
+    Endpoint *port = &t->ep[0];
     uint16_t dpc;
 
-    g_assert_cmpint(fd, >=, 0);
-    close(fd);
-    uri = g_strdup_printf("file:%s", path);
-    args = g_strdup_printf(MIGRATED_PORT "-incoming %s", uri);
-    enable_mmcfg(qts);
-    dpc = find_ext_cap(&port, PCI_EXT_CAP_ID_DPC);
-    cfg_writew(&port, dpc + PCI_EXP_DPC_CTL,
+    ep_init(port, t, ROOT_PORT, 0);
+    enable_mmcfg(t->qts);
+    dpc = find_ext_cap(port, PCI_EXT_CAP_ID_DPC);
+    cfg_writew(port, dpc + PCI_EXP_DPC_CTL,
                PCI_EXP_DPC_CTL_EN_FATAL | DPC_SW_TRIGGER);
-    qtest_qmp_assert_success(qts, "{ 'execute': 'migrate',"
-                             "  'arguments': { 'uri': %s } }", uri);
-    wait_for_migration(qts);
-    qtest_quit(qts);
-
-    port.qts = qts = qtest_init(args);
-    wait_for_migration(qts);
-    g_assert_cmphex(cfg_readw(&port, dpc + PCI_EXP_DPC_STATUS), ==,
+    migrate_machine(t, MIGRATED_PORT);
+    g_assert_cmphex(cfg_readw(port, dpc + PCI_EXP_DPC_STATUS), ==,
                     DPC_STATUS | DPC_REASON_SW);
-    cfg_writew(&port, dpc + PCI_EXP_DPC_STATUS, DPC_STATUS);
-    g_assert_cmphex(cfg_readw(&port, dpc + PCI_EXP_DPC_STATUS) & DPC_STATUS,
+    cfg_writew(port, dpc + PCI_EXP_DPC_STATUS, DPC_STATUS);
+    g_assert_cmphex(cfg_readw(port, dpc + PCI_EXP_DPC_STATUS) & DPC_STATUS,
                     ==, 0);
-    qtest_quit(qts);
-    unlink(path);
+    test_end(t);
 }
 
 static void test_containment_by_software(void)
@@ -677,7 +642,7 @@ static void test_containment_by_software(void)
     check_reset(ep);
     set_up_iommu(ep);
     check_works(ep);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 int main(int argc, char **argv)

@@ -80,7 +80,7 @@ static Functions *test_start(void)
     return f;
 }
 
-static void test_end(Functions *f)
+static void functions_end(Functions *f)
 {
     qtest_quit(f->t.qts);
     g_free(f);
@@ -156,7 +156,7 @@ static void test_config(void)
 
     disable_vfs(f);
     g_assert_cmphex(cfg_readl(vf, PCI_CLASS_REVISION), ==, 0xffffffff);
-    test_end(f);
+    functions_end(f);
 }
 
 static void check_device_add(QTestState *qts, const char *id, int function,
@@ -233,7 +233,7 @@ static void test_transfer(void)
     d.mode = IOPF_TD_MODE_TRANSLATED;
     ep_check(vf, &d, IOPF_TD_ST_REFUSED);
     g_assert_cmphex(take_fault(&f->t, NULL), ==, 0);
-    test_end(f);
+    functions_end(f);
 }
 
 static void test_page_request(void)
@@ -280,7 +280,7 @@ static void test_page_request(void)
     g_assert_cmphex(pri_status(f) & PCI_PRI_STATUS_STOPPED, ==,
                     PCI_PRI_STATUS_STOPPED);
     ep_check(vf, &pr, IOPF_TD_ST_REFUSED);
-    test_end(f);
+    functions_end(f);
 }
 
 /* Three functions with a transfer each, when there are two credits */
@@ -325,7 +325,7 @@ static void test_credits(void)
     ep_enable(f->pf, 2);
     check_credits(f, pf_first);
     check_credits(f, pf_last);
-    test_end(f);
+    functions_end(f);
 }
 
 /* What a group is going to need is not there for others */
@@ -360,7 +360,7 @@ static void test_promised_credits(void)
     map(f, 0);
     page_response(&f->vf[0], NOP, 0, prgi);
     g_assert_cmpuint(ep_finish(&f->vf[0], desc), ==, IOPF_TD_ST_OK);
-    test_end(f);
+    functions_end(f);
 }
 
 /* Each function waits for one answer to a transfer, and has a group open */
@@ -424,7 +424,7 @@ static void test_shared_failure(void)
     page_response(&f->vf[1], NOP, 0, 5);
     g_assert_cmphex(pri_status(f) & PCI_PRI_STATUS_UPRGI, ==,
                     PCI_PRI_STATUS_UPRGI);
-    test_end(f);
+    functions_end(f);
 }
 
 static void check_credits_free(Functions *f)
@@ -469,7 +469,7 @@ static void test_vf_reset(void)
     start_functions(f);
     ep_enable(f->pf, 64);
     make_busy(f, desc);
-    test_end(f);
+    functions_end(f);
 }
 
 static void test_pf_reset(void)
@@ -497,7 +497,7 @@ static void test_pf_reset(void)
     ep_enable(f->pf, 64);
     make_busy(f, desc);
     check_translation(&f->vf[2], PASID, IOVA, WANT_RW, 0, PAGE, 0);
-    test_end(f);
+    functions_end(f);
 }
 
 static void test_unplug(void)
@@ -530,7 +530,7 @@ static void test_unplug(void)
     start_functions(f);
     ep_enable(f->pf, 64);
     make_busy(f, desc);
-    test_end(f);
+    functions_end(f);
 }
 
 /*
@@ -566,7 +566,7 @@ static void test_unplug_itself(void)
     qtest_qmp_eventwait(f->t.qts, "DEVICE_DELETED");
     g_assert_cmphex(cfg_readl(f->pf, PCI_VENDOR_ID), ==, 0xffffffff);
     qtest_clock_step(f->t.qts, 1000000);
-    test_end(f);
+    functions_end(f);
 }
 
 /* Enable bits that a hostile VF does not need are those of the PF */
@@ -587,7 +587,7 @@ static void test_hostile(void)
     map(f, 0);
     fill_atc(vf, PASID, IOVA);
     g_assert_cmphex(cfg_readw(vf, vf->ats + PCI_ATS_CTRL), ==, 0);
-    test_end(f);
+    functions_end(f);
 }
 
 int main(int argc, char **argv)

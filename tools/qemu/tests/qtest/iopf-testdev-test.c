@@ -23,10 +23,9 @@
 
 static Endpoint *test_start_bdf(const char *args, uint16_t bdf)
 {
-    Test *t = g_new0(Test, 1);
+    Test *t = test_new(args);
     Endpoint *ep = &t->ep[0];
 
-    t->qts = qtest_init(args);
     ep_init(ep, t, bdf, 0);
     enable_mmcfg(t->qts);
     if (bdf >> 8) {
@@ -46,12 +45,6 @@ static Endpoint *test_start_args(const char *args)
 static Endpoint *test_start(void)
 {
     return test_start_args(Q35 DEVICE);
-}
-
-static void test_end(Endpoint *ep)
-{
-    qtest_quit(ep->qts);
-    g_free(ep->t);
 }
 
 static void wait_status(Endpoint *ep, uint32_t bit)
@@ -123,7 +116,7 @@ static void test_config(void)
     cfg_writew(ep, PCI_COMMAND, PCI_COMMAND_MEMORY);
     g_assert_cmphex(ep_readl(ep, IOPF_TD_REG_LIVE) & IOPF_TD_LIVE_BUS_MASTER,
                     ==, 0);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 static void test_properties(void)
@@ -144,7 +137,7 @@ static void test_properties(void)
                     IOPF_TD_LIVE_BUS_MASTER);
     cfg_writel(ep, PCI_BASE_ADDRESS_2, 0xffffffff);
     g_assert_cmphex(cfg_readl(ep, PCI_BASE_ADDRESS_2) & ~0xf, ==, 0xfff00000);
-    test_end(ep);
+    test_end(ep->t);
 
     ep = test_start_args(Q35 DEVICE ",aer=on,prg-resp-pasid=off,pasid=20,"
                          "page-aligned=off,global-inv=off,inv-queue-depth=5,"
@@ -155,7 +148,7 @@ static void test_properties(void)
                     PCI_PRI_STATUS_STOPPED);
     g_assert_cmphex(cfg_readl(ep, ep->pri + PCI_PRI_MAX_REQ), ==, 3);
     g_assert_cmphex(cfg_readw(ep, ep->pasid + PCI_PASID_CAP) >> 8, ==, 20);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 static void check_device_add(Endpoint *ep, const char *property, int64_t value,
@@ -188,7 +181,7 @@ static void test_bad_properties(void)
     check_device_add(ep, "ram-size", 512 * 1024 * 1024, false);
     /* None of the failures left anything behind */
     check_device_add(ep, "pasid", 20, true);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 static void check_default_registers(Endpoint *ep)
@@ -299,7 +292,7 @@ static void test_registers(void)
 
     ep_writel(ep, IOPF_TD_REG_COMMAND, IOPF_TD_CMD_RESET);
     check_default_registers(ep);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 static void test_dma(void)
@@ -363,7 +356,7 @@ static void test_dma(void)
     d.data = -2;
     ep_check(ep, &d, IOPF_TD_ST_OK);
     g_assert_cmphex(qtest_readq(ep->qts, DATA + 8), ==, 0xfffffffeULL);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 static void test_bad_descriptors(void)
@@ -423,7 +416,7 @@ static void test_bad_descriptors(void)
                      ARRAY_SIZE(bad));
     g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_CNT_DESC_OK), ==,
                      ARRAY_SIZE(good));
-    test_end(ep);
+    test_end(ep->t);
 }
 
 static void check_refusal(Endpoint *ep, uint8_t op, uint8_t mode,
@@ -463,7 +456,7 @@ static void test_refusals(void)
                   IOPF_TD_ST_REFUSED, -EPERM);
     check_refusal(ep, IOPF_TD_OP_READ, IOPF_TD_MODE_RAW, 0,
                   IOPF_TD_ST_REFUSED, -EPERM);
-    test_end(ep);
+    test_end(ep->t);
 
     /* With an IOMMU that could, and nothing enabled in the device */
     ep = test_start_args(Q35_VTD DEVICE);
@@ -486,7 +479,7 @@ static void test_refusals(void)
                   IOPF_TD_ST_REFUSED, -EPERM);
     g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_CNT_TR_OK), ==, 0);
     g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_CNT_PR), ==, 0);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 static void test_ring(void)
@@ -530,7 +523,7 @@ static void test_ring(void)
     WAIT_FOR(ep->qts, ep_readl(ep, IOPF_TD_REG_RING_DONE) == done);
     g_assert_cmpuint(ep_desc_status(ep, ep_desc_addr(ep, 1022)), ==,
                      IOPF_TD_ST_OK);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 static void test_order(void)
@@ -558,7 +551,7 @@ static void test_order(void)
     g_assert_cmpuint(seq[0], ==, 2);
     g_assert_cmpuint(seq[2], ==, 3);
     g_assert_cmpuint(seq[3], ==, 4);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 static void test_stop_and_abort(void)
@@ -591,7 +584,7 @@ static void test_stop_and_abort(void)
     wait_idle(ep);
     ep_writel(ep, IOPF_TD_REG_COMMAND, 0);
     ep_writel(ep, IOPF_TD_REG_COMMAND, 99);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 /* How many micro-steps a descriptor takes */
@@ -629,7 +622,7 @@ static void test_step(void)
     addr = ep_start(ep, &d);
     qtest_clock_step(ep->qts, 1000000);
     g_assert_cmpuint(ep_desc_status(ep, addr), ==, IOPF_TD_ST_NONE);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 static void test_interrupts(void)
@@ -683,7 +676,7 @@ static void test_interrupts(void)
                  qtest_readl(ep->qts, MSI_TARGET + i * 4) == 0x1000 + i);
     }
     g_assert_cmphex(qtest_readl(ep->qts, MSI_TARGET + 32), ==, 0);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 /* A DMA into the own registers must not get through, nor harm */
@@ -705,7 +698,7 @@ static void test_own_registers(void)
     WAIT_FOR(ep->qts, cfg_readl(ep, PCI_BASE_ADDRESS_0) != ep->bar0);
     ep_map(ep);
     check_default_registers(ep);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 static void test_logs(void)
@@ -744,7 +737,7 @@ static void test_logs(void)
     g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_RSPLOG_HEAD), ==, 0);
     g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_CNT_DESC_OK), ==, 0);
     g_assert_cmpuint(qtest_readl(ep->qts, rec + IOPF_TD_INV_SEQ), ==, 0);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 /*
@@ -884,7 +877,7 @@ static void test_page_fault(void)
     g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_CNT_PR_LAST), ==, 3);
     g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_CNT_RSP_SUCCESS), ==, 3);
     g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_CNT_ACC_UNTRANSLATED), ==, 0);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 /* Many transfers wait at once; answers come in reverse order */
@@ -924,7 +917,7 @@ static void test_many_pending(void)
         g_assert_cmpuint(ep_finish(ep, addr[i]), ==, IOPF_TD_ST_OK);
         check_pattern(ep->qts, DATA + i * PAGE, i, PAGE);
     }
-    test_end(ep);
+    test_end(ep->t);
 }
 
 /* One group of 512 pages, of which some are there */
@@ -956,7 +949,7 @@ static void test_group(void)
     g_assert_cmpuint(ep_finish(ep, addr), ==, IOPF_TD_ST_OK);
     check_response(ep, 0, 0, prgi, NOP, 500);
     check_pattern(ep->qts, DATA, 0x5eed, 512 * PAGE);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 /* The allocation limits groups, and transfers wait for each other */
@@ -1021,7 +1014,7 @@ static void test_allocation(void)
     g_assert_cmpuint(ep_desc_status(ep, addr[0]), ==, IOPF_TD_ST_ABORTED);
     g_assert_cmpuint(ep_desc_status(ep, addr[1]), ==, IOPF_TD_ST_ABORTED);
     g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_PRI_STALE), ==, 2);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 static void test_write_to_read_only(void)
@@ -1055,7 +1048,7 @@ static void test_write_to_read_only(void)
     page_response(ep, NOP, 0, prgi);
     g_assert_cmpuint(ep_finish(ep, addr), ==, IOPF_TD_ST_OK);
     check_pattern(ep->qts, DATA, 0xabcd, PAGE);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 static void test_bad_answers(void)
@@ -1106,7 +1099,7 @@ static void test_bad_answers(void)
     map(ep, 0, PTE_RW);
     page_response(ep, NOP, 0, prgi);
     g_assert_cmpuint(ep_finish(ep, addr), ==, IOPF_TD_ST_OK);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 /* The IOMMU refuses requests: that is an answer like others */
@@ -1150,7 +1143,7 @@ static void test_refused_by_iommu(void)
     cfg_writew(ep, ep->pri + PCI_PRI_CTRL, 0);
     ep_check(ep, &d, IOPF_TD_ST_REFUSED);
     g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_CNT_RSP_AUTO), ==, 7);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 static void test_response_failure(void)
@@ -1190,7 +1183,7 @@ static void test_response_failure(void)
     map(ep, 2, PTE_RW);
     page_response(ep, NOP, 0, prgi[0]);
     g_assert_cmpuint(ep_finish(ep, addr[0]), ==, IOPF_TD_ST_OK);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 static void test_timeout(void)
@@ -1230,7 +1223,7 @@ static void test_timeout(void)
     addr = ep_start(ep, &d);
     check_request(ep, IOVA, NOP, true, true, true, &other);
     g_assert_cmpuint(other, ==, prgi);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 /* An invalidation between translation and use */
@@ -1265,7 +1258,7 @@ static void test_step_invalidate(void)
             break;
         }
     }
-    test_end(ep);
+    test_end(ep->t);
 }
 
 static void test_storm(void)
@@ -1317,7 +1310,7 @@ static void test_storm(void)
     map(ep, 0, PTE_RW);
     page_response(ep, NOP, 0, prgi);
     g_assert_cmpuint(ep_finish(ep, addr), ==, IOPF_TD_ST_OK);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 /* The allocation and the number of indices hold back a well behaved storm */
@@ -1372,7 +1365,7 @@ static void test_storm_waits(void)
     }
     WAIT_FOR(ep->qts, storm_over(ep));
     g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_STORM_GROUPS), ==, 2);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 /* Requests with nothing behind them, and groups without an end */
@@ -1437,7 +1430,7 @@ static void test_page_request_only(void)
     g_assert_cmpuint(ep_finish(ep, addr), ==, IOPF_TD_ST_ABORTED);
     g_assert_cmphex(cfg_readw(ep, ep->pri + PCI_PRI_STATUS) &
                     PCI_PRI_STATUS_STOPPED, ==, PCI_PRI_STATUS_STOPPED);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 static void test_stop_pasid(void)
@@ -1480,7 +1473,7 @@ static void test_stop_pasid(void)
     check_response(ep, 0, IOPF_TD_RSP_F_LATE, prgi, 6, 1);
     g_assert_cmphex(cfg_readw(ep, ep->pri + PCI_PRI_STATUS) &
                     PCI_PRI_STATUS_UPRGI, ==, 0);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 static void test_hold(void)
@@ -1509,7 +1502,7 @@ static void test_hold(void)
     for (i = 0; i < 3; i++) {
         g_assert_cmpuint(ep_finish(ep, addr[i]), ==, IOPF_TD_ST_OK);
     }
-    test_end(ep);
+    test_end(ep->t);
 }
 
 static void test_hostile(void)
@@ -1565,7 +1558,7 @@ static void test_hostile(void)
     g_assert_cmphex(ep_readl(ep, IOPF_TD_REG_LIVE) &
                     (IOPF_TD_LIVE_ATS | IOPF_TD_LIVE_PRI |
                      IOPF_TD_LIVE_PASID), ==, 0);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 static void test_atc(void)
@@ -1626,7 +1619,7 @@ static void test_atc(void)
     ep_writel(ep, IOPF_TD_REG_HOSTILE, 0);
     cfg_writew(ep, ep->ats + PCI_ATS_CTRL, 0);
     g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_ATC_COUNT), ==, 0);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 /* More PASIDs than the device keeps at a time */
@@ -1666,7 +1659,7 @@ static void test_many_pasids(void)
     cfg_writew(ep, ep->ats + PCI_ATS_CTRL, 0);
     cfg_writew(ep, ep->pasid + PCI_PASID_CTRL, 0);
     g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_ATC_COUNT), ==, 0);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 static void make_busy(Endpoint *ep)
@@ -1718,7 +1711,7 @@ static void test_flr(void)
     map(ep, 0, PTE_RW);
     page_response(ep, NOP, 0, prgi);
     g_assert_cmpuint(ep_finish(ep, addr), ==, IOPF_TD_ST_OK);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 static void test_system_reset(void)
@@ -1738,7 +1731,7 @@ static void test_system_reset(void)
     ep_start_ring(ep, 8, 1);
     make_busy(ep);
     /* And out with work under way */
-    test_end(ep);
+    test_end(ep->t);
 }
 
 static void test_bus_master_off(void)
@@ -1760,7 +1753,7 @@ static void test_bus_master_off(void)
     ep_check(ep, &d, IOPF_TD_ST_OK);
     cfg_writew(ep, PCI_COMMAND, PCI_COMMAND_MEMORY);
     ep_check(ep, &d, IOPF_TD_ST_REFUSED);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 /* Removed while transfers and a storm wait for answers */
@@ -1797,7 +1790,7 @@ static void test_unplug(void)
     qtest_qmp_device_del_send(ep->qts, "td2");
     qtest_system_reset_nowait(ep->qts);
     qtest_qmp_eventwait(ep->qts, "DEVICE_DELETED");
-    test_end(ep);
+    test_end(ep->t);
 }
 
 /*
@@ -1825,7 +1818,7 @@ static void test_unplug_itself(void)
     qtest_qmp_eventwait(ep->qts, "DEVICE_DELETED");
     g_assert_cmphex(cfg_readl(ep, PCI_VENDOR_ID), ==, 0xffffffff);
     qtest_clock_step(ep->qts, 1000000);
-    test_end(ep);
+    test_end(ep->t);
 }
 
 int main(int argc, char **argv)

@@ -40,9 +40,8 @@ static void start_endpoint(Test *t)
 
 static Test *test_start(void)
 {
-    Test *t = g_new0(Test, 1);
+    Test *t = test_new(MACHINE);
 
-    t->qts = qtest_init(MACHINE);
     start_endpoint(t);
     clear_tables(t);
     write_context(&t->ep[0], CONTEXT_FLAGS);
@@ -50,12 +49,6 @@ static Test *test_start(void)
     write_paging(t, SL_TABLES, PTE_RW);
     start_vtd(t, 0);
     return t;
-}
-
-static void test_end(Test *t)
-{
-    qtest_quit(t->qts);
-    g_free(t);
 }
 
 static void start(Endpoint *ep, uint64_t iova, uint32_t direction)
@@ -222,45 +215,16 @@ static void test_reset(void)
     test_end(t);
 }
 
-static void wait_migrated(QTestState *qts)
-{
-    bool done = false;
-
-    while (!done) {
-        QDict *rsp = qtest_qmp_assert_success_ref(qts, "{'execute': "
-                                                  "'query-migrate'}");
-        const char *status = qdict_get_str(rsp, "status");
-
-        g_assert_cmpstr(status, !=, "failed");
-        done = g_str_equal(status, "completed");
-        qobject_unref(rsp);
-    }
-}
-
 /* A request is open, and the interface is disabled: all of that moves along */
 static void test_migration(void)
 {
-    g_autofree char *dir = g_dir_make_tmp("ats-testdev-XXXXXX", NULL);
-    g_autofree char *path = g_build_filename(dir, "state", NULL);
-    g_autofree char *uri = g_strconcat("file:", path, NULL);
-    g_autofree char *incoming = g_strdup_printf("%s -incoming %s",
-                                                MACHINE, uri);
     Test *t = test_start();
     Endpoint *ep = &t->ep[0];
 
     start(ep, IOVA, 0);
     check_request(ep, IOVA, NOP, true, true, true, NULL);
     cfg_writew(ep, ep->pri + PCI_PRI_CTRL, 0);
-    qtest_qmp_assert_success(t->qts, "{'execute': 'stop'}");
-    qtest_qmp_assert_success(t->qts, "{'execute': 'migrate', 'arguments': "
-                             "{'uri': %s}}", uri);
-    wait_migrated(t->qts);
-    qtest_quit(t->qts);
-
-    t->qts = qtest_init(incoming);
-    ep->qts = t->qts;
-    wait_migrated(t->qts);
-    qtest_qmp_assert_success(t->qts, "{'execute': 'cont'}");
+    migrate_machine(t, MACHINE);
     g_assert_cmphex(ep_readl(ep, REG_CMD), ==, CMD_RUN);
     g_assert(!(cfg_readw(ep, ep->pri + PCI_PRI_STATUS) &
                PCI_PRI_STATUS_STOPPED));
@@ -270,8 +234,6 @@ static void test_migration(void)
     g_assert(cfg_readw(ep, ep->pri + PCI_PRI_STATUS) & PCI_PRI_STATUS_STOPPED);
     g_assert(!has_uprgi(ep));
     test_end(t);
-    unlink(path);
-    rmdir(dir);
 }
 
 int main(int argc, char **argv)

@@ -49,10 +49,9 @@
 static Test *test_start_with(const char *options)
 {
     g_autofree char *args = g_strconcat(VIRT_SMMU, options, DEVICES, NULL);
-    Test *t = g_new0(Test, 1);
+    Test *t = test_new(args);
     int i;
 
-    t->qts = qtest_init(args);
     start_endpoints(t, 512);
     clear_tables(t);
     for (i = 0; i < 2; i++) {
@@ -71,12 +70,6 @@ static Test *test_start(void)
     return test_start_with(HTTU);
 }
 
-static void test_end(Test *t)
-{
-    qtest_quit(t->qts);
-    g_free(t);
-}
-
 static void set_cd(Endpoint *ep, uint32_t pasid, uint64_t flags)
 {
     write_cd(ep->t, SSID(pasid), ASID(pasid), TABLES(pasid), flags);
@@ -93,19 +86,6 @@ static void set_leaf(Test *t, uint32_t pasid, uint64_t flags)
 static void check_leaf(Test *t, uint32_t pasid, uint64_t flags)
 {
     g_assert_cmphex(read_leaf(t, TABLES(pasid), IOVA), ==, PAGE_A | flags);
-}
-
-static uint32_t ep_read_untranslated(Endpoint *ep, uint64_t iova)
-{
-    Desc d = {
-        .op = IOPF_TD_OP_READ,
-        .mode = IOPF_TD_MODE_UNTRANSLATED,
-        .iova = iova,
-        .length = 4,
-        .ram = IOPF_TD_RAM_DATA,
-    };
-
-    return ep_run(ep, &d);
 }
 
 static void check_no_event(Test *t)

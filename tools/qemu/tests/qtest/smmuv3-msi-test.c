@@ -57,10 +57,9 @@ static const Source *const sources[] = {
 static Test *test_start_with(const char *options)
 {
     g_autofree char *args = g_strconcat(VIRT_SMMU, options, DEVICES, NULL);
-    Test *t = g_new0(Test, 1);
+    Test *t = test_new(args);
     int i;
 
-    t->qts = qtest_init(args);
     start_endpoints(t, 512);
     clear_tables(t);
     for (i = 0; i < 2; i++) {
@@ -95,12 +94,6 @@ static Test *test_start(void)
         set_msi(t, sources[i], MESSAGE(sources[i]->n));
     }
     return t;
-}
-
-static void test_end(Test *t)
-{
-    qtest_quit(t->qts);
-    g_free(t);
 }
 
 /* Four bytes, and no more; forgets it */

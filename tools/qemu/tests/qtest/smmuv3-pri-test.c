@@ -56,9 +56,8 @@ static void start_machine(Test *t)
 static Test *test_start_with(const char *options)
 {
     g_autofree char *args = g_strconcat(VIRT_SMMU, options, DEVICES, NULL);
-    Test *t = g_new0(Test, 1);
+    Test *t = test_new(args);
 
-    t->qts = qtest_init(args);
     start_machine(t);
     return t;
 }
@@ -66,12 +65,6 @@ static Test *test_start_with(const char *options)
 static Test *test_start(void)
 {
     return test_start_with("");
-}
-
-static void test_end(Test *t)
-{
-    qtest_quit(t->qts);
-    g_free(t);
 }
 
 static void map_page(Endpoint *ep, uint64_t iova, uint64_t addr, bool write)
@@ -119,26 +112,13 @@ static void check_bad_treq(Endpoint *ep, uint32_t pasid)
     g_assert_cmpuint(extract64(e.q[1], 44, 8), ==, 1);
 }
 
-/* A write to an address that the function takes for a translated one */
-static uint32_t write_raw(Endpoint *ep, uint64_t addr)
-{
-    Desc d = {
-        .op = IOPF_TD_OP_FILL,
-        .mode = IOPF_TD_MODE_RAW,
-        .iova = addr,
-        .length = 4,
-    };
-
-    return ep_run(ep, &d);
-}
-
 static bool raw_arrives(Endpoint *ep, uint64_t addr)
 {
     uint32_t status;
     bool changed;
 
     qtest_writeq(ep->qts, addr, UINT64_MAX);
-    status = write_raw(ep, addr);
+    status = ep_write_raw(ep, addr);
     changed = qtest_readq(ep->qts, addr) != UINT64_MAX;
     g_assert_cmpuint(status, ==, changed ? IOPF_TD_ST_OK :
                      IOPF_TD_ST_ACCESS_ERROR);
@@ -293,21 +273,9 @@ static void test_one_stage(void)
     qtest_quit(t.qts);
 }
 
-/* Whether QEMU starts with these options */
 static bool starts(const char *options)
 {
-    g_autofree char *command =
-        g_strdup_printf("echo quit | %s -accel qtest -display none "
-                        "-monitor stdio " VIRT "%s", g_getenv(
-                        "QTEST_QEMU_BINARY"), options);
-    const char *argv[] = { "/bin/sh", "-c", command, NULL };
-    int status;
-
-    g_assert(g_spawn_sync(NULL, (char **)argv, NULL,
-                          G_SPAWN_STDOUT_TO_DEV_NULL |
-                          G_SPAWN_STDERR_TO_DEV_NULL, NULL, NULL, NULL, NULL,
-                          &status, NULL));
-    return g_spawn_check_exit_status(status, NULL);
+    return machine_starts(VIRT, options);
 }
 
 static void test_options(void)
@@ -382,13 +350,6 @@ static void test_fault_record(void)
     Test *t = test_start();
     Endpoint *ep = &t->ep[0];
     uint64_t iova = IOVA + 5 * PAGE + 0x128;
-    Desc d = {
-        .op = IOPF_TD_OP_READ,
-        .mode = IOPF_TD_MODE_UNTRANSLATED,
-        .iova = iova,
-        .length = 4,
-        .ram = IOPF_TD_RAM_DATA,
-    };
     Event e;
 
     e = check_untranslated_fault(ep, iova, F_TRANSLATION);
@@ -398,7 +359,8 @@ static void test_fault_record(void)
     g_assert_cmphex(extract64(e.q[1], 31, 1), ==, 0);
     g_assert_cmphex(e.q[2], ==, iova);
 
-    g_assert_cmpuint(ep_run(ep, &d), ==, IOPF_TD_ST_ACCESS_ERROR);
+    g_assert_cmpuint(ep_read_untranslated(ep, iova), ==,
+                     IOPF_TD_ST_ACCESS_ERROR);
     e = check_event(ep, F_TRANSLATION, NOP);
     g_assert_cmphex(extract64(e.q[1], 35, 1), ==, 1);
     g_assert_cmphex(e.q[2], ==, iova);
@@ -1279,7 +1241,8 @@ static void test_translated_access(void)
 
     g_assert(raw_arrives(ep, PAGE_A));
     /* No memory there, and beyond any: no event of the SMMU */
-    g_assert_cmpuint(write_raw(ep, 1ULL << 48), ==, IOPF_TD_ST_ACCESS_ERROR);
+    g_assert_cmpuint(ep_write_raw(ep, 1ULL << 48), ==,
+                     IOPF_TD_ST_ACCESS_ERROR);
     check_no_event(t);
 
     set_ste(ep, STE_Q0, STE_Q1 & ~STE_EATS(3));
@@ -1638,11 +1601,10 @@ static void test_response_without_pasid(void)
     g_autofree char *args = g_strconcat(VIRT_SMMU,
         "-device iopf-testdev,bus=pcie.0,addr=4.0,prg-resp-pasid=off "
         "-device iopf-testdev,bus=pcie.0,addr=5.0,prg-resp-pasid=on ", NULL);
-    Test *t = g_new0(Test, 1);
+    Test *t = test_new(args);
     Endpoint *ep = &t->ep[0];
     Desc d = group_request(PASID, IOVA, 1, WANT_R, 1);
 
-    t->qts = qtest_init(args);
     start_machine(t);
     ep_check(ep, &d, IOPF_TD_ST_OK);
     page_response(ep, NOP, RSP_SUCCESS, 1);

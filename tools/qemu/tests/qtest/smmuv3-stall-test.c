@@ -45,10 +45,9 @@
 static Test *test_start_devices(const char *options)
 {
     g_autofree char *args = g_strconcat(VIRT_SMMU, options, NULL);
-    Test *t = g_new0(Test, 1);
+    Test *t = test_new(args);
     int i;
 
-    t->qts = qtest_init(args);
     start_endpoints(t, 512);
     clear_tables(t);
     for (i = 0; i < 2; i++) {
@@ -66,12 +65,6 @@ static Test *test_start_devices(const char *options)
 static Test *test_start(void)
 {
     return test_start_devices(STALL DEVICES);
-}
-
-static void test_end(Test *t)
-{
-    qtest_quit(t->qts);
-    g_free(t);
 }
 
 static void map_page(Test *t, uint32_t pasid, uint64_t iova, uint64_t pte)
@@ -985,38 +978,17 @@ static void test_reset(void)
 #define MIGRATED \
     VIRT_SMMU STALL "-device pcie-root-port,id=rp1,addr=6.0 "
 
-static void wait_migrated(QTestState *qts)
-{
-    bool done = false;
-
-    while (!done) {
-        QDict *rsp = qtest_qmp_assert_success_ref(qts, "{'execute': "
-                                                  "'query-migrate'}");
-        const char *status = qdict_get_str(rsp, "status");
-
-        g_assert_cmpstr(status, !=, "failed");
-        done = g_str_equal(status, "completed");
-        qobject_unref(rsp);
-    }
-}
-
 /*
  * The device, which cannot be migrated, has gone; what it waited for is in the
  * SMMU until software ends that.  One was recorded, one is due.
  */
 static void test_migration(void)
 {
-    g_autofree char *dir = g_dir_make_tmp("smmuv3-stall-XXXXXX", NULL);
-    g_autofree char *path = g_build_filename(dir, "state", NULL);
-    g_autofree char *uri = g_strconcat("file:", path, NULL);
-    g_autofree char *incoming = g_strdup_printf("%s -incoming %s", MIGRATED,
-                                                uri);
-    Test *t = g_new0(Test, 1);
+    Test *t = test_new(MIGRATED MIGRATED_DEVICE);
     Endpoint *ep = &t->ep[0];
     uint16_t stag;
     Event e;
 
-    t->qts = qtest_init(MIGRATED MIGRATED_DEVICE);
     ep_init(ep, t, 1 << 8, 1);
     enable_root_port(ep, 6 << 3);
     ep_map(ep);
@@ -1037,16 +1009,7 @@ static void test_migration(void)
     qtest_qmp_device_del_send(t->qts, "td0");
     power_root_port(t->qts, 6 << 3, false);
     qtest_qmp_eventwait(t->qts, "DEVICE_DELETED");
-    qtest_qmp_assert_success(t->qts, "{'execute': 'stop'}");
-    qtest_qmp_assert_success(t->qts, "{'execute': 'migrate', 'arguments': "
-                             "{'uri': %s}}", uri);
-    wait_migrated(t->qts);
-    qtest_quit(t->qts);
-
-    t->qts = qtest_init(incoming);
-    ep->qts = t->qts;
-    wait_migrated(t->qts);
-    qtest_qmp_assert_success(t->qts, "{'execute': 'cont'}");
+    migrate_machine(t, MIGRATED);
     check_no_event(t);
     write_cr0(t, CR0_ALL);
     e = check_event(ep, F_TRANSLATION, PASID);
@@ -1058,8 +1021,6 @@ static void test_migration(void)
     check_no_event(t);
     g_assert_cmphex(gerror(t), ==, 0);
     test_end(t);
-    unlink(path);
-    rmdir(dir);
 }
 
 int main(int argc, char **argv)
