@@ -112,6 +112,25 @@ void write_cd_l1(Test *t, uint64_t format)
     }
 }
 
+void write_cds(Test *t, uint64_t flags)
+{
+    write_cd(t, 0, ASID(NOP), TABLES_0, flags);
+    write_cd(t, PASID, ASID(PASID), TABLES_1, flags);
+    write_paging(t, TABLES_0, PTE_TABLE);
+    write_paging(t, TABLES_1, PTE_TABLE);
+}
+
+void write_tables(Test *t, uint64_t flags)
+{
+    int i;
+
+    clear_tables(t);
+    for (i = 0; i < ARRAY_SIZE(t->ep); i++) {
+        write_ste(&t->ep[i], STE_Q0, STE_Q1);
+    }
+    write_cds(t, flags);
+}
+
 void write_cr0(Test *t, uint32_t val)
 {
     smmu_writel(t, SMMU_CR0, val);
@@ -159,6 +178,22 @@ void start_smmu(Test *t, unsigned prq_order)
     write_cr0(t, CR0_CMDQEN);
     inv_tables(t);
     write_cr0(t, CR0_ALL);
+}
+
+void start_machine(Test *t, uint64_t cd_flags)
+{
+    start_endpoints(t, 512);
+    write_tables(t, cd_flags);
+    start_smmu(t, PRIQ_ORDER);
+}
+
+Test *test_start_smmu(const char *options, uint64_t cd_flags)
+{
+    g_autofree char *args = g_strconcat(VIRT_SMMU, options, NULL);
+    Test *t = test_new(args);
+
+    start_machine(t, cd_flags);
+    return t;
 }
 
 /*
@@ -246,6 +281,19 @@ void tlbi_all(Test *t)
     cmd_sync(t);
 }
 
+void set_ste(Endpoint *ep, uint64_t q0, uint64_t q1)
+{
+    write_ste(ep, q0, q1);
+    cfgi_ste(ep);
+}
+
+void set_cd(Endpoint *ep, uint32_t pasid, uint64_t flags)
+{
+    write_cd(ep->t, SSID(pasid), ASID(pasid), TABLES(pasid), flags);
+    cfgi_cd(ep, SSID(pasid), true);
+    tlbi_all(ep->t);
+}
+
 void inv_tables(Test *t)
 {
     cfgi_all(t);
@@ -304,6 +352,11 @@ uint8_t take_event(Test *t, Event *event)
     return e.q[0];
 }
 
+void check_no_event(Test *t)
+{
+    g_assert_cmphex(take_event(t, NULL), ==, 0);
+}
+
 Event check_event(Endpoint *ep, uint8_t id, uint32_t pasid)
 {
     bool ssid = pasid != NOP && id != F_STREAM_DISABLED &&
@@ -315,7 +368,7 @@ Event check_event(Endpoint *ep, uint8_t id, uint32_t pasid)
     g_assert_cmphex(extract64(e.q[0], 12, 20), ==, ssid ? pasid : 0);
     g_assert_cmphex(extract64(e.q[0], 11, 1), ==,
                     ssid && id != C_BAD_SUBSTREAMID);
-    g_assert_cmphex(take_event(ep->t, NULL), ==, 0);
+    check_no_event(ep->t);
     return e;
 }
 

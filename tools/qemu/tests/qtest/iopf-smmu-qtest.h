@@ -126,6 +126,12 @@
 #define STE_Q0          (STE_V | STE_S1 | STE_FMT_LINEAR | CDS | \
                          STE_S1CDMAX(8))
 #define STE_Q1          (STE_S1DSS_SSID0 | STE_EATS(1) | STE_SHCFG_IN)
+/* ... and with stage 2 below: S2VMID 3, 48 bits of 4 KiB granule, AArch64 */
+#define NESTED_Q0       ((STE_Q0 & ~STE_CONFIG) | STE_NESTED)
+#define STE_Q2          (3ULL | (uint64_t)(16 | 2 << 6 | 1 << 8 | 1 << 10 | \
+                         3 << 12 | 5 << 16 | 1 << 19) << 32)
+#define STE_S2S         (1ULL << 57)
+#define STE_S2R         (1ULL << 58)
 
 /* Context descriptor, the first quadword */
 #define CD_T0SZ(n)      ((uint64_t)(n))
@@ -223,6 +229,17 @@
 #define PRI_LAST        (1ULL << 62)
 #define PRI_SSV         (1ULL << 63)
 
+/*
+ * Requests without PASID use the first tables, and the context descriptor of
+ * SSID 0; those with PASID the others
+ */
+#define PASID           9
+#define ASID(pasid)     ((pasid) == NOP ? 1 : (pasid) + 1)
+#define SSID(pasid)     ((pasid) == NOP ? 0 : (pasid))
+#define TABLES(pasid)   ((pasid) == NOP ? TABLES_0 : TABLES_1)
+
+#define PRIQ_ORDER      4
+
 /* SMMU: registers */
 
 uint32_t smmu_readl(Test *t, uint64_t offset);
@@ -249,11 +266,20 @@ void write_cd(Test *t, uint32_t ssid, uint16_t asid, uint64_t tables,
 /* A first level table that leads to the first 1024 of them */
 void write_cd_l1(Test *t, uint64_t format);
 
+/* Those two context descriptors, and the tables with nothing mapped */
+void write_cds(Test *t, uint64_t flags);
+/* All of the tables, with that, for the functions of the test */
+void write_tables(Test *t, uint64_t flags);
+
 /*
  * SMMU: the tables in place, all that CR0 has switched on, and 2^@prq_order
  * entries in the page request queue
  */
 void start_smmu(Test *t, unsigned prq_order);
+/* The functions of the test, their tables and the SMMU; after a reset, too */
+void start_machine(Test *t, uint64_t cd_flags);
+/* Options of VIRT_SMMU and devices: a machine whose functions are started */
+Test *test_start_smmu(const char *options, uint64_t cd_flags);
 /* Write CR0, and see that it is acknowledged */
 void write_cr0(Test *t, uint32_t val);
 /* Off and on again, with another value of CR2 */
@@ -278,6 +304,9 @@ void cfgi_ste(Endpoint *ep);
 void cfgi_cd(Endpoint *ep, uint32_t ssid, bool leaf);
 void cfgi_all(Test *t);
 void tlbi_all(Test *t);
+/* Change what there is for a function, and have the SMMU forget the old */
+void set_ste(Endpoint *ep, uint64_t q0, uint64_t q1);
+void set_cd(Endpoint *ep, uint32_t pasid, uint64_t flags);
 /* Configuration and translations */
 void inv_tables(Test *t);
 uint64_t atc_inv_q0(Endpoint *ep, uint32_t pasid, bool global);
@@ -295,6 +324,7 @@ typedef struct Event {
 
 /* Number of the event, 0 if there is none; @event may be NULL */
 uint8_t take_event(Test *t, Event *event);
+void check_no_event(Test *t);
 /* There has to be exactly one, of that function and PASID. Returns: it */
 Event check_event(Endpoint *ep, uint8_t id, uint32_t pasid);
 

@@ -56,19 +56,9 @@ static const Source *const sources[] = {
 
 static Test *test_start_with(const char *options)
 {
-    g_autofree char *args = g_strconcat(VIRT_SMMU, options, DEVICES, NULL);
-    Test *t = test_new(args);
-    int i;
+    g_autofree char *more = g_strconcat(options, DEVICES, NULL);
 
-    start_endpoints(t, 512);
-    clear_tables(t);
-    for (i = 0; i < 2; i++) {
-        write_ste(&t->ep[i], STE_Q0, STE_Q1);
-    }
-    write_cd(t, 0, 1, TABLES_0, CD_Q0);
-    write_paging(t, TABLES_0, PTE_TABLE);
-    start_smmu(t, 4);
-    return t;
+    return test_start_smmu(more, CD_Q0);
 }
 
 static void set_msi(Test *t, const Source *source, uint64_t addr)

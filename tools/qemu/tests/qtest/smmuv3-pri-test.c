@@ -18,7 +18,6 @@
     " -device iopf-testdev,bus=pcie.0,addr=4.0,pasid=20,pri-capacity=512 " \
     "-device iopf-testdev,bus=pcie.0,addr=5.0,pasid=20,pri-capacity=512 "
 
-#define PRIQ_ORDER      4
 #define PRIQ_ENTRIES    (1 << PRIQ_ORDER)
 
 /* What the tables map */
@@ -28,38 +27,11 @@
 #define PAGE_2M         (VIRT_RAM + 0x400000)
 #define IOVA_2M         (IOVA + 0x200000)
 
-#define PASID           9
-#define ASID(pasid)     ((pasid) == NOP ? 1 : (pasid) + 1)
-
-/* Requests without PASID use the first tables, those with PASID the others */
-static void write_tables(Test *t)
-{
-    int i;
-
-    clear_tables(t);
-    for (i = 0; i < 2; i++) {
-        write_ste(&t->ep[i], STE_Q0, STE_Q1);
-    }
-    write_cd(t, 0, ASID(NOP), TABLES_0, CD_Q0);
-    write_cd(t, PASID, ASID(PASID), TABLES_1, CD_Q0);
-    write_paging(t, TABLES_0, PTE_TABLE);
-    write_paging(t, TABLES_1, PTE_TABLE);
-}
-
-static void start_machine(Test *t)
-{
-    start_endpoints(t, 512);
-    write_tables(t);
-    start_smmu(t, PRIQ_ORDER);
-}
-
 static Test *test_start_with(const char *options)
 {
-    g_autofree char *args = g_strconcat(VIRT_SMMU, options, DEVICES, NULL);
-    Test *t = test_new(args);
+    g_autofree char *more = g_strconcat(options, DEVICES, NULL);
 
-    start_machine(t);
-    return t;
+    return test_start_smmu(more, CD_Q0);
 }
 
 static Test *test_start(void)
@@ -70,26 +42,6 @@ static Test *test_start(void)
 static void map_page(Endpoint *ep, uint64_t iova, uint64_t addr, bool write)
 {
     write_leaf(ep->t, TABLES_0, iova, addr | PTE_RW | (write ? 0 : PTE_RO));
-}
-
-static void check_no_event(Test *t)
-{
-    g_assert_cmphex(take_event(t, NULL), ==, 0);
-}
-
-/* Change the tables of the first function, and make the SMMU forget the old */
-static void set_ste(Endpoint *ep, uint64_t q0, uint64_t q1)
-{
-    write_ste(ep, q0, q1);
-    cfgi_ste(ep);
-}
-
-static void set_cd(Endpoint *ep, uint32_t ssid, uint64_t tables,
-                   uint64_t flags)
-{
-    write_cd(ep->t, ssid, ASID(ssid ? ssid : NOP), tables, flags);
-    cfgi_cd(ep, ssid, true);
-    tlbi_all(ep->t);
 }
 
 /* A translation request that ends with that errno */
@@ -366,7 +318,7 @@ static void test_fault_record(void)
     g_assert_cmphex(e.q[2], ==, iova);
 
     /* R is clear: it is aborted without a record */
-    set_cd(ep, 0, TABLES_0, CD_Q0 & ~CD_R);
+    set_cd(ep, NOP, CD_Q0 & ~CD_R);
     g_assert_cmpuint(ep_write_untranslated(ep, iova), ==,
                      IOPF_TD_ST_ACCESS_ERROR);
     check_no_event(t);
@@ -653,7 +605,7 @@ static void check_malformed(Endpoint *ep, const Malformed *m, bool record)
     Test *t = ep->t;
 
     g_test_message("%s%s", m->name, record ? ", recorded" : "");
-    write_tables(t);
+    write_tables(t, CD_Q0);
     write_leaf(t, TABLES_0, IOVA, PAGE_A | PTE_RW);
     inv_tables(t);
     check_untranslated(ep, IOVA, PAGE_A);
@@ -699,7 +651,7 @@ static void test_malformed(void)
         }
         /* This one is for RECINVSID, too */
         write_cr2(t, CR2_PTM | CR2_REC_CFG_ATS);
-        write_tables(t);
+        write_tables(t, CD_Q0);
         break_ste_span(&t->ep[0]);
         inv_tables(t);
         check_treq(&t->ep[0], NOP, -EIO);
@@ -723,13 +675,13 @@ static void test_fetch_address(void)
     g_assert_cmphex(e.q[3] & MAKE_64BIT_MASK(3, 53), ==,
                     NOWHERE + ep->bdf * 64);
 
-    write_tables(t);
+    write_tables(t, CD_Q0);
     break_cd_fetch(ep);
     inv_tables(t);
     e = check_untranslated_fault(ep, IOVA, F_CD_FETCH);
     g_assert_cmphex(e.q[3] & MAKE_64BIT_MASK(3, 53), ==, NOWHERE);
 
-    write_tables(t);
+    write_tables(t, CD_Q0);
     break_walk(ep);
     inv_tables(t);
     e = check_untranslated_fault(ep, IOVA, F_WALK_EABT);
@@ -926,7 +878,10 @@ static void test_unbound(void)
 
     write_leaf(t, TABLES_1, IOVA, PAGE_A | PTE_RW);
     fill_atc(ep, PASID, IOVA);
-    set_cd(ep, PASID, 0, CD_EPD0 | CD_EPD1 | CD_V | CD_AA64 | CD_A | CD_ASET);
+    write_cd(t, PASID, ASID(PASID), 0,
+             CD_EPD0 | CD_EPD1 | CD_V | CD_AA64 | CD_A | CD_ASET);
+    cfgi_cd(ep, PASID, true);
+    tlbi_all(t);
     atc_inv(ep, PASID, false, 0, SIZE_ALL);
     g_assert(!in_atc(ep, PASID, IOVA));
     check_translation(ep, PASID, IOVA, WANT_RW, 0, PAGE, 0);
@@ -937,7 +892,7 @@ static void test_unbound(void)
     check_only_response(ep, RSP_INVALID, 4, PASID, 1);
 
     /* No descriptor at all, and the same again */
-    set_cd(ep, PASID, 0, 0);
+    set_cd(ep, PASID, 0);
     check_treq(ep, PASID, -EIO);
     d.prgi = 5;
     ep_check(ep, &d, IOPF_TD_ST_OK);
@@ -1216,7 +1171,7 @@ static void test_timeout(void)
     cmd_put(t, CMD_SYNC, 0);
     g_assert_cmpuint(cmd_behind(t), ==, 1);
     qtest_system_reset(t->qts);
-    start_machine(t);
+    start_machine(t, CD_Q0);
     cmd_sync(t);
     atc_inv(ep, NOP, false, IOVA, 0);
     test_end(t);
@@ -1327,10 +1282,8 @@ static void test_translated_cached(void)
  * Test cases: both stages
  */
 
-/* S2VMID 3, 48 bits with 4 KiB granule from level 0 on, AArch64, recorded */
-#define S2_CFG (3ULL | (uint64_t)(16 | 2 << 6 | 1 << 8 | 1 << 10 | 3 << 12 | \
-                5 << 16 | 1 << 19 | 1 << 26) << 32)
-#define NESTED_Q0 ((STE_Q0 & ~STE_CONFIG) | STE_NESTED)
+/* Faults of stage 2 are recorded */
+#define S2_CFG      (STE_Q2 | STE_S2R)
 #define VMID        3
 
 /* The tables and the second half of that gigabyte where they are */
@@ -1605,7 +1558,7 @@ static void test_response_without_pasid(void)
     Endpoint *ep = &t->ep[0];
     Desc d = group_request(PASID, IOVA, 1, WANT_R, 1);
 
-    start_machine(t);
+    start_machine(t, CD_Q0);
     ep_check(ep, &d, IOPF_TD_ST_OK);
     page_response(ep, NOP, RSP_SUCCESS, 1);
     g_assert_cmpuint(outstanding(ep), ==, 0);
@@ -1625,7 +1578,7 @@ static void test_no_table_needed(void)
         const Malformed *m = &malformed[i];
 
         g_test_message("%s", m->name);
-        write_tables(t);
+        write_tables(t, CD_Q0);
         m->break_it(ep);
         inv_tables(t);
         d.prgi++;
@@ -2118,7 +2071,7 @@ static void test_reset(void)
         }
         qtest_system_reset(t->qts);
 
-        start_machine(t);
+        start_machine(t, CD_Q0);
         g_assert_cmpuint(outstanding(ep), ==, 0);
         g_assert(!in_atc(ep, NOP, IOVA));
         check_translation(ep, NOP, IOVA, WANT_RW, 0, PAGE, 0);
@@ -2128,9 +2081,9 @@ static void test_reset(void)
         check_only_response(ep, RSP_SUCCESS, 5, PASID, 8);
         drain_requests(t);
         write_cr0(t, 0);
-        start_machine(t);
+        start_machine(t, CD_Q0);
         reset_function(ep);
-        start_machine(t);
+        start_machine(t, CD_Q0);
     }
     test_end(t);
 }

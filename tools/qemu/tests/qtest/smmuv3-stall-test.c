@@ -22,43 +22,32 @@
 #define PAGE_A          (DATA + 0x1000)
 #define PAGE_B          (DATA + 0x2000)
 
-#define PASID           9
-#define ASID(pasid)     ((pasid) == NOP ? 1 : (pasid) + 1)
-#define SSID(pasid)     ((pasid) == NOP ? 0 : (pasid))
-#define TABLES(pasid)   ((pasid) == NOP ? TABLES_0 : TABLES_1)
-
 #define STALL_MAX       64
 
-/* Second stage: S2VMID, 48 bits of 4 KiB granule, AArch64; with S2S */
-#define S2_CFG (3ULL | (uint64_t)(16 | 2 << 6 | 1 << 8 | 1 << 10 | 3 << 12 | \
-                5 << 16 | 1 << 19 | 1 << 25) << 32)
-#define S2_S            (1ULL << 57)
-#define S2_R            (1ULL << 58)
-#define NESTED_Q0       ((STE_Q0 & ~STE_CONFIG) | STE_NESTED)
+/* Faults of stage 2 wait */
+#define S2_CFG          (STE_Q2 | STE_S2S)
 #define NESTED_Q1       (STE_Q1 & ~STE_EATS(3))
+#define S2_BLOCK        (PTE_S2_RW & ~2ULL)
 
 /* CMD_RESUME, actions */
 #define RESUME_RAZWI    0
 #define RESUME_RETRY    1
 #define RESUME_ABORT    2
 
-static Test *test_start_devices(const char *options)
+static void start_rings(Test *t)
 {
-    g_autofree char *args = g_strconcat(VIRT_SMMU, options, NULL);
-    Test *t = test_new(args);
     int i;
 
-    start_endpoints(t, 512);
-    clear_tables(t);
-    for (i = 0; i < 2; i++) {
-        write_ste(&t->ep[i], STE_Q0, STE_Q1);
+    for (i = 0; i < ARRAY_SIZE(t->ep); i++) {
         ep_start_ring(&t->ep[i], 8, 128);
     }
-    write_cd(t, 0, ASID(NOP), TABLES_0, CD_Q0 | CD_S);
-    write_cd(t, PASID, ASID(PASID), TABLES_1, CD_Q0 | CD_S);
-    write_paging(t, TABLES_0, PTE_TABLE);
-    write_paging(t, TABLES_1, PTE_TABLE);
-    start_smmu(t, 4);
+}
+
+static Test *test_start_devices(const char *options)
+{
+    Test *t = test_start_smmu(options, CD_Q0 | CD_S);
+
+    start_rings(t);
     return t;
 }
 
@@ -70,19 +59,6 @@ static Test *test_start(void)
 static void map_page(Test *t, uint32_t pasid, uint64_t iova, uint64_t pte)
 {
     write_leaf(t, TABLES(pasid), iova, pte);
-}
-
-static void set_ste(Endpoint *ep, uint64_t q0, uint64_t q1)
-{
-    write_ste(ep, q0, q1);
-    cfgi_ste(ep);
-}
-
-static void set_cd(Endpoint *ep, uint32_t pasid, uint64_t flags)
-{
-    write_cd(ep->t, SSID(pasid), ASID(pasid), TABLES(pasid), flags);
-    cfgi_cd(ep, SSID(pasid), true);
-    tlbi_all(ep->t);
 }
 
 /* A write of four bytes, one transaction, without translation request */
@@ -127,11 +103,6 @@ static void settle(Endpoint *ep)
 static bool have_event(Test *t)
 {
     return (smmu_readl(t, SMMU_EVENTQ_PROD) & ~OVERFLOW_FLAG) != t->evq_head;
-}
-
-static void check_no_event(Test *t)
-{
-    g_assert_cmphex(take_event(t, NULL), ==, 0);
 }
 
 static uint16_t stag_of(const Event *e)
@@ -778,18 +749,38 @@ static void test_config(void)
     test_end(t);
 }
 
+/*
+ * Stage 2 has nothing where the tables of stage 1 and the descriptors are, of
+ * which the SMMU forgets some
+ */
+static void check_no_tables(Endpoint *ep, void (*forget)(Test *t),
+                            unsigned s2_and_class)
+{
+    Test *t = ep->t;
+    uint64_t desc;
+    Event e;
+
+    write_leaf_2m(t, TABLES_S2, VIRT_RAM, 0);
+    forget(t);
+    desc = start_write(ep, PASID, IOVA);
+    e = check_stall(ep, F_TRANSLATION, PASID, IOVA);
+    g_assert_cmphex(extract64(e.q[1], 39, 3), ==, s2_and_class);
+    write_leaf_2m(t, TABLES_S2, VIRT_RAM, VIRT_RAM | S2_BLOCK);
+    resume(ep, stag_of(&e), RESUME_RETRY);
+    check_end(ep, desc, IOPF_TD_ST_OK);
+}
+
 static void test_stage2(void)
 {
     Test *t = test_start();
     Endpoint *ep = &t->ep[0];
-    uint64_t block = PTE_S2_RW & ~2ULL;
     uint64_t ipa = VIRT_RAM + 0x800000, desc;
     Event e;
 
     write_paging(t, TABLES_S2, PTE_TABLE);
     qtest_writeq(t->qts, TABLES_S2 + 2 * PAGE,
                  (TABLES_S2 + 3 * PAGE) | PTE_TABLE);
-    write_leaf_2m(t, TABLES_S2, VIRT_RAM, VIRT_RAM | block);
+    write_leaf_2m(t, TABLES_S2, VIRT_RAM, VIRT_RAM | S2_BLOCK);
     write_leaf(t, TABLES_1, IOVA, (ipa + 0x1000) | PTE_RW);
     write_ste_s2(ep, NESTED_Q0, NESTED_Q1, S2_CFG, TABLES_S2);
     set_cd(ep, PASID, CD_Q0);
@@ -800,7 +791,7 @@ static void test_stage2(void)
     e = check_stall(ep, F_TRANSLATION, PASID, IOVA + 8);
     g_assert_cmphex(extract64(e.q[1], 39, 3), ==, 5);
     g_assert_cmphex(extract64(e.q[3], 12, 40), ==, (ipa + 0x1000) >> 12);
-    write_leaf_2m(t, TABLES_S2, ipa, (DATA & ~0x1fffffULL) | block);
+    write_leaf_2m(t, TABLES_S2, ipa, (DATA & ~0x1fffffULL) | S2_BLOCK);
     resume(ep, stag_of(&e), RESUME_RETRY);
     check_end(ep, desc, IOPF_TD_ST_OK);
     check_pattern(t->qts, PAGE_A + 8, 0x1234567, 4);
@@ -808,7 +799,7 @@ static void test_stage2(void)
     /* Not to be executed */
     write_leaf(t, TABLES_1, IOVA, (ipa + 0x1000) | PTE_RWX);
     write_leaf_2m(t, TABLES_S2, ipa,
-                  (DATA & ~0x1fffffULL) | block | 2ULL << 53);
+                  (DATA & ~0x1fffffULL) | S2_BLOCK | 2ULL << 53);
     tlbi_all(t);
     {
         Desc d = untranslated(PASID, IOVA + 8);
@@ -825,22 +816,8 @@ static void test_stage2(void)
     }
 
     /* A table of stage 1, and the context descriptor */
-    write_leaf_2m(t, TABLES_S2, VIRT_RAM, 0);
-    tlbi_all(t);
-    desc = start_write(ep, PASID, IOVA);
-    e = check_stall(ep, F_TRANSLATION, PASID, IOVA);
-    g_assert_cmphex(extract64(e.q[1], 39, 3), ==, 3);
-    write_leaf_2m(t, TABLES_S2, VIRT_RAM, VIRT_RAM | block);
-    resume(ep, stag_of(&e), RESUME_RETRY);
-    check_end(ep, desc, IOPF_TD_ST_OK);
-    write_leaf_2m(t, TABLES_S2, VIRT_RAM, 0);
-    inv_tables(t);
-    desc = start_write(ep, PASID, IOVA);
-    e = check_stall(ep, F_TRANSLATION, PASID, IOVA);
-    g_assert_cmphex(extract64(e.q[1], 39, 3), ==, 1);
-    write_leaf_2m(t, TABLES_S2, VIRT_RAM, VIRT_RAM | block);
-    resume(ep, stag_of(&e), RESUME_RETRY);
-    check_end(ep, desc, IOPF_TD_ST_OK);
+    check_no_tables(ep, tlbi_all, 3);
+    check_no_tables(ep, inv_tables, 1);
 
     /* Stage 1 waits by its own bit, and so does stage 2 */
     check_terminated(ep, F_TRANSLATION, PASID, IOVA + PAGE);
@@ -849,8 +826,7 @@ static void test_stage2(void)
     e = check_stall(ep, F_TRANSLATION, PASID, IOVA + PAGE);
     resume(ep, stag_of(&e), RESUME_ABORT);
     check_end(ep, desc, IOPF_TD_ST_ACCESS_ERROR);
-    write_ste_s2(ep, NESTED_Q0, NESTED_Q1, (S2_CFG & ~S2_S) | S2_R,
-                 TABLES_S2);
+    write_ste_s2(ep, NESTED_Q0, NESTED_Q1, STE_Q2 | STE_S2R, TABLES_S2);
     cfgi_ste(ep);
     write_leaf(t, TABLES_1, IOVA, (ipa + 0x200000) | PTE_RW);
     tlbi_all(t);
@@ -949,7 +925,6 @@ static void test_reset(void)
     Endpoint *ep = &t->ep[0];
     uint64_t desc;
     uint16_t stag, old;
-    int i;
 
     stall_write(ep, NOP, IOVA, &old);
     write_cr0(t, CR0_ALL & ~CR0_EVENTQEN);
@@ -960,10 +935,8 @@ static void test_reset(void)
                      STALL_MAX);
 
     start_endpoints(t, 512);
-    for (i = 0; i < 2; i++) {
-        ep_start_ring(&t->ep[i], 8, 128);
-    }
-    start_smmu(t, 4);
+    start_rings(t);
+    start_smmu(t, PRIQ_ORDER);
     check_no_event(t);
     g_assert_false(waits(ep));
     desc = stall_write(ep, PASID, IOVA, &stag);
@@ -996,11 +969,8 @@ static void test_migration(void)
     ep_start_ring(ep, 8, 128);
     clear_tables(t);
     write_ste(ep, STE_Q0, STE_Q1);
-    write_cd(t, 0, ASID(NOP), TABLES_0, CD_Q0 | CD_S);
-    write_cd(t, PASID, ASID(PASID), TABLES_1, CD_Q0 | CD_S);
-    write_paging(t, TABLES_0, PTE_TABLE);
-    write_paging(t, TABLES_1, PTE_TABLE);
-    start_smmu(t, 4);
+    write_cds(t, CD_Q0 | CD_S);
+    start_smmu(t, PRIQ_ORDER);
     stall_write(ep, NOP, IOVA, &stag);
     write_cr0(t, CR0_ALL & ~CR0_EVENTQEN);
     start_write(ep, PASID, IOVA + PAGE);
