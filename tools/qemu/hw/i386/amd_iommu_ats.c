@@ -56,7 +56,6 @@ static int amdvi_ats_translate(void *opaque, hwaddr addr, IOMMUTLBEntry *entry)
 
     entry->target_as = &address_space_memory;
     entry->pasid = req->pasid;
-    pci_ats_fill_entry(entry, addr, AMDVI_PAGE_LOW, 0, IOMMU_NONE);
     /* Nobody to answer: the bridge does not support the request */
     if (!req->s->enabled) {
         return -EACCES;

@@ -14,10 +14,10 @@
  * Events
  */
 
-uint64_t amdvi_request_flags(const AMDVIRequest *req)
+/* What requests have in common in events; GN depends on the event */
+static uint64_t amdvi_request_flags(const AMDVIRequest *req)
 {
-    return (req->pasid != PCI_NO_PASID ? AMDVI_EVF_GN : 0) |
-           (req->want & IOMMU_WO ? AMDVI_EVF_RW : 0) |
+    return (req->want & IOMMU_WO ? AMDVI_EVF_RW : 0) |
            (req->kind == AMDVI_REQ_TRANSLATION ? AMDVI_EVF_TR : 0) |
            (req->kind == AMDVI_REQ_INTERRUPT ? AMDVI_EVF_I : 0);
 }
@@ -40,8 +40,7 @@ void amdvi_event_page_fault(const AMDVIRequest *req, AMDVIDTE *dte, bool guest,
                             hwaddr addr, uint64_t flags)
 {
     uint64_t q0 = AMDVI_EVENT(AMDVI_EVT_PAGE_FAULT) | flags |
-                  (amdvi_request_flags(req) & ~AMDVI_EVF_GN) |
-                  amdvi_event_who(req, dte, guest);
+                  amdvi_request_flags(req) | amdvi_event_who(req, dte, guest);
 
     if (guest) {
         q0 |= (req->want & IOMMU_EXEC ? AMDVI_EVF_NX : 0) |
@@ -59,8 +58,7 @@ void amdvi_event_table(const AMDVIRequest *req, const AMDVIDTE *dte,
                        bool guest, hwaddr addr)
 {
     amdvi_event(req->s, AMDVI_EVENT(AMDVI_EVT_PAGE_HW) |
-                AMDVI_EVF_MASTER_ABORT |
-                (amdvi_request_flags(req) & ~AMDVI_EVF_GN) |
+                AMDVI_EVF_MASTER_ABORT | amdvi_request_flags(req) |
                 amdvi_event_who(req, dte, guest), addr);
 }
 
@@ -76,7 +74,7 @@ static void amdvi_event_dte(const AMDVIRequest *req, hwaddr addr,
                             uint64_t flags)
 {
     amdvi_event(req->s, AMDVI_EVENT(AMDVI_EVT_ILLEGAL_DTE) | flags |
-                (amdvi_request_flags(req) & ~AMDVI_EVF_GN) |
+                amdvi_request_flags(req) |
                 amdvi_event_who(req, NULL, req->pasid != PCI_NO_PASID), addr);
 }
 
@@ -159,8 +157,7 @@ AMDVIDTE *amdvi_find_dte(const AMDVIRequest *req, hwaddr addr, bool *hw)
         if (!amdvi_load_dte(s, req->devid, &loaded, hw)) {
             if (*hw) {
                 amdvi_event(s, AMDVI_EVENT(AMDVI_EVT_DTE_HW) | req->devid |
-                            AMDVI_EVF_MASTER_ABORT |
-                            (amdvi_request_flags(req) & ~AMDVI_EVF_GN),
+                            AMDVI_EVF_MASTER_ABORT | amdvi_request_flags(req),
                             s->devtab + req->devid * AMDVI_DEVTAB_ENTRY_SIZE);
             } else {
                 amdvi_event_dte(req, addr, 0);

@@ -166,8 +166,6 @@ AMDVIDTE *amdvi_find_dte(const AMDVIRequest *req, hwaddr addr, bool *hw);
 /* For interrupts */
 bool amdvi_cached_dte(AMDVIState *s, uint16_t devid, uint64_t entry[4]);
 
-/* What requests have in common in events */
-uint64_t amdvi_request_flags(const AMDVIRequest *req);
 void amdvi_event_page_fault(const AMDVIRequest *req, AMDVIDTE *dte, bool guest,
                             hwaddr addr, uint64_t flags);
 void amdvi_event_table(const AMDVIRequest *req, const AMDVIDTE *dte,
