@@ -140,6 +140,26 @@ static bool iopf_shares_pri(struct device *dev)
 	return pdev->is_virtfn && pci_pri_supported(pdev);
 }
 
+/* Turn faults on for a domain that handles them. */
+static int iopf_domain_get(struct device *dev)
+{
+	int ret;
+
+	if (iopf_shares_pri(dev))
+		return -EINVAL;
+
+	ret = iopf_dev_get(dev);
+	if (ret)
+		return ret;
+
+	/* Some IOMMU drivers accept the feature but have no queue for it. */
+	if (!rcu_access_pointer(dev->iommu->fault_param)) {
+		iopf_dev_put(dev);
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
 /**
  * iopf_attach_prepare() - Get a device ready for a domain
  * @dev: the device
@@ -171,18 +191,9 @@ int iopf_attach_prepare(struct device *dev, struct iommu_domain *domain)
 	if (dev_is_pci(dev) && pci_is_bridge(to_pci_dev(dev)))
 		return 0;
 
-	if (iopf_shares_pri(dev))
-		return -EINVAL;
-
-	ret = iopf_dev_get(dev);
+	ret = iopf_domain_get(dev);
 	if (ret)
 		return ret;
-
-	/* Some IOMMU drivers accept the feature but have no queue for it. */
-	if (!rcu_access_pointer(dev->iommu->fault_param)) {
-		iopf_dev_put(dev);
-		return -EOPNOTSUPP;
-	}
 
 	dev->iommu->iopf_attached = true;
 	return 0;
@@ -231,20 +242,7 @@ static bool iopf_pasid_counts(struct iommu_domain *domain)
  */
 int iopf_pasid_get(struct device *dev, struct iommu_domain *domain)
 {
-	int ret;
-
-	if (!iopf_pasid_counts(domain))
-		return 0;
-	if (iopf_shares_pri(dev))
-		return -EINVAL;
-	ret = iopf_dev_get(dev);
-	if (ret)
-		return ret;
-	if (!rcu_access_pointer(dev->iommu->fault_param)) {
-		iopf_dev_put(dev);
-		return -EOPNOTSUPP;
-	}
-	return 0;
+	return iopf_pasid_counts(domain) ? iopf_domain_get(dev) : 0;
 }
 
 /**
