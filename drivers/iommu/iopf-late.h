@@ -61,6 +61,24 @@ static inline bool iopf_late_again(struct iopf_late *late)
 	return late->timeouts >= IOPF_LATE_MAX;
 }
 
+/**
+ * iopf_late_tell() - Say that a device was given up
+ * @dev: the device
+ * @suspected: nobody knows whether it was this one
+ * @iommu: what its IOMMU is called
+ */
+static inline void iopf_late_tell(struct device *dev, bool suspected,
+				  const char *iommu)
+{
+	if (suspected)
+		dev_err_ratelimited(dev,
+				    "or another does not invalidate its TLB, the %s does not say which; ATS and page requests are blocked until it is reset\n",
+				    iommu);
+	else
+		dev_err_ratelimited(dev,
+				    "does not invalidate its TLB, ATS and page requests are blocked until it is reset\n");
+}
+
 /* Global Invalidate Supported, PCIe r6.0 section 10.5.1.2 */
 #define IOPF_ATS_CAP_GLOBAL_INV	BIT(6)
 

@@ -435,14 +435,8 @@ static void iotlb_fence(struct work_struct *work)
 		container_of(work, struct iommu_dev_data, iotlb.fence);
 	struct amd_iotlb *iotlb = &dev_data->iotlb;
 
-	if (READ_ONCE(iotlb->silent)) {
-		if (READ_ONCE(iotlb->suspected))
-			dev_err_ratelimited(dev_data->dev,
-					    "or another does not invalidate its TLB, the IOMMU does not say which; ATS and page requests are blocked until it is reset\n");
-		else
-			dev_err_ratelimited(dev_data->dev,
-					    "does not invalidate its TLB, ATS and page requests are blocked until it is reset\n");
-	}
+	if (READ_ONCE(iotlb->silent))
+		iopf_late_tell(dev_data->dev, READ_ONCE(iotlb->suspected), "IOMMU");
 	iopf_dev_fence(dev_data->dev, &iotlb->silent);
 }
 

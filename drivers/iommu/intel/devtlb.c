@@ -316,23 +316,14 @@ int intel_devtlb_end(struct intel_iommu *iommu, const struct devtlb_try *try,
 	return -ETIMEDOUT;
 }
 
-static void devtlb_tell(struct device_domain_info *info)
-{
-	if (READ_ONCE(info->devtlb_suspected))
-		dev_err_ratelimited(info->dev,
-				    "or another does not invalidate its TLB, the IOMMU does not say which; ATS and page requests are blocked until it is reset\n");
-	else
-		dev_err_ratelimited(info->dev,
-				    "does not invalidate its TLB, ATS and page requests are blocked until it is reset\n");
-}
-
 static void devtlb_fence(struct work_struct *work)
 {
 	struct device_domain_info *info =
 		container_of(work, struct device_domain_info, devtlb_fence);
 
 	if (READ_ONCE(info->devtlb_silent))
-		devtlb_tell(info);
+		iopf_late_tell(info->dev, READ_ONCE(info->devtlb_suspected),
+			       "IOMMU");
 	iopf_dev_fence(info->dev, &info->devtlb_silent);
 }
 

@@ -451,14 +451,8 @@ static void atc_fence(struct work_struct *work)
 		container_of(work, struct arm_smmu_master, atc.fence);
 	struct arm_smmu_atc *atc = &master->atc;
 
-	if (READ_ONCE(atc->silent)) {
-		if (READ_ONCE(atc->suspected))
-			dev_err_ratelimited(master->dev,
-					    "or another does not invalidate its TLB, the SMMU does not say which; ATS and page requests are blocked until it is reset\n");
-		else
-			dev_err_ratelimited(master->dev,
-					    "does not invalidate its TLB, ATS and page requests are blocked until it is reset\n");
-	}
+	if (READ_ONCE(atc->silent))
+		iopf_late_tell(master->dev, READ_ONCE(atc->suspected), "SMMU");
 	iopf_dev_fence(master->dev, &atc->silent);
 }
 
