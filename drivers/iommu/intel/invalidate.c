@@ -34,6 +34,9 @@
 #define PFN_MAX		(U64_MAX >> VTD_PAGE_SHIFT)
 /* All addresses, for a device */
 #define ORDER_ALL	MAX_AGAW_PFN_WIDTH
+/* All that there are */
+#define CACHES		(IOPF_VTD_INV_CACHE_IOTLB | IOPF_VTD_INV_CACHE_DEVTLB | \
+			 IOPF_VTD_INV_CACHE_PASID)
 
 static bool same_ids(const struct intel_inv *a, const struct intel_inv *b)
 {
@@ -314,14 +317,13 @@ static void invalidate_guest(struct intel_inv_work *work, struct intel_viommu *v
 	}
 }
 
-/* Whoever has more than there is room for gets all of it. */
-static struct intel_inv invalidate_all(u8 gran)
+/* Whoever has more than there is room for gets all of it, which @gran is. */
+static void close_list(struct intel_inv_list *list, u8 gran)
 {
-	return (struct intel_inv) {
-		.cache = IOPF_VTD_INV_CACHE_IOTLB | IOPF_VTD_INV_CACHE_DEVTLB |
-			 IOPF_VTD_INV_CACHE_PASID,
-		.gran = gran,
-	};
+	if (!list->all)
+		return;
+	list->inv[0] = (struct intel_inv) { .cache = CACHES, .gran = gran };
+	list->nr = 1;
 }
 
 /**
@@ -337,10 +339,7 @@ void intel_inv_submit_guest(struct intel_inv_work *work,
 	struct intel_inv_list *list = &work->list;
 	unsigned int i;
 
-	if (list->all) {
-		list->inv[0] = invalidate_all(IOPF_VTD_INV_GRAN_GUEST);
-		list->nr = 1;
-	}
+	close_list(list, IOPF_VTD_INV_GRAN_GUEST);
 	mutex_lock(&viommu->lock);
 	for (i = 0; i < list->nr; i++)
 		invalidate_guest(work, viommu, &list->inv[i]);
@@ -361,10 +360,7 @@ void intel_inv_submit_domain(struct intel_inv_work *work,
 	struct intel_inv_list *list = &work->list;
 	unsigned int i;
 
-	if (list->all) {
-		list->inv[0] = invalidate_all(IOPF_VTD_INV_GRAN_PASID);
-		list->nr = 1;
-	}
+	close_list(list, IOPF_VTD_INV_GRAN_PASID);
 	mutex_lock(domain->nested.lock);
 	for (i = 0; i < list->nr; i++)
 		invalidate_domain(work, domain, &list->inv[i]);
@@ -379,14 +375,11 @@ static u16 caches_of(u16 gran, bool guest)
 	case IOPF_VTD_INV_GRAN_DOMAIN:
 		return IOPF_VTD_INV_CACHE_DEVTLB | IOPF_VTD_INV_CACHE_PASID;
 	case IOPF_VTD_INV_GRAN_PASID:
-		return IOPF_VTD_INV_CACHE_IOTLB | IOPF_VTD_INV_CACHE_DEVTLB |
-		       IOPF_VTD_INV_CACHE_PASID;
+		return CACHES;
 	case IOPF_VTD_INV_GRAN_ADDR:
 		return IOPF_VTD_INV_CACHE_IOTLB;
 	case IOPF_VTD_INV_GRAN_GUEST:
-		return guest ? IOPF_VTD_INV_CACHE_IOTLB |
-			       IOPF_VTD_INV_CACHE_DEVTLB |
-			       IOPF_VTD_INV_CACHE_PASID : 0;
+		return guest ? CACHES : 0;
 	default:
 		return 0;
 	}
@@ -434,10 +427,7 @@ int intel_inv_from_user(const struct iopf_vtd_invalidate *user, bool guest,
 {
 	int ret;
 
-	if (!user->cache ||
-	    user->cache & ~(IOPF_VTD_INV_CACHE_IOTLB |
-			    IOPF_VTD_INV_CACHE_DEVTLB |
-			    IOPF_VTD_INV_CACHE_PASID) ||
+	if (!user->cache || user->cache & ~CACHES ||
 	    user->granularity > IOPF_VTD_INV_GRAN_GUEST ||
 	    user->flags & ~IOPF_VTD_INV_FLAGS_LEAF)
 		return -EOPNOTSUPP;
