@@ -90,6 +90,15 @@ pasid_new_handle(struct iommufd_group *igroup)
 	return handle;
 }
 
+/* The attachment has ended, or has failed: no fault finds it any more. */
+static void pasid_end_handle(struct iommufd_hw_pagetable *hwpt,
+			     struct iommufd_attach_handle *handle,
+			     enum iommu_page_response_code code)
+{
+	iommufd_auto_response_faults(hwpt, handle, code);
+	kfree(handle);
+}
+
 static void pasid_free(struct iommufd_group *igroup, ioasid_t pasid,
 		       struct iommufd_pasid *attached)
 {
@@ -130,9 +139,7 @@ static int pasid_attach_group(struct iommufd_pasid *attached,
 				       &handle->handle);
 	if (rc) {
 		/* Faults may have come before the attach failed. */
-		iommufd_auto_response_faults(hwpt, handle,
-					     IOMMU_PAGE_RESP_INVALID);
-		kfree(handle);
+		pasid_end_handle(hwpt, handle, IOMMU_PAGE_RESP_INVALID);
 		return rc;
 	}
 	attached->hwpt = hwpt;
@@ -208,16 +215,13 @@ static int pasid_replace(struct iommufd_device *idev, ioasid_t pasid,
 					&handle->handle);
 	if (rc) {
 		/* Faults may have come before the replace failed. */
-		iommufd_auto_response_faults(hwpt, handle,
-					     IOMMU_PAGE_RESP_INVALID);
-		kfree(handle);
+		pasid_end_handle(hwpt, handle, IOMMU_PAGE_RESP_INVALID);
 		return rc;
 	}
 	/* If the new one takes faults too, let the device ask that. */
-	iommufd_auto_response_faults(old_hwpt, attached->handle,
-				     hwpt->fault ? IOMMU_PAGE_RESP_SUCCESS :
-						   IOMMU_PAGE_RESP_INVALID);
-	kfree(attached->handle);
+	pasid_end_handle(old_hwpt, attached->handle,
+			 hwpt->fault ? IOMMU_PAGE_RESP_SUCCESS :
+				       IOMMU_PAGE_RESP_INVALID);
 	attached->handle = handle;
 	attached->hwpt = hwpt;
 	xa_for_each(&attached->devices, index, entry)
@@ -242,9 +246,8 @@ static void pasid_detach(struct iommufd_device *idev, ioasid_t pasid)
 	xa_erase(&attached->devices, idev->obj.id);
 	if (xa_empty(&attached->devices)) {
 		iommu_detach_device_pasid(hwpt->domain, idev->dev, pasid);
-		iommufd_auto_response_faults(hwpt, attached->handle,
-					     IOMMU_PAGE_RESP_INVALID);
-		kfree(attached->handle);
+		pasid_end_handle(hwpt, attached->handle,
+				 IOMMU_PAGE_RESP_INVALID);
 		pasid_free(igroup, pasid, attached);
 	}
 	refcount_dec(&hwpt->obj.users);
