@@ -132,11 +132,7 @@ int iommufd_hw_queue_alloc(struct iommufd_ucmd *ucmd)
 	}
 
 	cmd->out_hw_queue_id = hw_queue->obj.id;
-	rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
-	if (rc)
-		iommufd_object_abort_and_destroy(ucmd->ictx, &hw_queue->obj);
-	else
-		iommufd_object_finalize(ucmd->ictx, &hw_queue->obj);
+	rc = iommufd_ucmd_finish(ucmd, sizeof(*cmd), &hw_queue->obj);
 
 out_put_viommu:
 	iommufd_put_object(ucmd->ictx, &viommu->obj);

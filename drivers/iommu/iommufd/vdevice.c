@@ -195,11 +195,7 @@ int iommufd_vdevice_alloc(struct iommufd_ucmd *ucmd)
 	}
 
 	cmd->out_vdevice_id = vdev->obj.id;
-	rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
-	if (rc)
-		iommufd_object_abort_and_destroy(ucmd->ictx, &vdev->obj);
-	else
-		iommufd_object_finalize(ucmd->ictx, &vdev->obj);
+	rc = iommufd_ucmd_finish(ucmd, sizeof(*cmd), &vdev->obj);
 
 out_put_idev:
 	iommufd_put_object(ucmd->ictx, &idev->obj);

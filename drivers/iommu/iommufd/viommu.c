@@ -81,6 +81,26 @@ viommu_create(struct iommufd_ctx *ictx, struct iommufd_device *idev,
 	return viommu;
 }
 
+/**
+ * iommufd_ucmd_finish() - Hand a new object to user space
+ * @ucmd: the ioctl, with the id in its answer
+ * @cmd_len: length of the answer
+ * @obj: the object, which is gone if that fails
+ *
+ * Return: 0 or a negative errno.
+ */
+int iommufd_ucmd_finish(struct iommufd_ucmd *ucmd, size_t cmd_len,
+			struct iommufd_object *obj)
+{
+	int rc = iommufd_ucmd_respond(ucmd, cmd_len);
+
+	if (rc)
+		iommufd_object_abort_and_destroy(ucmd->ictx, obj);
+	else
+		iommufd_object_finalize(ucmd->ictx, obj);
+	return rc;
+}
+
 int iommufd_viommu_alloc(struct iommufd_ucmd *ucmd)
 {
 	struct iommu_viommu_alloc *cmd = ucmd->cmd;
@@ -122,11 +142,7 @@ int iommufd_viommu_alloc(struct iommufd_ucmd *ucmd)
 	}
 
 	cmd->out_viommu_id = viommu->obj.id;
-	rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
-	if (rc)
-		iommufd_object_abort_and_destroy(ucmd->ictx, &viommu->obj);
-	else
-		iommufd_object_finalize(ucmd->ictx, &viommu->obj);
+	rc = iommufd_ucmd_finish(ucmd, sizeof(*cmd), &viommu->obj);
 
 out_put_parent:
 	iommufd_put_object(ucmd->ictx, &parent->common.obj);
