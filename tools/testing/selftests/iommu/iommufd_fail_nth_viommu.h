@@ -41,11 +41,7 @@ TEST_FAIL_NTH(viommu_fail_nth, viommu)
 	self->fd = open("/dev/iommu", O_RDWR);
 	if (self->fd == -1)
 		return -1;
-	if (_test_ioctl_ioas_alloc(self->fd, &ioas_id) ||
-	    _test_cmd_mock_domain(self->fd, ioas_id, &stdev_id, NULL, &idev_id) ||
-	    _test_cmd_hwpt_alloc(self->fd, idev_id, ioas_id, 0,
-				 IOMMU_HWPT_ALLOC_NEST_PARENT, &parent_id,
-				 IOMMU_HWPT_DATA_NONE, NULL, 0))
+	if (alloc_parent(self->fd, &ioas_id, &stdev_id, &idev_id, &parent_id))
 		return -1;
 
 	fail_nth_enable();
@@ -101,11 +97,7 @@ TEST_FAIL_NTH(viommu_fail_nth, veventq)
 	self->fd = open("/dev/iommu", O_RDWR);
 	if (self->fd == -1)
 		return -1;
-	if (_test_ioctl_ioas_alloc(self->fd, &ioas_id) ||
-	    _test_cmd_mock_domain(self->fd, ioas_id, &stdev_id, NULL, &idev_id) ||
-	    _test_cmd_hwpt_alloc(self->fd, idev_id, ioas_id, 0,
-				 IOMMU_HWPT_ALLOC_NEST_PARENT, &parent_id,
-				 IOMMU_HWPT_DATA_NONE, NULL, 0) ||
+	if (alloc_parent(self->fd, &ioas_id, &stdev_id, &idev_id, &parent_id) ||
 	    alloc_viommu(self->fd, idev_id, parent_id, &viommu_id) ||
 	    alloc_vdevice(self->fd, viommu_id, idev_id, 7, &vdevice_id) ||
 	    alloc_nested(self->fd, idev_id, viommu_id, 0, &nested_id) ||
@@ -138,14 +130,10 @@ TEST_FAIL_NTH(viommu_fail_nth, hw_queue)
 	self->fd = open("/dev/iommu", O_RDWR);
 	if (self->fd == -1)
 		return -1;
-	if (_test_ioctl_ioas_alloc(self->fd, &ioas_id) ||
+	if (alloc_parent(self->fd, &ioas_id, &stdev_id, &idev_id, &parent_id) ||
 	    _test_ioctl_ioas_map(self->fd, ioas_id, buffer, PAGE_SIZE, &iova,
 				 IOMMU_IOAS_MAP_FIXED_IOVA |
 					 IOMMU_IOAS_MAP_READABLE) ||
-	    _test_cmd_mock_domain(self->fd, ioas_id, &stdev_id, NULL, &idev_id) ||
-	    _test_cmd_hwpt_alloc(self->fd, idev_id, ioas_id, 0,
-				 IOMMU_HWPT_ALLOC_NEST_PARENT, &parent_id,
-				 IOMMU_HWPT_DATA_NONE, NULL, 0) ||
 	    alloc_viommu(self->fd, idev_id, parent_id, &viommu_id))
 		return -1;
 

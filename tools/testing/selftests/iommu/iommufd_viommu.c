@@ -40,6 +40,25 @@
 #define expect_cache(_dev, _id, _value) \
 	EXPECT_EQ(0, check_cache(self->fd, _dev, _id, _value))
 
+/* Fixtures begin with these. */
+#define setup_parent()                                                    \
+	({                                                                \
+		self->fd = open("/dev/iommu", O_RDWR);                    \
+		ASSERT_NE(-1, self->fd);                                  \
+		ASSERT_EQ(0, alloc_parent(self->fd, &self->ioas_id,       \
+					  &self->stdev_id,                \
+					  &self->idev_id,                 \
+					  &self->parent_id));             \
+		ASSERT_NE(0, self->ioas_id);                              \
+	})
+#define setup_viommu()                                                    \
+	({                                                                \
+		setup_parent();                                           \
+		ASSERT_EQ(0, alloc_viommu(self->fd, self->idev_id,        \
+					  self->parent_id,                \
+					  &self->viommu_id));             \
+	})
+
 FIXTURE(viommu)
 {
 	int fd;
@@ -52,15 +71,7 @@ FIXTURE(viommu)
 
 FIXTURE_SETUP(viommu)
 {
-	self->fd = open("/dev/iommu", O_RDWR);
-	ASSERT_NE(-1, self->fd);
-	test_ioctl_ioas_alloc(&self->ioas_id);
-	test_cmd_mock_domain(self->ioas_id, &self->stdev_id, NULL,
-			     &self->idev_id);
-	test_cmd_hwpt_alloc(self->idev_id, self->ioas_id,
-			    IOMMU_HWPT_ALLOC_NEST_PARENT, &self->parent_id);
-	ASSERT_EQ(0, alloc_viommu(self->fd, self->idev_id, self->parent_id,
-				  &self->viommu_id));
+	setup_viommu();
 }
 
 FIXTURE_TEARDOWN(viommu)
@@ -614,15 +625,7 @@ FIXTURE(vevent)
 
 FIXTURE_SETUP(vevent)
 {
-	self->fd = open("/dev/iommu", O_RDWR);
-	ASSERT_NE(-1, self->fd);
-	test_ioctl_ioas_alloc(&self->ioas_id);
-	test_cmd_mock_domain(self->ioas_id, &self->stdev_id, NULL,
-			     &self->idev_id);
-	test_cmd_hwpt_alloc(self->idev_id, self->ioas_id,
-			    IOMMU_HWPT_ALLOC_NEST_PARENT, &self->parent_id);
-	ASSERT_EQ(0, alloc_viommu(self->fd, self->idev_id, self->parent_id,
-				  &self->viommu_id));
+	setup_viommu();
 	ASSERT_EQ(0, alloc_vdevice(self->fd, self->viommu_id, self->idev_id,
 				   VIRT_ID, &self->vdevice_id));
 	ASSERT_EQ(0, alloc_nested(self->fd, self->idev_id, self->viommu_id, 0,
@@ -922,15 +925,7 @@ FIXTURE_SETUP(hw_queue)
 	__u64 iova = QUEUE_IOVA;
 
 	self->page = sysconf(_SC_PAGESIZE);
-	self->fd = open("/dev/iommu", O_RDWR);
-	ASSERT_NE(-1, self->fd);
-	test_ioctl_ioas_alloc(&self->ioas_id);
-	test_cmd_mock_domain(self->ioas_id, &self->stdev_id, NULL,
-			     &self->idev_id);
-	test_cmd_hwpt_alloc(self->idev_id, self->ioas_id,
-			    IOMMU_HWPT_ALLOC_NEST_PARENT, &self->parent_id);
-	ASSERT_EQ(0, alloc_viommu(self->fd, self->idev_id, self->parent_id,
-				  &self->viommu_id));
+	setup_viommu();
 	/* Pages of the same huge page are next to each other in memory. */
 	self->memory = mmap(NULL, MOCK_HUGE, PROT_READ | PROT_WRITE,
 			    MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
@@ -1103,13 +1098,7 @@ FIXTURE(region)
 FIXTURE_SETUP(region)
 {
 	self->page = sysconf(_SC_PAGESIZE);
-	self->fd = open("/dev/iommu", O_RDWR);
-	ASSERT_NE(-1, self->fd);
-	test_ioctl_ioas_alloc(&self->ioas_id);
-	test_cmd_mock_domain(self->ioas_id, &self->stdev_id, NULL,
-			     &self->idev_id);
-	test_cmd_hwpt_alloc(self->idev_id, self->ioas_id,
-			    IOMMU_HWPT_ALLOC_NEST_PARENT, &self->parent_id);
+	setup_parent();
 	self->data.in_data = REGION_WORD;
 	ASSERT_EQ(0, alloc_viommu_data(self->fd, self->idev_id, self->parent_id,
 				       &self->data, &self->viommu_id));

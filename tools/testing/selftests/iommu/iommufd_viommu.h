@@ -9,19 +9,40 @@
 #ifndef __SELFTEST_IOMMUFD_VIOMMU_H
 #define __SELFTEST_IOMMUFD_VIOMMU_H
 
-static int alloc_viommu(int fd, __u32 dev_id, __u32 hwpt_id, __u32 *viommu_id)
+/* A device of the mock, and a nest parent in an IOAS for its guest */
+static int alloc_parent(int fd, __u32 *ioas_id, __u32 *stdev_id,
+			__u32 *idev_id, __u32 *parent_id)
+{
+	return _test_ioctl_ioas_alloc(fd, ioas_id) ?:
+	       _test_cmd_mock_domain(fd, *ioas_id, stdev_id, NULL, idev_id) ?:
+	       _test_cmd_hwpt_alloc(fd, *idev_id, *ioas_id, 0,
+				    IOMMU_HWPT_ALLOC_NEST_PARENT, parent_id,
+				    IOMMU_HWPT_DATA_NONE, NULL, 0);
+}
+
+/* With @data, it has memory that can be mapped, see there then. */
+static int alloc_viommu_data(int fd, __u32 dev_id, __u32 hwpt_id,
+			     struct iommu_viommu_selftest *data,
+			     __u32 *viommu_id)
 {
 	struct iommu_viommu_alloc cmd = {
 		.size = sizeof(cmd),
 		.type = IOMMU_VIOMMU_TYPE_SELFTEST,
 		.dev_id = dev_id,
 		.hwpt_id = hwpt_id,
+		.data_len = data ? sizeof(*data) : 0,
+		.data_uptr = (uintptr_t)data,
 	};
 	int ret = ioctl(fd, IOMMU_VIOMMU_ALLOC, &cmd);
 
 	if (!ret)
 		*viommu_id = cmd.out_viommu_id;
 	return ret;
+}
+
+static int alloc_viommu(int fd, __u32 dev_id, __u32 hwpt_id, __u32 *viommu_id)
+{
+	return alloc_viommu_data(fd, dev_id, hwpt_id, NULL, viommu_id);
 }
 
 static int alloc_vdevice(int fd, __u32 viommu_id, __u32 dev_id, __u64 virt_id,
@@ -108,26 +129,6 @@ static int alloc_hw_queue(int fd, __u32 viommu_id, __u32 index, __u64 iova,
 
 	if (!ret)
 		*hw_queue_id = cmd.out_hw_queue_id;
-	return ret;
-}
-
-/* One with memory that can be mapped, see @data then */
-static int alloc_viommu_data(int fd, __u32 dev_id, __u32 hwpt_id,
-			     struct iommu_viommu_selftest *data,
-			     __u32 *viommu_id)
-{
-	struct iommu_viommu_alloc cmd = {
-		.size = sizeof(cmd),
-		.type = IOMMU_VIOMMU_TYPE_SELFTEST,
-		.dev_id = dev_id,
-		.hwpt_id = hwpt_id,
-		.data_len = sizeof(*data),
-		.data_uptr = (uintptr_t)data,
-	};
-	int ret = ioctl(fd, IOMMU_VIOMMU_ALLOC, &cmd);
-
-	if (!ret)
-		*viommu_id = cmd.out_viommu_id;
 	return ret;
 }
 
