@@ -79,17 +79,6 @@ static int pasid_detach(struct iopf_dev *dev, __u32 pasid)
 	       -errno : 0;
 }
 
-static int rid_attach(struct iopf_dev *dev, __u32 pt_id)
-{
-	struct vfio_device_attach_iommufd_pt cmd = {
-		.argsz = sizeof(cmd),
-		.pt_id = pt_id,
-	};
-
-	return ioctl(iopf_dev_fd(dev), VFIO_DEVICE_ATTACH_IOMMUFD_PT, &cmd) ?
-	       -errno : 0;
-}
-
 /* Nothing is attached yet. */
 static int space_make(struct space *space, struct iopf_ctx *ctx,
 		      struct iopf_dev *dev)
@@ -150,7 +139,7 @@ FIXTURE_SETUP(vpasid)
 			TH_LOG("%s", strerror(-ret));
 		self->space[i].pasid = i ? 4 + i : 0;
 	}
-	ASSERT_EQ(0, rid_attach(self->ep.dev, self->space[0].hwpt_id));
+	ASSERT_EQ(0, iopf_dev_attach(self->ep.dev, self->space[0].hwpt_id));
 	ASSERT_LIB(testdev_open(self->ep.dev, &self->ep.td));
 }
 
@@ -550,18 +539,18 @@ TEST_PASID(compatible)
 	EXPECT_EQ(-EINVAL, pasid_attach(dev, 5, space[0].ioas_id));
 	ASSERT_EQ(0, pasid_attach(dev, 5, space[1].hwpt_id));
 	EXPECT_EQ(-EINVAL, pasid_attach(dev, 5, plain));
-	EXPECT_EQ(-EINVAL, rid_attach(dev, plain));
-	EXPECT_EQ(-EINVAL, rid_attach(dev, space[0].ioas_id));
-	ASSERT_EQ(0, rid_attach(dev, space[2].hwpt_id));
-	ASSERT_EQ(0, rid_attach(dev, space[0].hwpt_id));
+	EXPECT_EQ(-EINVAL, iopf_dev_attach(dev, plain));
+	EXPECT_EQ(-EINVAL, iopf_dev_attach(dev, space[0].ioas_id));
+	ASSERT_EQ(0, iopf_dev_attach(dev, space[2].hwpt_id));
+	ASSERT_EQ(0, iopf_dev_attach(dev, space[0].hwpt_id));
 	ASSERT_LIB(fill(&self->ep, &space[0], BASE, 4096, SEED));
 	ASSERT_EQ(0, pasid_detach(dev, 5));
-	ASSERT_EQ(0, rid_attach(dev, plain));
+	ASSERT_EQ(0, iopf_dev_attach(dev, plain));
 	EXPECT_EQ(-EINVAL, pasid_attach(dev, 5, space[1].hwpt_id));
 	ASSERT_LIB(iopf_dev_detach(dev));
 	ASSERT_EQ(0, pasid_attach(dev, 5, space[1].hwpt_id));
-	EXPECT_EQ(-EINVAL, rid_attach(dev, plain));
-	ASSERT_EQ(0, rid_attach(dev, space[0].hwpt_id));
+	EXPECT_EQ(-EINVAL, iopf_dev_attach(dev, plain));
+	ASSERT_EQ(0, iopf_dev_attach(dev, space[0].hwpt_id));
 	ASSERT_LIB(fill(&self->ep, &space[0], BASE, 4096, SEED));
 	ASSERT_EQ(0, pasid_detach(dev, 5));
 	nobody = plain;
@@ -578,7 +567,7 @@ TEST_PASID(rid_detached)
 	ASSERT_LIB(fill(&self->ep, &space[1], BASE, 0x4000, SEED));
 	ASSERT_LIB(fill(&self->ep, &space[2], BASE, 0x4000, ~SEED));
 	ASSERT_DATA(&space[1], BASE, 0x4000, SEED);
-	ASSERT_EQ(0, rid_attach(self->ep.dev, space[0].hwpt_id));
+	ASSERT_EQ(0, iopf_dev_attach(self->ep.dev, space[0].hwpt_id));
 	ASSERT_LIB(fill(&self->ep, &space[0], BASE, 0x4000, SEED));
 	ASSERT_LIB(fill(&self->ep, &space[1], BASE, 0x8000, SEED + 1));
 }
