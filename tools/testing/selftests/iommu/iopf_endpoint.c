@@ -8,11 +8,20 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 
 #include <linux/pci_regs.h>
 
 #include "iopf_endpoint.h"
+
+int ctx_ioctl(struct iopf_ctx *ctx, unsigned long cmd, void *arg,
+	      const char *what)
+{
+	if (!ioctl(iopf_ctx_fd(ctx), cmd, arg))
+		return 0;
+	return iopf_err(-errno, "%s: %s", what, strerror(errno));
+}
 
 int find_endpoint(const struct iopf_pci *pci, void *arg)
 {

@@ -57,6 +57,10 @@ struct endpoint {
 	bool shared_queue;
 };
 
+/* An ioctl of the iommufd; @what is what cannot be done then. */
+int ctx_ioctl(struct iopf_ctx *ctx, unsigned long cmd, void *arg,
+	      const char *what);
+
 /* For iopf_pci_scan(): all test endpoints on VFIO that have PRI. */
 int find_endpoint(const struct iopf_pci *pci, void *arg);
 

@@ -13,7 +13,6 @@
 #include <linux/pci_regs.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -63,14 +62,6 @@ FIXTURE(nested)
 	struct guest guest;
 };
 
-static int nest_ioctl(struct iopf_ctx *ctx, unsigned long cmd, void *arg,
-		      const char *what)
-{
-	if (!ioctl(iopf_ctx_fd(ctx), cmd, arg))
-		return 0;
-	return iopf_err(-errno, "%s: %s", what, strerror(errno));
-}
-
 /* With dirty tracking, where the IOMMU has that. */
 static int alloc_parent(struct endpoint *ep, __u64 caps, __u32 *id)
 {
@@ -84,7 +75,7 @@ static int alloc_parent(struct endpoint *ep, __u64 caps, __u32 *id)
 	};
 	int ret;
 
-	ret = nest_ioctl(ep->ctx, IOMMU_HWPT_ALLOC, &cmd, "nesting parent");
+	ret = ctx_ioctl(ep->ctx, IOMMU_HWPT_ALLOC, &cmd, "nesting parent");
 	*id = cmd.out_hwpt_id;
 	return ret;
 }
@@ -108,7 +99,7 @@ static int alloc_nested(struct endpoint *ep, __u32 parent, __u64 root, __u32 *id
 	};
 	int ret;
 
-	ret = nest_ioctl(ep->ctx, IOMMU_HWPT_ALLOC, &cmd, "nested domain");
+	ret = ctx_ioctl(ep->ctx, IOMMU_HWPT_ALLOC, &cmd, "nested domain");
 	*id = cmd.out_hwpt_id;
 	return ret;
 }
@@ -129,7 +120,7 @@ static int flush(struct endpoint *ep, __u64 gva, __u64 npages)
 		.entry_num = 1,
 	};
 
-	return nest_ioctl(ep->ctx, IOMMU_HWPT_INVALIDATE, &cmd, "invalidation");
+	return ctx_ioctl(ep->ctx, IOMMU_HWPT_INVALIDATE, &cmd, "invalidation");
 }
 
 /* What VT-d can do; nothing if it is another IOMMU. */
@@ -610,8 +601,8 @@ static int take_dirty(struct endpoint *ep, __u32 parent, __u64 *bits, size_t siz
 	};
 
 	memset(bits, 0, size);
-	return nest_ioctl(ep->ctx, IOMMU_HWPT_GET_DIRTY_BITMAP, &cmd,
-			  "dirty bitmap");
+	return ctx_ioctl(ep->ctx, IOMMU_HWPT_GET_DIRTY_BITMAP, &cmd,
+			 "dirty bitmap");
 }
 
 static bool is_dirty(const __u64 *bits, __u64 gpa)
@@ -642,8 +633,8 @@ TEST_NESTED(dirty_pages)
 		SKIP(return, "this IOMMU has no dirty tracking");
 	set_page(guest, GVA, page | PTE_USER);
 	set_page(guest, GVA + 4096, other | PTE_USER);
-	ASSERT_LIB(nest_ioctl(ep->ctx, IOMMU_HWPT_SET_DIRTY_TRACKING, &track,
-			      "dirty tracking"));
+	ASSERT_LIB(ctx_ioctl(ep->ctx, IOMMU_HWPT_SET_DIRTY_TRACKING, &track,
+			     "dirty tracking"));
 	for (i = 0; i < 8; i++) {
 		ASSERT_LIB(write_page(ep, GVA, host(guest, page)));
 		ASSERT_LIB(read_page(ep, GVA + 4096, host(guest, other)));
@@ -740,8 +731,8 @@ static int set_tracking(struct endpoint *ep, __u32 hwpt_id, bool on)
 		.hwpt_id = hwpt_id,
 	};
 
-	return nest_ioctl(ep->ctx, IOMMU_HWPT_SET_DIRTY_TRACKING, &track,
-			  "dirty tracking");
+	return ctx_ioctl(ep->ctx, IOMMU_HWPT_SET_DIRTY_TRACKING, &track,
+			 "dirty tracking");
 }
 
 /* From one second stage to another: what the new one says of dirty pages holds. */

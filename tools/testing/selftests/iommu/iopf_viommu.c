@@ -22,7 +22,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -69,14 +68,6 @@ const struct vendor *vendor_of(struct iopf_dev *dev)
 }
 
 /* All these return 0 or a negative errno. */
-static int vmm_ioctl(struct iopf_ctx *ctx, unsigned long cmd, void *arg,
-		     const char *what)
-{
-	if (!ioctl(iopf_ctx_fd(ctx), cmd, arg))
-		return 0;
-	return iopf_err(-errno, "%s: %s", what, strerror(errno));
-}
-
 static int alloc_parent(struct iopf_ctx *ctx, __u32 dev_id, __u32 ioas_id,
 			__u32 flags, __u32 *id)
 {
@@ -86,7 +77,7 @@ static int alloc_parent(struct iopf_ctx *ctx, __u32 dev_id, __u32 ioas_id,
 		.dev_id = dev_id,
 		.pt_id = ioas_id,
 	};
-	int ret = vmm_ioctl(ctx, IOMMU_HWPT_ALLOC, &cmd, "nesting parent");
+	int ret = ctx_ioctl(ctx, IOMMU_HWPT_ALLOC, &cmd, "nesting parent");
 
 	*id = cmd.out_hwpt_id;
 	return ret;
@@ -101,7 +92,7 @@ static int alloc_viommu(struct iopf_ctx *ctx, __u32 type, __u32 dev_id,
 		.dev_id = dev_id,
 		.hwpt_id = hwpt_id,
 	};
-	int ret = vmm_ioctl(ctx, IOMMU_VIOMMU_ALLOC, &cmd, "vIOMMU");
+	int ret = ctx_ioctl(ctx, IOMMU_VIOMMU_ALLOC, &cmd, "vIOMMU");
 
 	*id = cmd.out_viommu_id;
 	return ret;
@@ -116,7 +107,7 @@ static int alloc_vdevice(struct iopf_ctx *ctx, __u32 viommu_id, __u32 dev_id,
 		.dev_id = dev_id,
 		.virt_id = virt_id,
 	};
-	int ret = vmm_ioctl(ctx, IOMMU_VDEVICE_ALLOC, &cmd, "vDEVICE");
+	int ret = ctx_ioctl(ctx, IOMMU_VDEVICE_ALLOC, &cmd, "vDEVICE");
 
 	*id = cmd.out_vdevice_id;
 	return ret;
@@ -139,7 +130,7 @@ static int alloc_nested(const struct space *space, __u32 dev_id, __u32 fault_id,
 	int ret;
 
 	guest->vendor->nested(space, &cmd, blob);
-	ret = vmm_ioctl(guest->ctx, IOMMU_HWPT_ALLOC, &cmd, "nested HWPT");
+	ret = ctx_ioctl(guest->ctx, IOMMU_HWPT_ALLOC, &cmd, "nested HWPT");
 	*id = cmd.out_hwpt_id;
 	return ret;
 }
@@ -158,7 +149,7 @@ static int invalidate_array(struct guest *guest, __u32 id, const void *array,
 	};
 	int ret;
 
-	ret = vmm_ioctl(guest->ctx, IOMMU_HWPT_INVALIDATE, &cmd, "invalidation");
+	ret = ctx_ioctl(guest->ctx, IOMMU_HWPT_INVALIDATE, &cmd, "invalidation");
 	*done = cmd.entry_num;
 	return ret;
 }
@@ -842,7 +833,7 @@ TEST_VIOMMU(bad_array)
 		cmd.data_type = bad[i].type;
 		cmd.entry_len = bad[i].len;
 		cmd.entry_num = bad[i].nr;
-		EXPECT_EQ(-bad[i].err, vmm_ioctl(guest->ctx,
+		EXPECT_EQ(-bad[i].err, ctx_ioctl(guest->ctx,
 						 IOMMU_HWPT_INVALIDATE, &cmd,
 						 bad[i].what))
 			TH_LOG("%s", bad[i].what);
@@ -966,7 +957,7 @@ TEST_VIOMMU(bad_alloc)
 						    bad[i].dev_id,
 						    bad[i].hwpt_id, &id))
 			TH_LOG("number %u", i);
-	EXPECT_EQ(-EOPNOTSUPP, vmm_ioctl(ctx, IOMMU_VIOMMU_ALLOC, &data, "data"));
+	EXPECT_EQ(-EOPNOTSUPP, ctx_ioctl(ctx, IOMMU_VIOMMU_ALLOC, &data, "data"));
 	ASSERT_LIB(alloc_parent(ctx, dev_id, guest->ioas_id, 0, &plain));
 	EXPECT_EQ(-EINVAL, alloc_viommu(ctx, type, dev_id, plain, &id));
 	EXPECT_LIB(iopf_destroy(ctx, plain));
@@ -1024,7 +1015,7 @@ TEST_VIOMMU(bad_nested)
 						 &err);
 		if (!what)
 			break;
-		EXPECT_EQ(err, vmm_ioctl(guest->ctx, IOMMU_HWPT_ALLOC, &cmd,
+		EXPECT_EQ(err, ctx_ioctl(guest->ctx, IOMMU_HWPT_ALLOC, &cmd,
 					 what))
 			TH_LOG("%s", what);
 	}
@@ -1039,7 +1030,7 @@ static int open_events(struct guest *guest, __u32 depth, __u32 *id, int *fd)
 		.type = guest->vendor->event_type,
 		.veventq_depth = depth,
 	};
-	int ret = vmm_ioctl(guest->ctx, IOMMU_VEVENTQ_ALLOC, &cmd, "vEVENTQ");
+	int ret = ctx_ioctl(guest->ctx, IOMMU_VEVENTQ_ALLOC, &cmd, "vEVENTQ");
 
 	*id = cmd.out_veventq_id;
 	*fd = cmd.out_veventq_fd;
