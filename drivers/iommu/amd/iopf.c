@@ -159,11 +159,12 @@ static void iopf_stop_pri(struct iommu_dev_data *dev_data)
 /**
  * amd_iommu_iopf_attached() - A device got a domain, and ATS if there is any
  * @dev_data: the device, whose device table entry was written
+ * @needed: somebody waits for the page faults of the domain
  *
  * Return: 0 on success. On failure the domain would wait for page faults that do
  * not come.
  */
-int amd_iommu_iopf_attached(struct iommu_dev_data *dev_data)
+int amd_iommu_iopf_attached(struct iommu_dev_data *dev_data, bool needed)
 {
 	int ret;
 
@@ -173,7 +174,7 @@ int amd_iommu_iopf_attached(struct iommu_dev_data *dev_data)
 	if (!ret)
 		return 0;
 	dev_err_ratelimited(dev_data->dev, "Failed to enable PRI (%d)\n", ret);
-	return dev_data->domain->domain.iopf_handler ? ret : 0;
+	return needed ? ret : 0;
 }
 
 /**

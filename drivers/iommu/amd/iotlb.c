@@ -421,8 +421,12 @@ void amd_iotlb_end_domain(struct protection_domain *domain, u64 address,
 		if (iommu != looked)
 			log_look_now(iommu);
 		looked = iommu;
-		iotlb_end(dev_data, address, size, IOMMU_NO_PASID,
-			  domain->pd_mode == PD_MODE_V2, since, ret);
+		if (READ_ONCE(dev_data->iotlb.whole))
+			iotlb_end(dev_data, 0, ~0UL, IOMMU_NO_PASID, false,
+				  since, ret);
+		else
+			iotlb_end(dev_data, address, size, IOMMU_NO_PASID,
+				  domain->pd_mode == PD_MODE_V2, since, ret);
 	}
 	for_each_pdom_dev_data(pdom_dev_data, domain)
 		amd_iotlb_end(pdom_dev_data->dev_data, address, size,

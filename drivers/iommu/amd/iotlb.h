@@ -33,6 +33,8 @@ struct amd_iotlb {
 	/* Held while its entry is changed to or from one without ATS */
 	spinlock_t lock;
 	bool blocked;
+	/* It has not what its domain maps, but something that depends on that */
+	bool whole;
 	/* The rest by amd_event_log::lock */
 	bool listed;
 	bool silent;

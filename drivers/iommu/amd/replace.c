@@ -52,7 +52,9 @@ bool amd_iommu_can_replace(struct iommu_dev_data *dev_data,
  * its caches have nothing of it. Neither table grows meanwhile.
  */
 static void move_device(struct iommu_dev_data *dev_data,
-			struct protection_domain *to)
+			struct protection_domain *to,
+			void (*change)(struct iommu_dev_data *dev_data,
+				       void *data), void *data)
 {
 	struct protection_domain *from = dev_data->domain;
 	struct protection_domain *first = min(from, to);
@@ -61,17 +63,54 @@ static void move_device(struct iommu_dev_data *dev_data,
 
 	/* Locks of two domains are taken in the order of their addresses. */
 	spin_lock_irqsave(&first->lock, flags);
-	spin_lock_nested(&second->lock, SINGLE_DEPTH_NESTING);
+	if (second != first)
+		spin_lock_nested(&second->lock, SINGLE_DEPTH_NESTING);
 	list_move(&dev_data->list, &to->dev_list);
 	dev_data->domain = to;
+	if (change)
+		change(dev_data, data);
 	if (to->pd_mode == PD_MODE_V2)
 		/* There is an entry to write to, which is all that can be missing. */
 		WARN_ON(amd_iommu_set_gcr3_rid(dev_data, to));
 	else
 		/* Flushes entry, device and what is known by the old domain's ID. */
 		dev_update_dte(dev_data, true);
-	spin_unlock(&second->lock);
+	if (second != first)
+		spin_unlock(&second->lock);
 	spin_unlock_irqrestore(&first->lock, flags);
+}
+
+/**
+ * amd_iommu_move() - Change the domain of a device without a gap
+ * @dev_data: the device, with its mutex held
+ * @domain: the new domain, or the old one if it is something else that changes
+ * @pasid: whose page requests may be on their way
+ * @change: called with the locks of both domains held, before the hardware knows; or
+ *	    NULL
+ * @data: for @change
+ *
+ * Return: 0 on success. On failure the old domain remains.
+ */
+int amd_iommu_move(struct iommu_dev_data *dev_data,
+		   struct protection_domain *domain, ioasid_t pasid,
+		   void (*change)(struct iommu_dev_data *dev_data, void *data),
+		   void *data)
+{
+	struct amd_iommu *iommu = get_amd_iommu_from_dev_data(dev_data);
+	struct protection_domain *old = dev_data->domain;
+	int ret;
+
+	lockdep_assert_held(&dev_data->mutex);
+
+	ret = pdom_attach_iommu(iommu, domain);
+	if (ret)
+		return ret;
+
+	move_device(dev_data, domain, change, data);
+	/* What was asked of the old domain shall not be asked of the new. */
+	amd_iommu_iopf_drain(dev_data, pasid);
+	pdom_detach_iommu(iommu, old);
+	return 0;
 }
 
 /**
@@ -89,20 +128,10 @@ static void move_device(struct iommu_dev_data *dev_data,
 int amd_iommu_replace(struct iommu_dev_data *dev_data,
 		      struct protection_domain *domain)
 {
-	struct amd_iommu *iommu = get_amd_iommu_from_dev_data(dev_data);
-	struct protection_domain *old = dev_data->domain;
 	int ret;
 
 	mutex_lock(&dev_data->mutex);
-	ret = pdom_attach_iommu(iommu, domain);
-	if (ret)
-		goto out_unlock;
-
-	move_device(dev_data, domain);
-	/* What was asked of the old domain shall not be asked of the new. */
-	amd_iommu_iopf_drain(dev_data, IOMMU_NO_PASID);
-	pdom_detach_iommu(iommu, old);
-out_unlock:
+	ret = amd_iommu_move(dev_data, domain, IOMMU_NO_PASID, NULL, NULL);
 	mutex_unlock(&dev_data->mutex);
 	return ret;
 }

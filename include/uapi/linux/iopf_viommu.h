@@ -153,4 +153,55 @@ struct iopf_vevent_vtd {
 	__aligned_u64 frcd[2];
 };
 
+/* AMD-Vi */
+
+/*
+ * enum iommu_viommu_type: part of an IOMMU with tables of PASIDs in memory of guests.
+ * Has no data. Its HWPTs have IOMMU_HWPT_DATA_AMD_GUEST, and are invalidated through
+ * the vIOMMU only
+ */
+#define IOPF_VIOMMU_TYPE_AMD		(IOPF_TYPE_PREFIX | 2)
+/* enum iommu_hwpt_invalidate_data_type: &struct iopf_amd_invalidate */
+#define IOPF_HWPT_INVALIDATE_DATA_AMD	(IOPF_TYPE_PREFIX | 2)
+/* enum iommu_veventq_type: &struct iopf_vevent_amd */
+#define IOPF_VEVENTQ_TYPE_AMD		(IOPF_TYPE_PREFIX | 2)
+
+/**
+ * struct iopf_amd_invalidate - A command of a guest (IOPF_HWPT_INVALIDATE_DATA_AMD)
+ * @cmd: The command, as the guest has put it into its command buffer
+ *
+ * An element of the array of IOMMU_HWPT_INVALIDATE, whose hwpt_id is that of a vIOMMU.
+ * These are passed on, with the ids of the host:
+ *
+ * - INVALIDATE_IOMMU_PAGES, with the domain ID of the guest. Without GN it is about all
+ *   that the domain has. A domain ID that no HWPT has does not fail, as it does not for
+ *   a guest on hardware: nothing is invalidated. Of devices whose entry does not have I
+ *   the IOTLB is invalidated, too.
+ * - INVALIDATE_IOTLB_PAGES, with a device ID that is the virt_id of a vDEVICE (ENOENT).
+ *   Queue ID and the number of pending commands are the host's.
+ *
+ * All others fail with EOPNOTSUPP: INVALIDATE_DEVTAB_ENTRY is a new HWPT that the
+ * device is attached to, COMPLETE_PPR_REQUEST an answer that is written to the fault
+ * queue, and COMPLETION_WAIT the end of the array. A guest is not told of a feature
+ * that brings more of them (EFR.IASup, PreFSup, InvIotlbTypeSup).
+ *
+ * Bits that are reserved, and a PASID without GN, fail with EINVAL. When the ioctl
+ * returns all of entry_num commands are complete, also if the one after them has
+ * failed.
+ */
+struct iopf_amd_invalidate {
+	__aligned_u64 cmd[2];
+};
+
+/**
+ * struct iopf_vevent_amd - A fault of the guest (IOPF_VEVENTQ_TYPE_AMD)
+ * @event: An entry of the event log, with the device ID of the guest
+ *
+ * An IO_PAGE_FAULT with GN, so in the tables of the guest. Page requests are not among
+ * these, but in the fault queue of the HWPT.
+ */
+struct iopf_vevent_amd {
+	__aligned_u64 event[2];
+};
+
 #endif /* _UAPI_LINUX_IOPF_VIOMMU_H */

@@ -58,7 +58,10 @@ struct page {
 
 const struct vendor *vendor_of(struct iopf_dev *dev)
 {
-	static const struct vendor *const vendors[] = { &vendor_vtd };
+	static const struct vendor *const vendors[] = {
+		&vendor_vtd,
+		&vendor_amd,
+	};
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(vendors); i++)
@@ -179,6 +182,17 @@ static bool has_inv(struct guest *guest, enum inv_what what, bool hwpt)
 	__u8 elem[INV_MAX_LEN];
 
 	return guest->vendor->inv(&inv, hwpt, elem);
+}
+
+/* As much as there is a command for, if that is no more than @space */
+static void inv_most(struct guest *guest, const struct space *space, void *elem)
+{
+	const struct inv inv = {
+		.what = has_inv(guest, INV_ALL, false) ? INV_ALL : INV_SPACE,
+		.space = space,
+	};
+
+	guest->vendor->inv(&inv, false, elem);
 }
 
 static int guest_open(struct guest *guest, struct iopf_ctx *ctx,
@@ -427,6 +441,8 @@ TEST_VIOMMU(pages)
 	unsigned int i;
 
 	for (i = 0; i < 4; i++) {
+		if (!has_inv(&self->guest, INV_PAGES, i & 2))
+			continue;
 		inv.leaf = i & 1;
 		inv.gva = PLACE(i);
 		ASSERT_LIB(move_page(&page, dev, PLACE(i)));
@@ -458,6 +474,8 @@ TEST_VIOMMU(space)
 	unsigned int i;
 
 	for (i = 0; i < 2; i++) {
+		if (!has_inv(&self->guest, INV_SPACE, i))
+			continue;
 		ASSERT_LIB(move_page(&page, dev, PLACE(i)));
 		ASSERT_LIB(move_page(&far, dev, 0x7000 + i * 4096));
 		ASSERT_LIB(move_page(&other, dev + 1, PLACE(i)));
@@ -480,6 +498,8 @@ TEST_VIOMMU(all)
 	struct page page[NR_DEVS];
 	unsigned int i;
 
+	if (!has_inv(&self->guest, INV_ALL, false))
+		return;
 	for (i = 0; i < NR_DEVS; i++)
 		ASSERT_LIB(move_page(&page[i], &self->dev[i], GVA));
 	for (i = 0; i < NR_DEVS; i++)
@@ -522,6 +542,42 @@ TEST_VIOMMU(device)
 		EXPECT_EQ(0, testdev_reg(&dev[1].ep.td, IOPF_TD_REG_ATC_COUNT));
 		inv.what = INV_SPACE;
 		inv.space = &dev->space;
+		ASSERT_LIB(invalidate(guest, &inv, false));
+		EXPECT_LIB(is_gone(&page));
+	}
+}
+
+/* Pages are one thing, what a device has of them is another. */
+TEST_VIOMMU(own_devtlb)
+{
+	struct guest *guest = &self->guest;
+	struct guest_dev *dev = self->dev;
+	struct inv inv = {
+		.space = &dev->space,
+		.dev = dev->virt_id,
+		.gva = GVA,
+		.npages = 1,
+	};
+	static const enum inv_what what[] = { INV_PAGES, INV_SPACE };
+	struct page page;
+	__u32 old = dev->space.hwpt_id;
+	unsigned int i;
+
+	if (variant->mode != IOPF_TD_MODE_TRANSLATED ||
+	    !guest->vendor->own_devtlb)
+		return;
+	dev->space.own_devtlb = true;
+	ASSERT_LIB(alloc_nested(&dev->space, iopf_dev_id(dev->ep.dev),
+				iopf_queue_id(dev->ep.queue),
+				&dev->space.hwpt_id));
+	ASSERT_LIB(iopf_dev_attach(dev->ep.dev, dev->space.hwpt_id));
+	ASSERT_LIB(iopf_destroy(self->ctx, old));
+	for (i = 0; i < ARRAY_SIZE(what); i++) {
+		ASSERT_LIB(move_page(&page, dev, GVA));
+		inv.what = what[i];
+		ASSERT_LIB(invalidate(guest, &inv, false));
+		EXPECT_LIB(is_stale(&page));
+		inv.what = i ? INV_DEVICE : INV_DEVICE_SPACE;
 		ASSERT_LIB(invalidate(guest, &inv, false));
 		EXPECT_LIB(is_gone(&page));
 	}
@@ -738,6 +794,8 @@ TEST_VIOMMU(commands)
 	__u8 elem[INV_MAX_LEN];
 	char *array;
 
+	if (!guest->vendor->trace_event)
+		return;
 	if (trace_begin(guest->vendor->trace_event))
 		SKIP(return, "takes the tracepoint %s",
 		     guest->vendor->trace_event);
@@ -791,7 +849,6 @@ TEST_VIOMMU(garbage)
 /* Arrays that are wrong as a whole */
 TEST_VIOMMU(bad_array)
 {
-	const struct inv inv = { .what = INV_ALL };
 	struct guest *guest = &self->guest;
 	__u8 elem[2 * INV_MAX_LEN] = { 0 };
 	struct iommu_hwpt_invalidate good = {
@@ -826,7 +883,7 @@ TEST_VIOMMU(bad_array)
 	};
 	unsigned int i;
 
-	ASSERT_TRUE(guest->vendor->inv(&inv, false, elem));
+	inv_most(guest, &self->dev->space, elem);
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
 		cmd = good;
 		cmd.hwpt_id = bad[i].id;
@@ -839,6 +896,22 @@ TEST_VIOMMU(bad_array)
 			TH_LOG("%s", bad[i].what);
 		EXPECT_EQ(0, cmd.entry_num);
 	}
+}
+
+/* A vendor whose HWPTs cannot be invalidated says so. */
+TEST_VIOMMU(no_hwpt_inv)
+{
+	struct guest *guest = &self->guest;
+	__u8 elem[INV_MAX_LEN];
+	__u32 done = 77;
+
+	if (has_inv(guest, INV_SPACE, true))
+		return;
+	inv_most(guest, &self->dev->space, elem);
+	EXPECT_EQ(-EOPNOTSUPP,
+		  invalidate_array(guest, self->dev->space.hwpt_id, elem, 1,
+				   &done));
+	EXPECT_EQ(0, done);
 }
 
 /* Whatever a guest may think of */
@@ -911,7 +984,8 @@ TEST_VIOMMU(destroy)
 	/* What is not attached is invalidated as well as what is. */
 	ASSERT_LIB(iopf_dev_detach(dev->ep.dev));
 	inv.what = INV_SPACE;
-	EXPECT_LIB(invalidate(guest, &inv, true));
+	if (has_inv(guest, INV_SPACE, true))
+		EXPECT_LIB(invalidate(guest, &inv, true));
 	EXPECT_LIB(invalidate(guest, &inv, false));
 	EXPECT_LIB(iopf_destroy(ctx, dev->space.hwpt_id));
 	dev->space.hwpt_id = 0;
@@ -1230,7 +1304,6 @@ struct made {
 
 static int make_all(struct made *made, struct guest_dev *dev)
 {
-	const struct inv inv = { .what = INV_ALL };
 	struct guest *guest = &made->guest;
 	__u32 dev_id = iopf_dev_id(dev->ep.dev);
 	__u8 elem[INV_MAX_LEN];
@@ -1248,7 +1321,7 @@ static int make_all(struct made *made, struct guest_dev *dev)
 	if (!ret)
 		ret = iopf_dev_attach(dev->ep.dev, made->space.hwpt_id);
 	made->attached = !ret;
-	guest->vendor->inv(&inv, false, elem);
+	inv_most(guest, &made->space, elem);
 	if (!ret)
 		ret = invalidate_array(guest, guest->viommu_id, elem, 1, &done);
 	return ret;
@@ -1325,11 +1398,10 @@ static void *race_invalidate(void *arg)
 {
 	struct race *race = arg;
 	char *array = page_array(race->dev, GVA, 0x2000, 200);
-	const struct inv inv = { .what = INV_ALL };
 	__u8 elem[INV_MAX_LEN];
 	__u32 done;
 
-	race->guest->vendor->inv(&inv, false, elem);
+	inv_most(race->guest, &race->dev->space, elem);
 	while (!race->stop && !race->err) {
 		race->err = invalidate_array(race->guest, race->guest->viommu_id,
 					     array, 200, &done);
@@ -1466,7 +1538,6 @@ TEST_GUESTS(ids)
 {
 	struct guest *guest = &self->guest[0], *other = &self->guest[1];
 	__u32 dev_id = iopf_dev_id(self->dev[0].ep.dev), id;
-	const struct inv inv = { .what = INV_ALL };
 	__u8 elem[INV_MAX_LEN];
 	__u32 spare, done;
 
@@ -1477,7 +1548,7 @@ TEST_GUESTS(ids)
 				other->parent_id, &id));
 	EXPECT_EQ(-ENOENT, iopf_destroy(self->ctx[0], id));
 	EXPECT_EQ(-ENOENT, alloc_vdevice(self->ctx[0], id, dev_id, 1, &done));
-	ASSERT_TRUE(guest->vendor->inv(&inv, false, elem));
+	inv_most(guest, &self->dev[0].space, elem);
 	EXPECT_EQ(-ENOENT, invalidate_array(guest, id, elem, 1, &done));
 	EXPECT_LIB(iopf_destroy(self->ctx[1], id));
 	EXPECT_LIB(iopf_destroy(self->ctx[1], spare));

@@ -38,6 +38,8 @@ struct space {
 	__u32 domain;
 	__u32 pasid;
 	__u32 hwpt_id;
+	/* What devices have of it, the guest invalidates itself; if there is a choice */
+	bool own_devtlb;
 };
 
 enum inv_what {
@@ -85,6 +87,7 @@ struct vendor {
 	size_t inv_len;
 	size_t event_len;
 	__u32 max_dev;		/* the largest id of a device */
+	bool own_devtlb;	/* there is that choice */
 	bool (*nests)(struct iopf_dev *dev);
 	/* Fill in data_type and data of the allocation of a HWPT; @blob has 64 bytes. */
 	void (*nested)(const struct space *space, struct iommu_hwpt_alloc *cmd,
@@ -102,7 +105,7 @@ struct vendor {
 	const char *(*bad_nested)(unsigned int nr, const struct space *space,
 				  struct iommu_hwpt_alloc *cmd, void *blob,
 				  int *err);
-	/* The tracepoint of commands, and what those have in it */
+	/* The tracepoint of commands, and what those have in it; NULL if there is none */
 	const char *trace_event;
 	const char *trace_pages;
 	const char *trace_tables;
@@ -114,6 +117,10 @@ struct vendor {
 const struct vendor *vendor_of(struct iopf_dev *dev);
 
 extern const struct vendor vendor_vtd;
+extern const struct vendor vendor_amd;
+
+/* @gpa: 0 for none */
+void x86_set_page(struct guest *guest, __u64 table, __u64 gva, __u64 gpa);
 
 static inline void *host(const struct guest *guest, __u64 gpa)
 {

@@ -14,13 +14,6 @@
 
 #define ECAP_NEST_BIT	26
 
-/* Entries of first-stage tables (VT-d 9.7) */
-#define PTE_P		0x001ULL
-#define PTE_RW		0x002ULL
-#define PTE_US		0x004ULL
-#define PTE_ADDR	0x000ffffffffff000ULL
-#define PTE_USER	(PTE_P | PTE_RW | PTE_US)
-
 /* Upper half of a fault recording register */
 #define FRCD_SID	0xffffULL
 #define FRCD_T1_READ	0x4000000000000000ULL
@@ -107,22 +100,7 @@ static const char *vtd_bad_nested(unsigned int nr, const struct space *space,
 
 static void vtd_set_page(const struct space *space, __u64 gva, __u64 gpa)
 {
-	struct guest *guest = space->guest;
-	__u64 table = space->root;
-	__u64 *pte;
-	int level;
-
-	for (level = 4; ; level--) {
-		pte = host(guest, table);
-		pte += gva >> (12 + 9 * (level - 1)) & 511;
-		if (level == 1)
-			break;
-		if (!(*pte & PTE_P))
-			__atomic_store_n(pte, guest_page(guest) | PTE_USER,
-					 __ATOMIC_SEQ_CST);
-		table = *pte & PTE_ADDR;
-	}
-	__atomic_store_n(pte, gpa ? gpa | PTE_USER : 0, __ATOMIC_SEQ_CST);
+	x86_set_page(space->guest, space->root, gva, gpa);
 }
 
 static bool vtd_inv(const struct inv *inv, bool on_hwpt, void *elem)

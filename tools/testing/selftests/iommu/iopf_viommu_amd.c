@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The test of vIOMMUs on AMD-Vi
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ *
+ * What a space has for its root is a table of PASIDs (GCR3). Requests without PASID are
+ * those of PASID 0 there.
+ */
+#include <errno.h>
+#include <linux/iopf_viommu.h>
+#include <string.h>
+
+#include "../kselftest.h"
+
+#include "iopf_viommu.h"
+
+/* Extended feature registers */
+#define EFR_GT		(1ULL << 4)
+#define EFR_GIO		(1ULL << 48)
+#define EFR2_GCR3TRP	(1ULL << 3)
+
+/* Device table entry */
+#define DTE_V		(1ULL << 0)
+#define DTE_TV		(1ULL << 1)
+#define DTE_MODE	(1ULL << 9)
+#define DTE_PPR		(1ULL << 52)
+#define DTE_GIOV	(1ULL << 54)
+#define DTE_GV		(1ULL << 55)
+#define DTE_GLX		(1ULL << 56)
+#define DTE_IR		(1ULL << 61)
+#define DTE_IW		(1ULL << 62)
+/* Of the second and the third quadword */
+#define DTE_I		(1ULL << 32)
+#define DTE_LEVELS	(1ULL << 54)
+
+/* Both in tables of PASIDs, with the address, and in page tables */
+#define ENTRY_P		0x001ULL
+#define ENTRY_ADDR	0x000ffffffffff000ULL
+
+/* Commands */
+#define PAGES		(3ULL << 60)
+#define IOTLB		(4ULL << 60)
+#define DOMID(id)	((__u64)(id) << 32)
+#define QUEUE(id)	((__u64)(id) << 32)
+#define CMD_S		1ULL
+#define CMD_PDE		2ULL
+#define CMD_GN		4ULL
+#define CMD_ALL		(0x7ffffffffffff000ULL | CMD_S)
+
+/* Events */
+#define EVENT_TYPE	(0xfULL << 60)
+#define EVENT_FAULT	(2ULL << 60)
+#define EVENT_RW	(1ULL << 53)
+#define EVENT_GN	(1ULL << 48)
+#define EVENT_PASID	(0xffffULL << 32 | 0xfULL << 16)
+#define EVENT_DEVID	0xffffULL
+
+static bool amd_nests(struct iopf_dev *dev)
+{
+	struct iommu_hw_info_amd amd;
+	struct iopf_hw_info info;
+
+	if (iopf_dev_hw_info(dev, &info) || info.type != IOMMU_HW_INFO_TYPE_AMD)
+		return false;
+	memcpy(&amd, info.raw, sizeof(amd));
+	return amd.efr & EFR_GT && amd.efr & EFR_GIO && amd.efr2 & EFR2_GCR3TRP;
+}
+
+static void set_root(__u64 *dte, __u64 root)
+{
+	dte[0] |= (root >> 12 & 7) << 58;
+	dte[1] |= (root >> 15 & 0xffff) << 16 | (root >> 31 & 0x1fffff) << 43;
+}
+
+static void amd_nested(const struct space *space, struct iommu_hwpt_alloc *cmd,
+		       void *blob)
+{
+	struct iommu_hwpt_amd_guest *guest = blob;
+
+	*guest = (struct iommu_hwpt_amd_guest) {
+		.dte = {
+			DTE_V | DTE_TV | DTE_PPR | DTE_GIOV | DTE_GV | DTE_IR |
+			DTE_IW,
+			space->domain | (space->own_devtlb ? DTE_I : 0),
+		},
+	};
+	set_root(guest->dte, space->root);
+	cmd->data_type = IOMMU_HWPT_DATA_AMD_GUEST;
+	cmd->data_len = sizeof(*guest);
+}
+
+static const char *amd_bad_nested(unsigned int nr, const struct space *space,
+				  struct iommu_hwpt_alloc *cmd, void *blob,
+				  int *err)
+{
+	struct iommu_hwpt_amd_guest *guest = blob;
+
+	amd_nested(space, cmd, blob);
+	*err = -EINVAL;
+	switch (nr) {
+	case 0:
+		cmd->data_len--;
+		return "short data";
+	case 1:
+		cmd->data_len += 8;
+		return "long data";
+	case 2:
+		guest->dte[0] |= DTE_MODE;
+		return "levels of the host";
+	case 3:
+		guest->dte[0] |= 0x1000;
+		return "a table of the host";
+	case 4:
+		guest->dte[0] |= 1 << 7;
+		return "HA";
+	case 5:
+		guest->dte[0] &= ~DTE_GV;
+		return "GIoV without GV";
+	case 6:
+		guest->dte[0] &= ~(7ULL << 58);
+		guest->dte[1] = space->domain;
+		return "no root";
+	case 7:
+		guest->dte[0] |= 3 * DTE_GLX;
+		return "reserved levels of PASIDs";
+	case 8:
+		guest->dte[2] |= 2 * DTE_LEVELS;
+		return "reserved paging mode";
+	}
+	*err = -EOPNOTSUPP;
+	switch (nr) {
+	case 9:
+		guest->dte[0] |= 2 * DTE_GLX;
+		return "more levels of PASIDs than there are";
+	case 10:
+		guest->dte[2] |= DTE_LEVELS;
+		return "five levels";
+	case 11:
+		cmd->data_type = IOMMU_HWPT_DATA_VTD_S1;
+		return "data of VT-d";
+	case 12:
+		cmd->data_type = IOPF_TYPE_PREFIX | 2;
+		return "unknown data";
+	default:
+		return NULL;
+	}
+}
+
+static void amd_set_page(const struct space *space, __u64 gva, __u64 gpa)
+{
+	__u64 *root = host(space->guest, space->root);
+
+	if (!(*root & ENTRY_P))
+		*root = guest_page(space->guest) | ENTRY_P;
+	x86_set_page(space->guest, *root & ENTRY_ADDR, gva, gpa);
+}
+
+/* The lowest bit that is 0 tells the size. */
+static __u64 pages(__u64 gva, __u64 npages)
+{
+	__u64 last = gva + npages * 4096 - 1, low = 4096;
+
+	if (npages == 1)
+		return gva;
+	while ((gva ^ last) & ~(2 * low - 1))
+		low *= 2;
+	return (gva & ~(2 * low - 1)) | (low - 4096) | CMD_S;
+}
+
+static bool amd_inv(const struct inv *inv, bool on_hwpt, void *elem)
+{
+	struct iopf_amd_invalidate *cmd = elem;
+	const struct space *space = inv->space;
+
+	memset(cmd, 0, sizeof(*cmd));
+	if (on_hwpt)
+		return false;
+	switch (inv->what) {
+	case INV_PAGES:
+		cmd->cmd[0] = PAGES | DOMID(space->domain);
+		cmd->cmd[1] = pages(inv->gva, inv->npages) | CMD_GN |
+			      (inv->leaf ? 0 : CMD_PDE);
+		return true;
+	case INV_SPACE:
+	case INV_TABLE:
+		cmd->cmd[0] = PAGES | DOMID(space->domain);
+		cmd->cmd[1] = CMD_ALL | CMD_GN | CMD_PDE;
+		return true;
+	case INV_DOMAIN_TABLES:
+		cmd->cmd[0] = PAGES | DOMID(space->domain);
+		cmd->cmd[1] = CMD_ALL | CMD_PDE;
+		return true;
+	case INV_DEVICE:
+		cmd->cmd[0] = IOTLB | QUEUE(inv->dev) | inv->dev;
+		cmd->cmd[1] = CMD_ALL;
+		return true;
+	case INV_DEVICE_SPACE:
+		cmd->cmd[0] = IOTLB | QUEUE(inv->dev) | inv->dev;
+		cmd->cmd[1] = CMD_ALL | CMD_GN;
+		return true;
+	default:
+		return false;
+	}
+}
+
+static int amd_fault(const void *event, struct guest_fault *fault)
+{
+	struct iopf_vevent_amd amd;
+
+	memcpy(&amd, event, sizeof(amd));
+	if ((amd.event[0] & EVENT_TYPE) != EVENT_FAULT)
+		return iopf_err(-EPROTO, "another event: %#llx", amd.event[0]);
+	if (!(amd.event[0] & EVENT_GN) || amd.event[0] & EVENT_PASID)
+		return iopf_err(-EPROTO, "not of PASID 0: %#llx", amd.event[0]);
+	fault->dev = amd.event[0] & EVENT_DEVID;
+	fault->addr = amd.event[1] & ~0xfffULL;
+	fault->write = amd.event[0] & EVENT_RW;
+	return 0;
+}
+
+#define BAD(text, errno_, first, second)                     \
+	{ .what = text, .err = -(errno_), .not_on_hwpt = true, \
+	  .cmd = { { first, second } } }
+
+static const struct amd_bad {
+	const char *what;
+	int err;
+	bool not_on_hwpt;
+	struct iopf_amd_invalidate cmd;
+} amd_bad[] = {
+	BAD("nothing", EOPNOTSUPP, 0, 0),
+	BAD("COMPLETION_WAIT", EOPNOTSUPP, 1ULL << 60 | 1, 0),
+	BAD("INVALIDATE_DEVTAB_ENTRY", EOPNOTSUPP, 2ULL << 60, 0),
+	BAD("INVALIDATE_INTERRUPT_TABLE", EOPNOTSUPP, 5ULL << 60, 0),
+	BAD("PREFETCH_IOMMU_PAGES", EOPNOTSUPP, 6ULL << 60, 0),
+	BAD("COMPLETE_PPR_REQUEST", EOPNOTSUPP, 7ULL << 60, 0),
+	BAD("INVALIDATE_IOMMU_ALL", EOPNOTSUPP, 8ULL << 60, 0),
+	BAD("INSERT_GUEST_EVENT", EOPNOTSUPP, 9ULL << 60, 0),
+	BAD("RESET_VMMIO", EOPNOTSUPP, 10ULL << 60 | 1ULL << 28, 0),
+	BAD("opcode 15", EOPNOTSUPP, 15ULL << 60, 0),
+	BAD("pages, reserved bit 20", EINVAL, PAGES | 1 << 20, CMD_ALL | CMD_GN),
+	BAD("pages, reserved bit 31", EINVAL, PAGES | 1ULL << 31,
+	    CMD_ALL | CMD_GN),
+	BAD("pages, reserved bit 48", EINVAL, PAGES | 1ULL << 48, CMD_ALL),
+	BAD("pages, reserved bit 59", EINVAL, PAGES | 1ULL << 59, CMD_ALL),
+	BAD("pages, reserved bit 67", EINVAL, PAGES, CMD_ALL | 8),
+	BAD("pages, reserved bit 75", EINVAL, PAGES, CMD_ALL | 1 << 11),
+	BAD("pages, a PASID without GN", EINVAL, PAGES | 1, CMD_ALL),
+	BAD("device, PDE", EINVAL, IOTLB, CMD_ALL | CMD_PDE),
+	BAD("device, type", EINVAL, IOTLB, CMD_ALL | 1 << 4),
+	BAD("device, reserved bit 60 of it", EINVAL, IOTLB, CMD_ALL | 1 << 6),
+	BAD("device, a PASID without GN", EINVAL, IOTLB | 1ULL << 48, CMD_ALL),
+	BAD("device, PASID bit 16 without GN", EINVAL, IOTLB | 1ULL << 56,
+	    CMD_ALL),
+	BAD("device unknown", ENOENT, IOTLB | 0xdead, CMD_ALL),
+	BAD("device 0", ENOENT, IOTLB | QUEUE(0xdead), CMD_ALL | CMD_GN),
+};
+
+static struct bad_inv amd_bad_inv[ARRAY_SIZE(amd_bad) + 1];
+
+/* Ends with one that is empty */
+__attribute__((constructor)) static void amd_init(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(amd_bad); i++) {
+		amd_bad_inv[i] = (struct bad_inv) {
+			.what = amd_bad[i].what,
+			.err = amd_bad[i].err,
+			.not_on_hwpt = amd_bad[i].not_on_hwpt,
+		};
+		memcpy(amd_bad_inv[i].elem, &amd_bad[i].cmd,
+		       sizeof(amd_bad[i].cmd));
+	}
+}
+
+const struct vendor vendor_amd = {
+	.name = "AMD-Vi",
+	.viommu_type = IOPF_VIOMMU_TYPE_AMD,
+	.event_type = IOPF_VEVENTQ_TYPE_AMD,
+	.inv_type = IOPF_HWPT_INVALIDATE_DATA_AMD,
+	.inv_len = sizeof(struct iopf_amd_invalidate),
+	.event_len = sizeof(struct iopf_vevent_amd),
+	.max_dev = 0xffff,
+	.own_devtlb = true,
+	.nests = amd_nests,
+	.nested = amd_nested,
+	.set_page = amd_set_page,
+	.inv = amd_inv,
+	.fault = amd_fault,
+	.bad = amd_bad_inv,
+	.bad_nested = amd_bad_nested,
+	.fault_log = "Event logged \\[IO_PAGE_FAULT",
+};
