@@ -583,6 +583,92 @@ TEST_VIOMMU(own_devtlb)
 	}
 }
 
+/* Replace guest memory at @gpa by other memory, and write to it. */
+static int change_memory(struct guest *guest, __u64 gpa, void *mem)
+{
+	int ret;
+
+	ret = iopf_ioas_unmap(guest->ctx, guest->ioas_id, gpa, 4096);
+	if (!ret)
+		ret = iopf_ioas_map(guest->ctx, guest->ioas_id, mem, 4096, gpa,
+				    IOPF_RW);
+	return ret;
+}
+
+/* The VMM moves memory of the guest, which cannot know: pages of it, and a table. */
+TEST_VIOMMU(second_stage)
+{
+	struct guest *guest = &self->guest;
+	struct guest_dev *dev = self->dev;
+	__u64 gpa[3];
+	unsigned int i;
+	char *mem;
+
+	mem = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE,
+		   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, mem);
+	/* Memory that is mapped page by page, to be unmapped like that */
+	for (i = 0; i < ARRAY_SIZE(gpa); i++) {
+		gpa[i] = GPA + GUEST_SIZE + i * 4096;
+		ASSERT_LIB(iopf_ioas_map(self->ctx, guest->ioas_id,
+					 mem + i * 4096, 4096, gpa[i],
+					 IOPF_RW));
+	}
+	for (i = 0; i < NR_DEVS; i++) {
+		struct testdev_result r;
+		char *old = mem + i * 4096, *new = mem + 2 * 4096;
+		struct testdev_op op = {
+			.opcode = IOPF_TD_OP_FILL,
+			.mode = variant->mode,
+			.iova = GVA,
+			.length = 4096,
+			.data = SEED,
+		};
+		unsigned int slot;
+
+		guest->vendor->set_page(&dev[i].space, GVA, gpa[i]);
+		ASSERT_LIB(testdev_submit(&dev[i].ep.td, &op, &slot));
+		ASSERT_LIB(wait_op(&dev[i].ep, slot, &r));
+		ASSERT_EQ(IOPF_TD_ST_OK, r.status);
+		ASSERT_EQ(4096, testdev_pattern_check(old, 4096, SEED, 0));
+		memset(mem, 0, 3 * 4096);
+		ASSERT_LIB(change_memory(guest, gpa[i], new));
+		ASSERT_LIB(testdev_submit(&dev[i].ep.td, &op, &slot));
+		ASSERT_LIB(wait_op(&dev[i].ep, slot, &r));
+		EXPECT_EQ(IOPF_TD_ST_OK, r.status);
+		EXPECT_EQ(4096, testdev_pattern_check(new, 4096, SEED, 0));
+		EXPECT_EQ(0, old[0]);
+		memset(mem, 0, 3 * 4096);
+	}
+	for (i = 0; i < ARRAY_SIZE(gpa); i++)
+		ASSERT_LIB(iopf_ioas_unmap(self->ctx, guest->ioas_id, gpa[i],
+					   4096));
+	munmap(mem, 3 * 4096);
+}
+
+/* The ids of one table are those of the next: nothing of the first one is left. */
+TEST_VIOMMU(ids_again)
+{
+	struct guest *guest = &self->guest;
+	struct guest_dev *dev = self->dev;
+	__u32 dev_id = iopf_dev_id(dev->ep.dev);
+	__u64 page;
+	unsigned int i;
+
+	for (i = 0; i < 4; i++) {
+		page = guest_page(guest);
+		guest->vendor->set_page(&dev->space, GVA, page);
+		EXPECT_LIB(arrives(dev, GVA, page));
+		ASSERT_LIB(iopf_dev_detach(dev->ep.dev));
+		ASSERT_LIB(iopf_destroy(self->ctx, dev->space.hwpt_id));
+		dev->space.root = guest_page(guest);
+		ASSERT_LIB(alloc_nested(&dev->space, dev_id,
+					iopf_queue_id(dev->ep.queue),
+					&dev->space.hwpt_id));
+		ASSERT_LIB(iopf_dev_attach(dev->ep.dev, dev->space.hwpt_id));
+	}
+}
+
 /* What is on top of the tables: the hardware has none of it. */
 TEST_VIOMMU(tables)
 {
