@@ -174,6 +174,9 @@ one_line 'negative size' 64 "'-4' is no size" serve --size=-4 "$dev"
 one_line 'huge size' 64 'is no size' serve --size 99999999999T "$dev"
 one_line 'too many groups' 64 'is no number' demo --groups 100000
 one_line 'no groups' 64 'at least 1' demo --groups 0
+one_line 'demo, PASID 0' 64 '--pasid: give something from 1' demo --pasid 0
+one_line 'demo, PASID of 21 bits' 64 'is no number from 0 to 1048575' \
+	demo --pasid 1048576
 one_line 'demo, address is not a page' 64 '--iova: .*multiple of the page size' \
 	demo --iova 4097
 one_line 'demo, address and size overflow' 64 'end of the address space' \

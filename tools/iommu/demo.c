@@ -27,6 +27,7 @@ static const char usage[] =
 "  --groups N     transfers to cut that into; each asks for its pages as one\n"
 "                 group (default 16)\n"
 "  --iova ADDR    where (default 0x100000000)\n"
+"  --pasid N      let the transfers have this PASID, with a page table of its own\n"
 "  --invalid      answer INVALID: the device has to report failed transfers\n"
 "  --summary      a line of KEY=VALUE pairs for other programs at the end\n"
 "  --verbose, -v  a line for every group\n"
@@ -35,12 +36,13 @@ static const char usage[] =
 "\n"
 "Exit status: 0 passed, 1 failed, 2 something is in the way, 64 wrong call.\n";
 
-enum { OPT_SIZE = 256, OPT_GROUPS, OPT_IOVA, OPT_INVALID, OPT_SUMMARY };
+enum { OPT_SIZE = 256, OPT_GROUPS, OPT_IOVA, OPT_PASID, OPT_INVALID, OPT_SUMMARY };
 
 static const struct option options[] = {
 	{ "size", required_argument, NULL, OPT_SIZE },
 	{ "groups", required_argument, NULL, OPT_GROUPS },
 	{ "iova", required_argument, NULL, OPT_IOVA },
+	{ "pasid", required_argument, NULL, OPT_PASID },
 	{ "invalid", no_argument, NULL, OPT_INVALID },
 	{ "summary", no_argument, NULL, OPT_SUMMARY },
 	{ "verbose", no_argument, NULL, 'v' },
@@ -51,6 +53,8 @@ static const struct option options[] = {
 #define STUCK_MS	30000
 /* How often to look at the ring although no interrupt came. */
 #define LOOK_MS		100
+/* A PASID has 20 bits. */
+#define PASID_MAX	0xfffffU
 /* Seeds of the patterns the device and the program write. */
 #define SEED_DEVICE	0x1090f
 #define SEED_CPU	0xc0ffee
@@ -59,6 +63,7 @@ struct demo {
 	__u64 size;
 	__u64 groups;
 	__u64 iova;
+	__u64 pasid;		/* 0: requests without PASID */
 	bool invalid;
 	bool summary;
 	bool verbose;
@@ -98,6 +103,14 @@ static int parse_args(int argc, char **argv, struct demo *d)
 		case OPT_IOVA:
 			if (!cli_size("--iova", optarg, &d->iova))
 				return CLI_USAGE;
+			break;
+		case OPT_PASID:
+			if (!cli_number("--pasid", optarg, PASID_MAX,
+					&d->pasid))
+				return CLI_USAGE;
+			if (!d->pasid)
+				return cli_wrong("--pasid: give something from 1 to %u",
+						 PASID_MAX);
 			break;
 		case OPT_INVALID:
 			d->invalid = true;
@@ -260,7 +273,9 @@ static int run_transfers(struct demo *d, unsigned int opcode, __u64 iova,
 {
 	struct testdev_op op = {
 		.opcode = opcode,
-		.flags = IOPF_TD_F_GROUP | IOPF_TD_F_IRQ,
+		.flags = IOPF_TD_F_GROUP | IOPF_TD_F_IRQ |
+			 (d->pasid ? IOPF_TD_F_PASID : 0),
+		.pasid = d->pasid,
 	};
 	struct testdev_result r;
 	unsigned int slot;
@@ -453,6 +468,7 @@ static int demo_with_device(struct demo *d)
 	__u32 ioas_id, hwpt_id;
 	int ret;
 
+	d->s.pasid = d->pasid;
 	d->s.answer_invalid = d->invalid;
 	d->s.log = stdout;
 	ret = server_open(d->ctx, d->dev, &d->s, &ioas_id, &hwpt_id);
@@ -462,7 +478,11 @@ static int demo_with_device(struct demo *d)
 				0, &d->s.backing);
 	if (ret)
 		goto close_server;
-	say(d, "an empty I/O address space with a fault queue is attached, nothing is mapped");
+	if (d->pasid)
+		say(d, "an empty I/O address space with a fault queue is attached to PASID %llu, nothing is mapped",
+		    d->pasid);
+	else
+		say(d, "an empty I/O address space with a fault queue is attached, nothing is mapped");
 	ret = testdev_open(d->dev, &d->td);
 	if (ret)
 		goto close_server;
@@ -545,6 +565,8 @@ static void summary(const struct demo *d, const char *result)
 	       c->invalid, c->errors, c->stale);
 	summary_times("", &d->s.time);
 	summary_times("device_", &d->age);
+	if (d->pasid)
+		printf(" pasid=%llu", d->pasid);
 	putchar('\n');
 }
 

@@ -10,18 +10,22 @@
 
 #include "internal.h"
 
-int iopf_hwpt_alloc(struct iopf_ctx *ctx, __u32 dev_id, __u32 ioas_id,
-		    struct iopf_queue *queue, __u32 *hwpt_id)
+/* Newer than the headers of many a machine, which have the rest */
+#define ALLOC_PASID	(1 << 3)
+
+static int alloc(struct iopf_ctx *ctx, __u32 dev_id, __u32 ioas_id,
+		 __u32 flags, struct iopf_queue *queue, __u32 *hwpt_id)
 {
 	struct iommu_hwpt_alloc cmd = {
 		.size = sizeof(cmd),
+		.flags = flags,
 		.dev_id = dev_id,
 		.pt_id = ioas_id,
 	};
 	int err;
 
 	if (queue) {
-		cmd.flags = IOMMU_HWPT_FAULT_ID_VALID;
+		cmd.flags |= IOMMU_HWPT_FAULT_ID_VALID;
 		cmd.fault_id = iopf_queue_id(queue);
 	}
 	if (!ioctl(ctx->fd, IOMMU_HWPT_ALLOC, &cmd)) {
@@ -29,9 +33,24 @@ int iopf_hwpt_alloc(struct iopf_ctx *ctx, __u32 dev_id, __u32 ioas_id,
 		return 0;
 	}
 	err = errno;
+	if (flags && err == EOPNOTSUPP)
+		return iopf_err(-EOPNOTSUPP,
+				"the kernel has no I/O page tables for PASIDs of this device; use a kernel with the linux-iopf series and an IOMMU with PASIDs, see iopf probe");
 	if (queue && (err == EOPNOTSUPP || err == E2BIG))
 		return iopf_err(-EOPNOTSUPP,
 				"this kernel's iommufd takes no fault queue on a paging domain; use a kernel with the linux-iopf series or a later one that has the feature");
 	return iopf_err(-err, "cannot make an I/O page table: %s",
 			 strerror(err));
+}
+
+int iopf_hwpt_alloc(struct iopf_ctx *ctx, __u32 dev_id, __u32 ioas_id,
+		    struct iopf_queue *queue, __u32 *hwpt_id)
+{
+	return alloc(ctx, dev_id, ioas_id, 0, queue, hwpt_id);
+}
+
+int iopf_hwpt_alloc_pasid(struct iopf_ctx *ctx, __u32 dev_id, __u32 ioas_id,
+			  struct iopf_queue *queue, __u32 *hwpt_id)
+{
+	return alloc(ctx, dev_id, ioas_id, ALLOC_PASID, queue, hwpt_id);
 }

@@ -232,6 +232,22 @@ struct iopf_queue;
 int iopf_hwpt_alloc(struct iopf_ctx *ctx, __u32 dev_id, __u32 ioas_id,
 		    struct iopf_queue *queue, __u32 *hwpt_id);
 
+/**
+ * iopf_hwpt_alloc_pasid - make an I/O page table that PASIDs can have
+ * @ctx: context
+ * @dev_id: device whose IOMMU decides about the format, see iopf_dev_id()
+ * @ioas_id: address space the table shows
+ * @queue: fault queue, or NULL, see iopf_hwpt_alloc()
+ * @hwpt_id: set to the id; free it with iopf_destroy() after the detach
+ *
+ * The RID of a device with PASIDs has such a table, too, or none.
+ *
+ * Return: 0, -EOPNOTSUPP when kernel, IOMMU or device have no PASIDs, or another
+ * negative errno.
+ */
+int iopf_hwpt_alloc_pasid(struct iopf_ctx *ctx, __u32 dev_id, __u32 ioas_id,
+			  struct iopf_queue *queue, __u32 *hwpt_id);
+
 /*
  * Fault queues
  */
@@ -694,6 +710,31 @@ int iopf_dev_attach(struct iopf_dev *dev, __u32 pt_id);
  * Return: 0 or a negative errno.
  */
 int iopf_dev_detach(struct iopf_dev *dev);
+
+/**
+ * iopf_dev_attach_pasid - let a PASID of a device use a page table
+ * @dev: device
+ * @pasid: PASID, 1 to 2 to the power of iopf_hw_info::pasid_bits, less 1
+ * @pt_id: page table, see iopf_hwpt_alloc_pasid(). If the PASID has one this one
+ *	   takes its place
+ *
+ * Which of the PASIDs requests have is up to the device and its driver. Page requests
+ * of a PASID come to the queue of its table, with iopf_group::pasid.
+ *
+ * Return: 0, -EINVAL when there is no such PASID, or another negative errno.
+ */
+int iopf_dev_attach_pasid(struct iopf_dev *dev, __u32 pasid, __u32 pt_id);
+
+/**
+ * iopf_dev_detach_pasid - take the page table of a PASID away
+ * @dev: device
+ * @pasid: PASID. If it has none nothing happens
+ *
+ * Requests with it fail from then on; those that are open are answered.
+ *
+ * Return: 0 or a negative errno.
+ */
+int iopf_dev_detach_pasid(struct iopf_dev *dev, __u32 pasid);
 
 /**
  * iopf_dev_reset - function reset

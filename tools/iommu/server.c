@@ -144,6 +144,64 @@ int server_run(struct server *s)
 	return nr;
 }
 
+/* Beside PASIDs the RID has a page table, with which its interrupts work. */
+static int open_rid(struct iopf_ctx *ctx, struct iopf_dev *dev, struct server *s)
+{
+	int ret;
+
+	ret = iopf_ioas_alloc(ctx, &s->rid_ioas);
+	if (ret)
+		return ret;
+	ret = iopf_hwpt_alloc_pasid(ctx, iopf_dev_id(dev), s->rid_ioas, NULL,
+				    &s->rid_hwpt);
+	if (ret)
+		goto destroy_ioas;
+	ret = iopf_dev_attach(dev, s->rid_hwpt);
+	if (ret)
+		goto destroy_hwpt;
+	return 0;
+
+destroy_hwpt:
+	iopf_destroy(ctx, s->rid_hwpt);
+destroy_ioas:
+	iopf_destroy(ctx, s->rid_ioas);
+	return ret;
+}
+
+static void close_rid(struct iopf_ctx *ctx, struct iopf_dev *dev,
+		      struct server *s)
+{
+	iopf_dev_detach(dev);
+	iopf_destroy(ctx, s->rid_hwpt);
+	iopf_destroy(ctx, s->rid_ioas);
+}
+
+static int attach(struct iopf_ctx *ctx, struct iopf_dev *dev, struct server *s,
+		  __u32 hwpt_id)
+{
+	int ret;
+
+	if (!s->pasid)
+		return iopf_dev_attach(dev, hwpt_id);
+	ret = open_rid(ctx, dev, s);
+	if (ret)
+		return ret;
+	ret = iopf_dev_attach_pasid(dev, s->pasid, hwpt_id);
+	if (ret)
+		close_rid(ctx, dev, s);
+	return ret;
+}
+
+static void detach(struct iopf_ctx *ctx, struct iopf_dev *dev, struct server *s)
+{
+	if (!s->pasid) {
+		iopf_dev_detach(dev);
+		return;
+	}
+	iopf_dev_detach_pasid(dev, s->pasid);
+	close_rid(ctx, dev, s);
+}
+
 int server_open(struct iopf_ctx *ctx, struct iopf_dev *dev, struct server *s,
 		__u32 *ioas_id, __u32 *hwpt_id)
 {
@@ -155,11 +213,15 @@ int server_open(struct iopf_ctx *ctx, struct iopf_dev *dev, struct server *s,
 	ret = iopf_queue_open(ctx, &s->queue);
 	if (ret)
 		goto destroy_ioas;
-	ret = iopf_hwpt_alloc(ctx, iopf_dev_id(dev), *ioas_id, s->queue,
-			      hwpt_id);
+	if (s->pasid)
+		ret = iopf_hwpt_alloc_pasid(ctx, iopf_dev_id(dev), *ioas_id,
+					    s->queue, hwpt_id);
+	else
+		ret = iopf_hwpt_alloc(ctx, iopf_dev_id(dev), *ioas_id,
+				      s->queue, hwpt_id);
 	if (ret)
 		goto close_queue;
-	ret = iopf_dev_attach(dev, *hwpt_id);
+	ret = attach(ctx, dev, s, *hwpt_id);
 	if (ret)
 		goto destroy_hwpt;
 	return 0;
@@ -179,7 +241,7 @@ void server_close(struct iopf_ctx *ctx, struct iopf_dev *dev, struct server *s,
 {
 	/* The device may still be in the middle of a transfer. */
 	iopf_dev_bus_master(dev, false);
-	iopf_dev_detach(dev);
+	detach(ctx, dev, s);
 	iopf_backing_close(s->backing);
 	s->backing = NULL;
 	iopf_destroy(ctx, hwpt_id);

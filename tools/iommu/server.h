@@ -35,6 +35,9 @@ struct server_count {
 
 /**
  * struct server - state of a serving loop
+ * @pasid: PASID to serve, 0 for requests without one
+ * @rid_ioas: empty address space of the RID, if a PASID is served
+ * @rid_hwpt: its page table
  * @queue: fault queue
  * @backing: memory to map from
  * @answer_invalid: map nothing and answer INVALID
@@ -47,6 +50,9 @@ struct server_count {
  * @time: from the read of a group to the end of the write of its answer
  */
 struct server {
+	__u32 pasid;
+	__u32 rid_ioas;
+	__u32 rid_hwpt;
 	struct iopf_queue *queue;
 	struct iopf_backing *backing;
 	bool answer_invalid;
@@ -81,7 +87,7 @@ int server_run(struct server *s);
  * server_open - queue, page table, memory and attach for a device
  * @ctx: context
  * @dev: device
- * @s: @s->queue is set
+ * @s: with @s->pasid; @s->queue and what the RID has are set
  * @ioas_id: set to the address space
  * @hwpt_id: set to the page table
  *

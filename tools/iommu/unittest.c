@@ -145,6 +145,7 @@ static unsigned int nr_areas;
 static unsigned int map_calls;
 static int map_error;		/* errno of the next map call */
 static int hwpt_error;		/* errno of IOMMU_HWPT_ALLOC */
+static __u32 hwpt_flags;	/* its flags */
 static unsigned int nr_ranges;	/* usable addresses */
 static int fault_fds[2];	/* [1] is the kernel's end of a fault queue */
 
@@ -246,6 +247,7 @@ int __wrap_ioctl(int fd, unsigned long nr, ...)
 	case IOMMU_FAULT_QUEUE_ALLOC:
 		return fake_fault_alloc(arg);
 	case IOMMU_HWPT_ALLOC:
+		hwpt_flags = ((struct iommu_hwpt_alloc *)arg)->flags;
 		return fail(hwpt_error);
 	case IOMMU_DESTROY:
 		return 0;
@@ -566,8 +568,14 @@ static void test_queue(void)
 	hwpt_error = EOPNOTSUPP;
 	CHECK(iopf_hwpt_alloc(&fake, 1, 2, q, &id) == -EOPNOTSUPP);
 	CHECK(strstr(iopf_error(), "fault queue on a paging domain"));
+	CHECK(iopf_hwpt_alloc_pasid(&fake, 1, 2, NULL, &id) == -EOPNOTSUPP);
+	CHECK(strstr(iopf_error(), "PASIDs"));
+	CHECK(hwpt_flags == 1 << 3);
+	CHECK(iopf_hwpt_alloc_pasid(&fake, 1, 2, q, &id) == -EOPNOTSUPP);
+	CHECK(hwpt_flags == (1 << 3 | 1 << 2));
 	hwpt_error = EINVAL;
 	CHECK(iopf_hwpt_alloc(&fake, 1, 2, NULL, &id) == -EINVAL);
+	CHECK(!hwpt_flags);
 	close(fault_fds[1]);
 	iopf_queue_close(q);
 }
