@@ -358,6 +358,21 @@ static void test_translate(void)
     test_end(t);
 }
 
+/* Sizes of answers */
+static void test_unit(void)
+{
+    Test *t = test_start();
+    Endpoint *ep = &t->ep[0];
+
+    check_translation_unit(ep, DATA + 0x40000, map_page);
+    check_largest_unit(ep, 1ULL << 45);
+    /* Without tables, and with those of the guest for PASIDs alone */
+    set_guest(ep, 0);
+    check_largest_unit(ep, IOVA);
+    check_no_event(t);
+    test_end(t);
+}
+
 /* Page sizes, and levels that are left out */
 static void test_host_pages(void)
 {
@@ -688,6 +703,48 @@ static void test_held(void)
     cmd_restart(t);
     put_wait(t, 0x5678);
     g_assert_cmphex(qtest_readq(t->qts, STATUS_WORD), ==, 0x5678);
+
+    /* What was withheld by then does not count for what another device owes */
+    hold_inv(&t->ep[1], true);
+    put_inv_iotlb(&t->ep[1], NOP, INV_ALL, true);
+    put_wait(t, 0x8765);
+    hold_inv(ep, false);
+    g_assert_cmphex(qtest_readq(t->qts, STATUS_WORD), ==, 0x5678);
+    hold_inv(&t->ep[1], false);
+    g_assert_cmphex(qtest_readq(t->qts, STATUS_WORD), ==, 0x8765);
+    check_no_event(t);
+    test_end(t);
+}
+
+static uint32_t read_raw(Endpoint *ep, uint64_t addr)
+{
+    Desc d = {
+        .op = IOPF_TD_OP_READ,
+        .mode = IOPF_TD_MODE_RAW,
+        .iova = addr,
+        .length = 4,
+        .ram = IOPF_TD_RAM_DATA,
+    };
+
+    return ep_run(ep, &d);
+}
+
+/* Interrupts are untranslated writes, and there is nothing to be read */
+static void test_translated_interrupt(void)
+{
+    Test *t = test_start();
+    Endpoint *ep = &t->ep[0];
+    Event e;
+
+    g_assert_cmpuint(ep_write_raw(ep, 0xfee00000), ==,
+                     IOPF_TD_ST_ACCESS_ERROR);
+    e = check_event(ep, AMDVI_EVT_INVALID_DEV);
+    g_assert_cmphex(e.q[1], ==, 0xfee00000);
+    g_assert_cmphex(e.q[0] & AMDVI_EVF_RW, ==, AMDVI_EVF_RW);
+    g_assert_cmpuint(read_raw(ep, 0xfeeffffc), ==, IOPF_TD_ST_ACCESS_ERROR);
+    e = check_event(ep, AMDVI_EVT_INVALID_DEV);
+    g_assert_cmphex(e.q[1], ==, 0xfeeffffc);
+    g_assert_cmphex(e.q[0] & AMDVI_EVF_RW, ==, 0);
     check_no_event(t);
     test_end(t);
 }
@@ -1559,6 +1616,7 @@ int main(int argc, char **argv)
     qtest_add_func("/amd-iommu-pri/options", test_options);
     qtest_add_func("/amd-iommu-pri/interrupts", test_interrupts);
     qtest_add_func("/amd-iommu-pri/translate", test_translate);
+    qtest_add_func("/amd-iommu-pri/unit", test_unit);
     qtest_add_func("/amd-iommu-pri/host-pages", test_host_pages);
     qtest_add_func("/amd-iommu-pri/fault-record", test_fault_record);
     qtest_add_func("/amd-iommu-pri/guest", test_guest);
@@ -1567,6 +1625,8 @@ int main(int argc, char **argv)
     qtest_add_func("/amd-iommu-pri/device-cache", test_device_cache);
     qtest_add_func("/amd-iommu-pri/held", test_held);
     qtest_add_func("/amd-iommu-pri/translated", test_translated);
+    qtest_add_func("/amd-iommu-pri/translated-interrupt",
+                   test_translated_interrupt);
     qtest_add_func("/amd-iommu-pri/malformed", test_malformed);
     qtest_add_func("/amd-iommu-pri/root-port", test_root_port);
     qtest_add_func("/amd-iommu-pri/nested", test_nested);

@@ -738,10 +738,7 @@ static void test_stu(void)
     const uint64_t data = 0x240000;
     int i;
 
-    cfg_writew(ep, ep->pri + PCI_PRI_CTRL, 0);
-    cfg_writew(ep, ep->ats + PCI_ATS_CTRL, 0);
-    cfg_writew(ep, ep->ats + PCI_ATS_CTRL, PCI_ATS_CTRL_ENABLE | 4);
-
+    set_stu(ep, 4);
     /* A hole, and pages in a row */
     check_translation(ep, NOP, IOVA + 0x5000, WANT_RW, 0, 0x10000, 0);
     for (i = 0; i < 16; i++) {
@@ -768,6 +765,13 @@ static void test_stu(void)
     /* A larger page is what it was */
     write_leaf_2m(t, SL_TABLES, IOVA_2M, PAGE_2M | PTE_RW | PTE_PS);
     check_translation(ep, NOP, IOVA_2M, WANT_RW, PAGE_2M, 0x200000, PERM_RW);
+
+    check_largest_unit(ep, IOVA);
+    write_pasid_entry(t, 0, VTD_SM_PASID_ENTRY_PT | VTD_PASID_ENTRY_P, DID_SL,
+                      0);
+    inv_tables(t);
+    check_largest_unit(ep, IOVA);
+    g_assert_cmphex(take_fault(t, NULL), ==, 0);
     test_end(t);
 }
 

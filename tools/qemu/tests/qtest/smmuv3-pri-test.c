@@ -296,6 +296,19 @@ static void test_translate(void)
     test_end(t);
 }
 
+/* Sizes of answers */
+static void test_unit(void)
+{
+    Test *t = test_start();
+    Endpoint *ep = &t->ep[0];
+
+    check_translation_unit(ep, VIRT_RAM + 0x200000, map_page);
+    check_largest_unit(ep, IOVA);
+    check_largest_unit(ep, 1ULL << 45);
+    check_no_event(t);
+    test_end(t);
+}
+
 /* A record in full */
 static void test_fault_record(void)
 {
@@ -2125,6 +2138,7 @@ int main(int argc, char **argv)
     qtest_add_func("/smmuv3/fault-record", test_fault_record);
     qtest_add_func("/smmuv3/fetch-address", test_fetch_address);
     qtest_add_func("/smmuv3/ats/translate", test_translate);
+    qtest_add_func("/smmuv3/ats/unit", test_unit);
     qtest_add_func("/smmuv3/ats/privilege", test_privilege);
     qtest_add_func("/smmuv3/ats/malformed", test_malformed);
     qtest_add_func("/smmuv3/ats/disabled", test_disabled);
