@@ -311,6 +311,8 @@ typedef enum AMDVICmdResult {
 } AMDVICmdResult;
 
 void amdvi_run_commands(AMDVIState *s);
+/* With x-lazy-invalidation=on: carry out one, and no more until the next read */
+void amdvi_run_lazily(AMDVIState *s);
 
 /*
  * Devices: amd_iommu_ats.c, amd_iommu_ppr.c

@@ -266,9 +266,10 @@ void amdvi_whole_mmio_write(AMDVIState *s, hwaddr addr, uint64_t val,
 
 uint64_t amdvi_whole_mmio_read(AMDVIState *s, hwaddr addr, unsigned size)
 {
-    uint64_t val = extract64(amdvi_reg(s, addr & ~7ULL), (addr & 7) * 8,
-                             size * 8);
+    uint64_t val;
 
+    amdvi_run_lazily(s);
+    val = extract64(amdvi_reg(s, addr & ~7ULL), (addr & 7) * 8, size * 8);
     trace_amdvi_whole_read(addr, size, val);
     return val;
 }

@@ -256,6 +256,8 @@ static void test_options(void)
     g_assert(starts(",ats=on,ppr=on,ppr-autoresp=on,ppr-overflow-early=on"));
     g_assert(starts(",pasid=20,gcr3-levels=3,guest-levels=5"));
     g_assert(starts(",pasid=9,gcr3-levels=3,gcr3-trp=on"));
+    g_assert(starts(",host-ad=on,x-lazy-invalidation=on"));
+    g_assert(!starts(",x-lazy-invalidation=on"));
     g_assert(!starts(",ppr=on"));
     g_assert(!starts(",ats=on,ppr-autoresp=on"));
     g_assert(!starts(",ats=on,ppr-overflow-early=on"));
@@ -713,6 +715,50 @@ static void test_held(void)
     hold_inv(&t->ep[1], false);
     g_assert_cmphex(qtest_readq(t->qts, STATUS_WORD), ==, 0x8765);
     check_no_event(t);
+    test_end(t);
+}
+
+/* One command for each register that is read: too early, and in this order */
+static void test_lazy_invalidation(void)
+{
+    Test *t = test_start_with(",x-lazy-invalidation=on");
+    Endpoint *ep = &t->ep[0];
+    uint64_t all = AMDVI_CMD(AMDVI_CMD_INVAL_AMDVI_ALL);
+
+    write_leaf(t, TABLES_0, IOVA, PAGE_A | PTE_RW);
+    check_translation(ep, NOP, IOVA, WANT_RW, PAGE_A, PAGE, PERM_RW);
+    write_leaf(t, TABLES_0, IOVA, PAGE_B | PTE_RW);
+    cmd_put(t, all, 0);
+    check_translation(ep, NOP, IOVA, WANT_RW, PAGE_A, PAGE, PERM_RW);
+    g_assert(cmd_running(t));
+    check_translation(ep, NOP, IOVA, WANT_RW, PAGE_B, PAGE, PERM_RW);
+
+    /* The device before the IOMMU: it fetches what is to go */
+    fill_atc(ep, NOP, IOVA);
+    write_leaf(t, TABLES_0, IOVA, PAGE_C | PTE_RW);
+    put_inv_iotlb(ep, NOP, IOVA, false);
+    cmd_put(t, all, 0);
+    g_assert(cmd_running(t));
+    g_assert(!in_atc(ep, NOP, IOVA));
+    fill_atc(ep, NOP, IOVA);
+    g_assert(cmd_running(t));
+    g_assert_cmphex(write_translated(ep, PAGE_B), !=, UINT64_MAX);
+    g_assert_cmphex(write_translated(ep, PAGE_C), ==, UINT64_MAX);
+
+    /* The right order, and what is waited for */
+    cmd_put(t, all, 0);
+    put_inv_iotlb(ep, NOP, IOVA, false);
+    put_wait(t, 0x1234);
+    g_assert(cmd_running(t));
+    fill_atc(ep, NOP, IOVA);
+    g_assert(cmd_running(t));
+    g_assert(!in_atc(ep, NOP, IOVA));
+    fill_atc(ep, NOP, IOVA);
+    g_assert_cmphex(qtest_readq(t->qts, STATUS_WORD), ==, 0);
+    g_assert(cmd_running(t));
+    g_assert_cmphex(qtest_readq(t->qts, STATUS_WORD), ==, 0x1234);
+    g_assert_cmphex(write_translated(ep, PAGE_C), !=, UINT64_MAX);
+    g_assert_cmphex(write_translated(ep, PAGE_B), ==, UINT64_MAX);
     test_end(t);
 }
 
@@ -1624,6 +1670,7 @@ int main(int argc, char **argv)
     qtest_add_func("/amd-iommu-pri/caches", test_caches);
     qtest_add_func("/amd-iommu-pri/device-cache", test_device_cache);
     qtest_add_func("/amd-iommu-pri/held", test_held);
+    qtest_add_func("/amd-iommu-pri/lazy-invalidation", test_lazy_invalidation);
     qtest_add_func("/amd-iommu-pri/translated", test_translated);
     qtest_add_func("/amd-iommu-pri/translated-interrupt",
                    test_translated_interrupt);

@@ -1126,6 +1126,51 @@ static void test_sync_waits(void)
     test_end(t);
 }
 
+/* One command for each register that is read: too early, and in this order */
+static void test_lazy_invalidation(void)
+{
+    Test *t = test_start_with(" -global arm-smmuv3.x-lazy-invalidation=on ");
+    Endpoint *ep = &t->ep[0];
+
+    WAIT_FOR(t->qts, !cmd_behind(t));
+    write_leaf(t, TABLES_0, IOVA, PAGE_A | PTE_RW);
+    check_translation(ep, NOP, IOVA, WANT_RW, PAGE_A, PAGE, PERM_RW);
+    write_leaf(t, TABLES_0, IOVA, PAGE_B | PTE_RW);
+    cmd_put(t, CMD_TLBI_NSNH_ALL, 0);
+    check_translation(ep, NOP, IOVA, WANT_RW, PAGE_A, PAGE, PERM_RW);
+    g_assert_cmpuint(cmd_behind(t), ==, 0);
+    check_translation(ep, NOP, IOVA, WANT_RW, PAGE_B, PAGE, PERM_RW);
+
+    /* The device before the TLB: it fetches what is to go */
+    fill_atc(ep, NOP, IOVA);
+    write_leaf(t, TABLES_0, IOVA, PAGE_C | PTE_RW);
+    cmd_put(t, atc_inv_q0(ep, NOP, false), IOVA);
+    cmd_put(t, CMD_TLBI_NSNH_ALL, 0);
+    g_assert_cmpuint(cmd_behind(t), ==, 1);
+    g_assert(!in_atc(ep, NOP, IOVA));
+    fill_atc(ep, NOP, IOVA);
+    g_assert_cmpuint(cmd_behind(t), ==, 0);
+    g_assert_cmphex(write_translated(ep, PAGE_B), !=, UINT64_MAX);
+    g_assert_cmphex(write_translated(ep, PAGE_C), ==, UINT64_MAX);
+
+    /* The right order, and what is waited for */
+    take_spi(t->qts, SPI_SYNC);
+    cmd_put(t, CMD_TLBI_NSNH_ALL, 0);
+    cmd_put(t, atc_inv_q0(ep, NOP, false), IOVA);
+    cmd_put(t, CMD_SYNC | CMD_SYNC_IRQ, 0);
+    g_assert_cmpuint(cmd_behind(t), ==, 2);
+    fill_atc(ep, NOP, IOVA);
+    g_assert_cmpuint(cmd_behind(t), ==, 1);
+    g_assert(!in_atc(ep, NOP, IOVA));
+    fill_atc(ep, NOP, IOVA);
+    g_assert(!take_spi(t->qts, SPI_SYNC));
+    g_assert_cmpuint(cmd_behind(t), ==, 0);
+    g_assert(take_spi(t->qts, SPI_SYNC));
+    g_assert_cmphex(write_translated(ep, PAGE_C), !=, UINT64_MAX);
+    g_assert_cmphex(write_translated(ep, PAGE_B), ==, UINT64_MAX);
+    test_end(t);
+}
+
 static void test_timeout(void)
 {
     Test *t = start_atc();
@@ -2150,6 +2195,7 @@ int main(int argc, char **argv)
     qtest_add_func("/smmuv3/ats/atc", test_atc);
     qtest_add_func("/smmuv3/ats/atc-only", test_atc_only);
     qtest_add_func("/smmuv3/ats/sync-waits", test_sync_waits);
+    qtest_add_func("/smmuv3/ats/lazy-invalidation", test_lazy_invalidation);
     qtest_add_func("/smmuv3/ats/timeout", test_timeout);
     qtest_add_func("/smmuv3/ats/translated-access", test_translated_access);
     qtest_add_func("/smmuv3/ats/translated-cached", test_translated_cached);
