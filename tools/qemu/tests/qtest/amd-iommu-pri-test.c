@@ -367,7 +367,7 @@ static void test_unit(void)
     Endpoint *ep = &t->ep[0];
 
     check_translation_unit(ep, DATA + 0x40000, map_page);
-    check_largest_unit(ep, 1ULL << 45);
+    check_largest_unit(ep, IOVA);
     /* Without tables, and with those of the guest for PASIDs alone */
     set_guest(ep, 0);
     check_largest_unit(ep, IOVA);
@@ -636,6 +636,31 @@ static void test_caches(void)
     check_translation(ep, PASID, IOVA, WANT_RW, PAGE_B, PAGE, PERM_RW);
     inv_pages(t, domain, PASID, INV_ALL, AMDVI_CMD_S | AMDVI_CMD_PDE);
     check_translation(ep, PASID, IOVA, WANT_RW, 0, PAGE, 0);
+    check_no_event(t);
+    test_end(t);
+}
+
+/* What is cached is for requests of its kind, and for what it grants */
+static void test_cached_rights(void)
+{
+    Test *t = test_start();
+    Endpoint *ep = &t->ep[0];
+    uint16_t priv = WANT_RW | IOPF_TD_F_PRIV;
+    uint64_t supervisor = AMDVI_GPTE_P | AMDVI_GPTE_RW;
+
+    set_guest(ep, 0);
+    write_leaf(t, TABLES_1, IOVA, PAGE_A | supervisor);
+    check_translation(ep, PASID, IOVA, priv, PAGE_A, PAGE, PERM_RW | PERM_P);
+    check_translation(ep, PASID, IOVA, WANT_RW, 0, PAGE, 0);
+    write_leaf(t, TABLES_1, IOVA, PAGE_B | GPTE_RW);
+    check_translation(ep, PASID, IOVA, WANT_RW, PAGE_B, PAGE, PERM_RW);
+    check_translation(ep, PASID, IOVA, priv, PAGE_A, PAGE, PERM_RW | PERM_P);
+
+    write_leaf(t, TABLES_1, IOVA + PAGE, PAGE_C | GPTE_RW | AMDVI_GPTE_NX);
+    check_translation(ep, PASID, IOVA + PAGE, WANT_RW, PAGE_C, PAGE, PERM_RW);
+    write_leaf(t, TABLES_1, IOVA + PAGE, PAGE_C | GPTE_RW);
+    check_translation(ep, PASID, IOVA + PAGE, WANT_R | IOPF_TD_F_EXEC, PAGE_C,
+                      PAGE, PERM_R | PERM_X);
     check_no_event(t);
     test_end(t);
 }
@@ -1527,6 +1552,7 @@ static void test_automatic(void)
     set_control(t, CONTROL_ALL | AMDVI_CONTROL_PPR_AUTO);
     check_automatic(ep, &d, RSP_SUCCESS);
     g_assert(amd_status(t) & AMDVI_STATUS_PPR_OVERFLOW);
+    check_stop_marker_lost(ep);
     d = group_request(PASID, IOVA, 1, WANT_R, 3);
     check_automatic(ep, &d, RSP_SUCCESS);
     amd_writeq(t, AMDVI_MMIO_PPR_AUTO, AMDVI_PPR_INVALID);
@@ -1668,6 +1694,7 @@ int main(int argc, char **argv)
     qtest_add_func("/amd-iommu-pri/guest", test_guest);
     qtest_add_func("/amd-iommu-pri/gcr3-levels", test_gcr3_levels);
     qtest_add_func("/amd-iommu-pri/caches", test_caches);
+    qtest_add_func("/amd-iommu-pri/cached-rights", test_cached_rights);
     qtest_add_func("/amd-iommu-pri/device-cache", test_device_cache);
     qtest_add_func("/amd-iommu-pri/held", test_held);
     qtest_add_func("/amd-iommu-pri/lazy-invalidation", test_lazy_invalidation);

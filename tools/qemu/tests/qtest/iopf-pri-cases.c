@@ -96,8 +96,23 @@ void check_translation_unit(Endpoint *ep, uint64_t addr, MapPage *map)
 
 void check_largest_unit(Endpoint *ep, uint64_t iova)
 {
+    /* The first that is too large, and the largest */
+    set_stu(ep, 17);
+    check_translation(ep, NOP, iova, WANT_RW, 0, 1ULL << 29, 0);
     set_stu(ep, 31);
     check_translation(ep, NOP, iova, WANT_RW, 0, 1ULL << 43, 0);
+}
+
+void check_stop_marker_lost(Endpoint *ep)
+{
+    uint32_t responses = ep_readl(ep, IOPF_TD_REG_RSPLOG_HEAD);
+    Desc stop = {
+        .op = IOPF_TD_OP_STOP_MARKER, .flags = IOPF_TD_F_PASID, .pasid = 11,
+    };
+
+    ep_check(ep, &stop, IOPF_TD_ST_OK);
+    g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_RSPLOG_HEAD), ==, responses);
+    g_assert(!take_unexpected(ep));
 }
 
 void check_without_bus_master(Endpoint *ep)

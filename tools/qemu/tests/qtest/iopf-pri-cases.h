@@ -36,10 +36,13 @@ void set_stu(Endpoint *ep, unsigned stu);
 void check_translation_unit(Endpoint *ep, uint64_t addr, MapPage *map);
 
 /*
- * The largest unit there is has 2^31 pages, which are too many to look at each.
- * None of them is mapped at @iova, or all of them are to themselves.
+ * A unit can have 2^31 pages, which are too many to look at each.  None of them
+ * is mapped at @iova, or all of them are to themselves.
  */
 void check_largest_unit(Endpoint *ep, uint64_t iova);
+
+/* A stop marker that the IOMMU does not take is lost: nobody waits for it */
+void check_stop_marker_lost(Endpoint *ep);
 
 /* Page requests are messages, for which a function need not be bus master */
 void check_without_bus_master(Endpoint *ep);

@@ -1113,6 +1113,13 @@ static void test_sync_waits(void)
     atc_inv(ep, NOP, false, IOVA, 0);
     hold_inv(&t->ep[1], false);
 
+    /* One without ATS has completed it: it does not know such requests */
+    hold_inv(ep, true);
+    cfg_writew(ep, ep->ats + PCI_ATS_CTRL, 0);
+    atc_inv(ep, NOP, false, IOVA, 0);
+    hold_inv(ep, false);
+    cfg_writew(ep, ep->ats + PCI_ATS_CTRL, PCI_ATS_CTRL_ENABLE);
+
     /* Two of them: the last one counts */
     hold_inv(ep, true);
     hold_inv(&t->ep[1], true);
