@@ -2178,6 +2178,56 @@ static void test_function_reset(void)
     test_end(t);
 }
 
+#define MIGRATED \
+    VIRT_SMMU " -device pcie-root-port,id=rp1,addr=6.0 "
+
+/*
+ * The device, which cannot be migrated, has gone, without completing an
+ * invalidation.  What it asked for is in the queue.
+ */
+static void test_migration(void)
+{
+    Test *t = test_new(MIGRATED "-device iopf-testdev,bus=rp1,id=td0,pasid=20");
+    Endpoint *ep = &t->ep[0];
+    Desc d = group_request(NOP, IOVA, 2, WANT_R, 1);
+    uint64_t base;
+
+    ep_init(ep, t, 1 << 8, 1);
+    enable_root_port(ep, 6 << 3);
+    ep_map(ep);
+    ep_enable(ep, 8);
+    ep_start_ring(ep, 8, 1);
+    clear_tables(t);
+    write_ste(ep, STE_Q0, STE_Q1);
+    write_cds(t, CD_Q0);
+    smmu_writeq(t, SMMU_PRIQ_IRQ_CFG0, DATA);
+    smmu_writel(t, SMMU_PRIQ_IRQ_CFG1, 0x1234);
+    smmu_writel(t, SMMU_PRIQ_IRQ_CFG2, 1U << 31 | 5);
+    start_smmu(t, PRIQ_ORDER);
+    base = smmu_readq(t, SMMU_PRIQ_BASE);
+    ep_check(ep, &d, IOPF_TD_ST_OK);
+    smmu_writel(t, SMMU_PRIQ_CONS, 1);
+    hold_inv(ep, true);
+    cmd_put(t, atc_inv_q0(ep, NOP, false), IOVA);
+
+    qtest_qmp_device_del_send(t->qts, "td0");
+    power_root_port(t->qts, 6 << 3, false);
+    qtest_qmp_eventwait(t->qts, "DEVICE_DELETED");
+    migrate_machine(t, MIGRATED);
+    g_assert_cmphex(smmu_readq(t, SMMU_PRIQ_BASE), ==, base);
+    g_assert_cmphex(smmu_readl(t, SMMU_PRIQ_PROD), ==, 2);
+    g_assert_cmphex(smmu_readl(t, SMMU_PRIQ_CONS), ==, 1);
+    g_assert_cmphex(smmu_readq(t, SMMU_PRIQ_IRQ_CFG0), ==, DATA);
+    g_assert_cmphex(smmu_readl(t, SMMU_PRIQ_IRQ_CFG1), ==, 0x1234);
+    g_assert_cmphex(smmu_readl(t, SMMU_PRIQ_IRQ_CFG2), ==, 1U << 31 | 5);
+    g_assert_cmphex(gerror(t), ==, 0);
+    cmd_put(t, CMD_SYNC, 0);
+    check_sync_error(t, 1);
+    ack_gerror(t);
+    g_assert_cmpuint(cmd_behind(t), ==, 0);
+    test_end(t);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -2227,5 +2277,7 @@ int main(int argc, char **argv)
     qtest_add_func("/smmuv3/pri/interrupt", test_interrupt);
     qtest_add_func("/smmuv3/reset", test_reset);
     qtest_add_func("/smmuv3/function-reset", test_function_reset);
+    qtest_add_func("/smmuv3/migration", test_migration);
+
     return g_test_run();
 }
