@@ -209,6 +209,11 @@ class SeriesTool(SmallSeries):
         self.assertEqual((self.root / "drivers/new.c").read_text(), "int new;\n")
         (self.root / "drivers/new.c").write_text("int changed;\n")
         self.refused("check", "01-a.patch", "drivers/new.c")
+        # that is seen on the bases that the series itself is for, too
+        file.write_text(file.read_text().replace("1007", "999"))
+        (self.root / "series/series").write_text("01-a.patch\n")
+        (self.root / "series/02-b.patch").unlink()
+        self.refused("check", "from-6.12.1000/01-a.patch", "does not fit the whole files")
 
     def test_mails(self):
         (self.root / "series/cover").write_text("All of it\n\nWhy.\n")

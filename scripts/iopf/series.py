@@ -391,6 +391,31 @@ def told(tree, changed):
     print(f"{len(changed)} files changed; look at them with git diff")
 
 
+def check_whole_files_of_selections(series):
+    """What the folders `from-X` change in whole files fits these: for that, the base that
+    it is for need not be there. Nothing else would tell until somebody builds that."""
+    for file in sorted(series.dir.glob("from-*/*.patch")):
+        patch = Patch.read(series, file)
+        touched = set(re.findall(r"^diff --git a/\S+ b/(\S+)$", patch.diff, re.M))
+        paths = sorted(touched & set(patch.adds))
+        if not paths:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            for path in paths:
+                copy = pathlib.Path(folder) / path
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(series.here(path), copy)
+            command = ["git", "apply", "--check", *[f"--include={path}" for path in paths], "-"]
+            try:
+                run(command, cwd=folder, input=patch.diff)
+            except Failure as failure:
+                release = file.parent.name.partition("-")[2]
+                raise Failure(f"{file} does not fit the whole files any more: "
+                              f"{process.cause(str(failure))}; 'scripts/series rebase "
+                              f"{series.name}' with QVER set to a release from {release} on "
+                              "stops there", 1) from failure
+
+
 def cmd_check(series, _opts):
     seen = {}
     for name in series.order():
@@ -402,6 +427,7 @@ def cmd_check(series, _opts):
         if path not in seen:
             raise Failure(f"{series.here(path)} is in no patch; name it in an Adds: line "
                           "of the patch it comes in with", 1)
+    check_whole_files_of_selections(series)
     repo = base.repository(series.name)
     tip, version = commit_series(repo, series, BUILD_IDENT)
     if series.selection(version):

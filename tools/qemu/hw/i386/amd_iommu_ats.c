@@ -164,6 +164,17 @@ AMDVICmdResult amdvi_cmd_inval_iotlb(AMDVIState *s, const uint64_t cmd[2],
     return AMDVI_CMD_DONE;
 }
 
+/* Nothing waits for completions any more, nor will it for those of by now */
+void amdvi_forget_held(AMDVIState *s)
+{
+    AMDVIAddressSpace *as;
+
+    s->inv_held = 0;
+    QLIST_FOREACH(as, &s->address_spaces, next) {
+        pci_ats_forget_held(as->bus, as->devfn);
+    }
+}
+
 void amdvi_ats_invalidation_over(PCIBus *bus, void *opaque, int devfn,
                                  uint32_t n, bool completed)
 {

@@ -171,7 +171,8 @@ static bool amdvi_run_command(AMDVIState *s, uint32_t head)
     return false;
 }
 
-void amdvi_run_commands(AMDVIState *s)
+/* Carry out up to @max commands */
+static void amdvi_step_commands(AMDVIState *s, unsigned max)
 {
     uint32_t size = amdvi_ring_size(s, AMDVI_MMIO_COMMAND_BASE);
     uint32_t head, tail;
@@ -181,7 +182,8 @@ void amdvi_run_commands(AMDVIState *s)
         return;
     }
     s->cmd_running = true;
-    while (amdvi_reg(s, AMDVI_MMIO_STATUS) & AMDVI_STATUS_CMD_RUN) {
+    while (max-- &&
+           (amdvi_reg(s, AMDVI_MMIO_STATUS) & AMDVI_STATUS_CMD_RUN)) {
         head = amdvi_reg(s, AMDVI_MMIO_COMMAND_HEAD) & (size - 1);
         tail = amdvi_reg(s, AMDVI_MMIO_COMMAND_TAIL) & (size - 1);
         if (head == tail || !amdvi_run_command(s, head)) {
@@ -191,4 +193,18 @@ void amdvi_run_commands(AMDVIState *s)
                       (head + AMDVI_RING_ENTRY) & (size - 1));
     }
     s->cmd_running = false;
+}
+
+void amdvi_run_commands(AMDVIState *s)
+{
+    if (!s->lazy_inv) {
+        amdvi_step_commands(s, UINT_MAX);
+    }
+}
+
+void amdvi_run_lazily(AMDVIState *s)
+{
+    if (s->lazy_inv) {
+        amdvi_step_commands(s, 1);
+    }
 }

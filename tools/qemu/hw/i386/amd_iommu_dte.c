@@ -70,6 +70,13 @@ void amdvi_event_device(const AMDVIRequest *req, hwaddr addr)
                 amdvi_event_who(req, NULL, req->pasid != PCI_NO_PASID), addr);
 }
 
+void amdvi_event_interrupt_range(const AMDVIRequest *req, hwaddr addr)
+{
+    amdvi_event(req->s, AMDVI_EVENT(AMDVI_EVT_INVALID_DEV) |
+                (amdvi_request_flags(req) & AMDVI_EVF_RW) |
+                amdvi_event_who(req, NULL, false), addr);
+}
+
 static void amdvi_event_dte(const AMDVIRequest *req, hwaddr addr,
                             uint64_t flags)
 {

@@ -61,6 +61,11 @@ bool amdvi_check_features(AMDVIState *s, Error **errp)
         return false;
     }
     s->whole = s->ats || s->pasid_bits || s->host_ad;
+    if (s->lazy_inv && !s->whole) {
+        error_setg(errp, "x-lazy-invalidation=on needs ats=on, pasid=BITS or "
+                   "host-ad=on");
+        return false;
+    }
     return true;
 }
 

@@ -44,6 +44,9 @@ static inline bool amdvi_control(const AMDVIState *s, uint64_t bit)
 void amdvi_decode_control(AMDVIState *s);
 void amdvi_decode_devtab(AMDVIState *s);
 
+/* Whether an access to the addresses of interrupts is one; reports if not */
+bool amdvi_is_interrupt(AMDVIState *s, hwaddr addr, bool is_write,
+                        MemTxAttrs attrs);
 uint64_t amdvi_whole_mmio_read(AMDVIState *s, hwaddr addr, unsigned size);
 void amdvi_whole_mmio_write(AMDVIState *s, hwaddr addr, uint64_t val,
                             unsigned size);
@@ -171,6 +174,7 @@ void amdvi_event_page_fault(const AMDVIRequest *req, AMDVIDTE *dte, bool guest,
 void amdvi_event_table(const AMDVIRequest *req, const AMDVIDTE *dte,
                        bool guest, hwaddr addr);
 void amdvi_event_device(const AMDVIRequest *req, hwaddr addr);
+void amdvi_event_interrupt_range(const AMDVIRequest *req, hwaddr addr);
 
 /*
  * Page walks: amd_iommu_walk.c, amd_iommu_guest.c
@@ -307,6 +311,8 @@ typedef enum AMDVICmdResult {
 } AMDVICmdResult;
 
 void amdvi_run_commands(AMDVIState *s);
+/* With x-lazy-invalidation=on: carry out one, and no more until the next read */
+void amdvi_run_lazily(AMDVIState *s);
 
 /*
  * Devices: amd_iommu_ats.c, amd_iommu_ppr.c
@@ -329,6 +335,7 @@ void amdvi_ats_invalidation_over(PCIBus *bus, void *opaque, int devfn,
                                  uint32_t n, bool completed);
 /* NULL if there is no such function */
 AMDVIAddressSpace *amdvi_as_of_devid(AMDVIState *s, uint16_t devid);
+void amdvi_forget_held(AMDVIState *s);
 AMDVICmdResult amdvi_cmd_inval_iotlb(AMDVIState *s, const uint64_t cmd[2],
                                      hwaddr cmd_addr);
 AMDVICmdResult amdvi_cmd_complete_ppr(AMDVIState *s, const uint64_t cmd[2]);

@@ -208,7 +208,7 @@ static void amdvi_update_control(AMDVIState *s, uint64_t old)
     }
     if ((now & run) != run) {
         /* Whatever it waited for */
-        s->inv_held = 0;
+        amdvi_forget_held(s);
         amdvi_change_status(s, AMDVI_STATUS_CMD_RUN, 0);
     } else if ((old & run) != run &&
                amdvi_ring_size(s, AMDVI_MMIO_COMMAND_BASE)) {
@@ -266,9 +266,10 @@ void amdvi_whole_mmio_write(AMDVIState *s, hwaddr addr, uint64_t val,
 
 uint64_t amdvi_whole_mmio_read(AMDVIState *s, hwaddr addr, unsigned size)
 {
-    uint64_t val = extract64(amdvi_reg(s, addr & ~7ULL), (addr & 7) * 8,
-                             size * 8);
+    uint64_t val;
 
+    amdvi_run_lazily(s);
+    val = extract64(amdvi_reg(s, addr & ~7ULL), (addr & 7) * 8, size * 8);
     trace_amdvi_whole_read(addr, size, val);
     return val;
 }
@@ -276,7 +277,7 @@ uint64_t amdvi_whole_mmio_read(AMDVIState *s, hwaddr addr, unsigned size)
 void amdvi_whole_reset(AMDVIState *s)
 {
     amdvi_drop_caches(s);
-    s->inv_held = 0;
+    amdvi_forget_held(s);
     amdvi_set_reg(s, AMDVI_MMIO_STATUS, 0);
     amdvi_set_reg(s, AMDVI_MMIO_EXT_FEATURES, amdvi_whole_efr(s));
     amdvi_set_reg(s, AMDVI_MMIO_EFR2, amdvi_extended_feature_register2(s));

@@ -256,3 +256,25 @@ IOMMUTLBEntry amdvi_whole_translate(AMDVIAddressSpace *as, hwaddr addr,
                                    addr, entry.translated_addr);
     return entry;
 }
+
+/* Interrupts are untranslated writes; there is nothing to be read */
+bool amdvi_is_interrupt(AMDVIState *s, hwaddr addr, bool is_write,
+                        MemTxAttrs attrs)
+{
+    AMDVIRequest req = {
+        .s = s,
+        .devid = attrs.requester_id,
+        .pasid = PCI_NO_PASID,
+        .kind = attrs.address_type == PCI_AT_TRANSLATED ?
+                AMDVI_REQ_TRANSLATED : AMDVI_REQ_UNTRANSLATED,
+        .want = is_write ? IOMMU_WO : IOMMU_RO,
+    };
+
+    if (!s->whole || (is_write && req.kind == AMDVI_REQ_UNTRANSLATED)) {
+        return true;
+    }
+    if (s->enabled && !attrs.unspecified) {
+        amdvi_event_interrupt_range(&req, addr);
+    }
+    return false;
+}

@@ -21,6 +21,11 @@
 
 #define PCI_PASID_MASK ((1U << PCI_EXT_CAP_PASID_MAX_WIDTH) - 1)
 
+#define PCI_ATS_RIGHTS (IOMMU_RW | IOMMU_EXEC)
+
+/* Of all translation units that a request is about */
+#define PCI_ATS_UNIT_PARTS_MAX 65536
+
 /* What a device registered for one PASID, or for requests without */
 typedef struct PCIATSNotifiers {
     QLIST_HEAD(, IOMMUNotifier) iotlb;
@@ -425,6 +430,15 @@ PCIATSInvResult pci_ats_invalidate(PCIBus *bus, int devfn, uint32_t pasid,
     return dev->ats_inv_mode;
 }
 
+void pci_ats_forget_held(PCIBus *bus, int devfn)
+{
+    PCIDevice *dev = pci_ats_function(bus, devfn);
+
+    if (dev) {
+        dev->ats_inv_held = 0;
+    }
+}
+
 static IOMMUPRINotifier *pci_pri_find_notifier(PCIDevice *dev, uint32_t pasid)
 {
     PCIATSNotifiers *notifiers = pci_ats_find_notifiers(dev, pasid);
@@ -468,11 +482,13 @@ void pci_pri_respond(PCIBus *bus, int devfn, IOMMUPRIResponse *response)
 
 /*
  * Put together what a translation unit consists of, as an answer must not be
- * about less.  The device can use it only if it is one piece.
+ * about less.  The device can use it only if it is one piece, of no more than
+ * *@parts parts: software chooses the size, and may have one page at a time in
+ * terabytes.
  */
 static int pci_ats_translate_unit(PCIATSTranslateFn fn, void *opaque,
                                   hwaddr stu, hwaddr addr,
-                                  IOMMUTLBEntry *entry)
+                                  IOMMUTLBEntry *entry, unsigned int *parts)
 {
     hwaddr base = addr & ~(stu - 1), next = base, offset = 0;
     IOMMUTLBEntry part;
@@ -487,14 +503,19 @@ static int pci_ats_translate_unit(PCIATSTranslateFn fn, void *opaque,
             *entry = part;
             offset = part.translated_addr - part.iova;
         }
-        if (part.translated_addr - part.iova != offset ||
+        if (!*parts || part.translated_addr - part.iova != offset ||
             (offset & (stu - 1)) || part.target_as != entry->target_as) {
-            part.perm &= IOMMU_UNTRANSLATED_ONLY;
+            part.perm = IOMMU_NONE;
         }
+        *parts -= !!*parts;
         entry->perm = (entry->perm & part.perm) |
                       ((entry->perm | part.perm) & IOMMU_UNTRANSLATED_ONLY);
         next = (part.iova | part.addr_mask) + 1;
-    } while (next & (stu - 1));
+        /* Nothing is added by what follows */
+    } while ((entry->perm & PCI_ATS_RIGHTS) && (next & (stu - 1)));
+    if (!(entry->perm & PCI_ATS_RIGHTS)) {
+        entry->perm = IOMMU_NONE;
+    }
     entry->iova = base;
     entry->addr_mask = stu - 1;
     entry->translated_addr = base + offset;
@@ -507,6 +528,7 @@ ssize_t pci_ats_translate_range(PCIATSTranslateFn fn, void *opaque,
                                 IOMMUTLBEntry *result, size_t result_length,
                                 uint32_t *err_count)
 {
+    unsigned int parts = PCI_ATS_UNIT_PARTS_MAX;
     hwaddr last = addr + (length - 1);
     uint32_t errors = 0;
     size_t n = 0;
@@ -521,7 +543,7 @@ ssize_t pci_ats_translate_range(PCIATSTranslateFn fn, void *opaque,
         }
         ret = fn(opaque, addr, entry);
         if (!ret && entry->addr_mask < stu - 1) {
-            ret = pci_ats_translate_unit(fn, opaque, stu, addr, entry);
+            ret = pci_ats_translate_unit(fn, opaque, stu, addr, entry, &parts);
         }
         if (ret) {
             return ret;

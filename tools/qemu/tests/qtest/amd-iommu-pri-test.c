@@ -256,6 +256,8 @@ static void test_options(void)
     g_assert(starts(",ats=on,ppr=on,ppr-autoresp=on,ppr-overflow-early=on"));
     g_assert(starts(",pasid=20,gcr3-levels=3,guest-levels=5"));
     g_assert(starts(",pasid=9,gcr3-levels=3,gcr3-trp=on"));
+    g_assert(starts(",host-ad=on,x-lazy-invalidation=on"));
+    g_assert(!starts(",x-lazy-invalidation=on"));
     g_assert(!starts(",ppr=on"));
     g_assert(!starts(",ats=on,ppr-autoresp=on"));
     g_assert(!starts(",ats=on,ppr-overflow-early=on"));
@@ -355,6 +357,21 @@ static void test_translate(void)
     check_untranslated(ep, IOVA, PAGE_A);
     check_untranslated_fault(ep, IOVA + PAGE, AMDVI_EVT_PAGE_FAULT);
     check_untranslated_fault(ep, IOVA + 5 * PAGE, AMDVI_EVT_PAGE_FAULT);
+    test_end(t);
+}
+
+/* Sizes of answers */
+static void test_unit(void)
+{
+    Test *t = test_start();
+    Endpoint *ep = &t->ep[0];
+
+    check_translation_unit(ep, DATA + 0x40000, map_page);
+    check_largest_unit(ep, IOVA);
+    /* Without tables, and with those of the guest for PASIDs alone */
+    set_guest(ep, 0);
+    check_largest_unit(ep, IOVA);
+    check_no_event(t);
     test_end(t);
 }
 
@@ -623,6 +640,31 @@ static void test_caches(void)
     test_end(t);
 }
 
+/* What is cached is for requests of its kind, and for what it grants */
+static void test_cached_rights(void)
+{
+    Test *t = test_start();
+    Endpoint *ep = &t->ep[0];
+    uint16_t priv = WANT_RW | IOPF_TD_F_PRIV;
+    uint64_t supervisor = AMDVI_GPTE_P | AMDVI_GPTE_RW;
+
+    set_guest(ep, 0);
+    write_leaf(t, TABLES_1, IOVA, PAGE_A | supervisor);
+    check_translation(ep, PASID, IOVA, priv, PAGE_A, PAGE, PERM_RW | PERM_P);
+    check_translation(ep, PASID, IOVA, WANT_RW, 0, PAGE, 0);
+    write_leaf(t, TABLES_1, IOVA, PAGE_B | GPTE_RW);
+    check_translation(ep, PASID, IOVA, WANT_RW, PAGE_B, PAGE, PERM_RW);
+    check_translation(ep, PASID, IOVA, priv, PAGE_A, PAGE, PERM_RW | PERM_P);
+
+    write_leaf(t, TABLES_1, IOVA + PAGE, PAGE_C | GPTE_RW | AMDVI_GPTE_NX);
+    check_translation(ep, PASID, IOVA + PAGE, WANT_RW, PAGE_C, PAGE, PERM_RW);
+    write_leaf(t, TABLES_1, IOVA + PAGE, PAGE_C | GPTE_RW);
+    check_translation(ep, PASID, IOVA + PAGE, WANT_R | IOPF_TD_F_EXEC, PAGE_C,
+                      PAGE, PERM_R | PERM_X);
+    check_no_event(t);
+    test_end(t);
+}
+
 /* The device is told by one command and by no other */
 static void test_device_cache(void)
 {
@@ -688,6 +730,92 @@ static void test_held(void)
     cmd_restart(t);
     put_wait(t, 0x5678);
     g_assert_cmphex(qtest_readq(t->qts, STATUS_WORD), ==, 0x5678);
+
+    /* What was withheld by then does not count for what another device owes */
+    hold_inv(&t->ep[1], true);
+    put_inv_iotlb(&t->ep[1], NOP, INV_ALL, true);
+    put_wait(t, 0x8765);
+    hold_inv(ep, false);
+    g_assert_cmphex(qtest_readq(t->qts, STATUS_WORD), ==, 0x5678);
+    hold_inv(&t->ep[1], false);
+    g_assert_cmphex(qtest_readq(t->qts, STATUS_WORD), ==, 0x8765);
+    check_no_event(t);
+    test_end(t);
+}
+
+/* One command for each register that is read: too early, and in this order */
+static void test_lazy_invalidation(void)
+{
+    Test *t = test_start_with(",x-lazy-invalidation=on");
+    Endpoint *ep = &t->ep[0];
+    uint64_t all = AMDVI_CMD(AMDVI_CMD_INVAL_AMDVI_ALL);
+
+    write_leaf(t, TABLES_0, IOVA, PAGE_A | PTE_RW);
+    check_translation(ep, NOP, IOVA, WANT_RW, PAGE_A, PAGE, PERM_RW);
+    write_leaf(t, TABLES_0, IOVA, PAGE_B | PTE_RW);
+    cmd_put(t, all, 0);
+    check_translation(ep, NOP, IOVA, WANT_RW, PAGE_A, PAGE, PERM_RW);
+    g_assert(cmd_running(t));
+    check_translation(ep, NOP, IOVA, WANT_RW, PAGE_B, PAGE, PERM_RW);
+
+    /* The device before the IOMMU: it fetches what is to go */
+    fill_atc(ep, NOP, IOVA);
+    write_leaf(t, TABLES_0, IOVA, PAGE_C | PTE_RW);
+    put_inv_iotlb(ep, NOP, IOVA, false);
+    cmd_put(t, all, 0);
+    g_assert(cmd_running(t));
+    g_assert(!in_atc(ep, NOP, IOVA));
+    fill_atc(ep, NOP, IOVA);
+    g_assert(cmd_running(t));
+    g_assert_cmphex(write_translated(ep, PAGE_B), !=, UINT64_MAX);
+    g_assert_cmphex(write_translated(ep, PAGE_C), ==, UINT64_MAX);
+
+    /* The right order, and what is waited for */
+    cmd_put(t, all, 0);
+    put_inv_iotlb(ep, NOP, IOVA, false);
+    put_wait(t, 0x1234);
+    g_assert(cmd_running(t));
+    fill_atc(ep, NOP, IOVA);
+    g_assert(cmd_running(t));
+    g_assert(!in_atc(ep, NOP, IOVA));
+    fill_atc(ep, NOP, IOVA);
+    g_assert_cmphex(qtest_readq(t->qts, STATUS_WORD), ==, 0);
+    g_assert(cmd_running(t));
+    g_assert_cmphex(qtest_readq(t->qts, STATUS_WORD), ==, 0x1234);
+    g_assert_cmphex(write_translated(ep, PAGE_C), !=, UINT64_MAX);
+    g_assert_cmphex(write_translated(ep, PAGE_B), ==, UINT64_MAX);
+    test_end(t);
+}
+
+static uint32_t read_raw(Endpoint *ep, uint64_t addr)
+{
+    Desc d = {
+        .op = IOPF_TD_OP_READ,
+        .mode = IOPF_TD_MODE_RAW,
+        .iova = addr,
+        .length = 4,
+        .ram = IOPF_TD_RAM_DATA,
+    };
+
+    return ep_run(ep, &d);
+}
+
+/* Interrupts are untranslated writes, and there is nothing to be read */
+static void test_translated_interrupt(void)
+{
+    Test *t = test_start();
+    Endpoint *ep = &t->ep[0];
+    Event e;
+
+    g_assert_cmpuint(ep_write_raw(ep, 0xfee00000), ==,
+                     IOPF_TD_ST_ACCESS_ERROR);
+    e = check_event(ep, AMDVI_EVT_INVALID_DEV);
+    g_assert_cmphex(e.q[1], ==, 0xfee00000);
+    g_assert_cmphex(e.q[0] & AMDVI_EVF_RW, ==, AMDVI_EVF_RW);
+    g_assert_cmpuint(read_raw(ep, 0xfeeffffc), ==, IOPF_TD_ST_ACCESS_ERROR);
+    e = check_event(ep, AMDVI_EVT_INVALID_DEV);
+    g_assert_cmphex(e.q[1], ==, 0xfeeffffc);
+    g_assert_cmphex(e.q[0] & AMDVI_EVF_RW, ==, 0);
     check_no_event(t);
     test_end(t);
 }
@@ -1424,6 +1552,7 @@ static void test_automatic(void)
     set_control(t, CONTROL_ALL | AMDVI_CONTROL_PPR_AUTO);
     check_automatic(ep, &d, RSP_SUCCESS);
     g_assert(amd_status(t) & AMDVI_STATUS_PPR_OVERFLOW);
+    check_stop_marker_lost(ep);
     d = group_request(PASID, IOVA, 1, WANT_R, 3);
     check_automatic(ep, &d, RSP_SUCCESS);
     amd_writeq(t, AMDVI_MMIO_PPR_AUTO, AMDVI_PPR_INVALID);
@@ -1559,14 +1688,19 @@ int main(int argc, char **argv)
     qtest_add_func("/amd-iommu-pri/options", test_options);
     qtest_add_func("/amd-iommu-pri/interrupts", test_interrupts);
     qtest_add_func("/amd-iommu-pri/translate", test_translate);
+    qtest_add_func("/amd-iommu-pri/unit", test_unit);
     qtest_add_func("/amd-iommu-pri/host-pages", test_host_pages);
     qtest_add_func("/amd-iommu-pri/fault-record", test_fault_record);
     qtest_add_func("/amd-iommu-pri/guest", test_guest);
     qtest_add_func("/amd-iommu-pri/gcr3-levels", test_gcr3_levels);
     qtest_add_func("/amd-iommu-pri/caches", test_caches);
+    qtest_add_func("/amd-iommu-pri/cached-rights", test_cached_rights);
     qtest_add_func("/amd-iommu-pri/device-cache", test_device_cache);
     qtest_add_func("/amd-iommu-pri/held", test_held);
+    qtest_add_func("/amd-iommu-pri/lazy-invalidation", test_lazy_invalidation);
     qtest_add_func("/amd-iommu-pri/translated", test_translated);
+    qtest_add_func("/amd-iommu-pri/translated-interrupt",
+                   test_translated_interrupt);
     qtest_add_func("/amd-iommu-pri/malformed", test_malformed);
     qtest_add_func("/amd-iommu-pri/root-port", test_root_port);
     qtest_add_func("/amd-iommu-pri/nested", test_nested);

@@ -738,10 +738,7 @@ static void test_stu(void)
     const uint64_t data = 0x240000;
     int i;
 
-    cfg_writew(ep, ep->pri + PCI_PRI_CTRL, 0);
-    cfg_writew(ep, ep->ats + PCI_ATS_CTRL, 0);
-    cfg_writew(ep, ep->ats + PCI_ATS_CTRL, PCI_ATS_CTRL_ENABLE | 4);
-
+    set_stu(ep, 4);
     /* A hole, and pages in a row */
     check_translation(ep, NOP, IOVA + 0x5000, WANT_RW, 0, 0x10000, 0);
     for (i = 0; i < 16; i++) {
@@ -768,6 +765,13 @@ static void test_stu(void)
     /* A larger page is what it was */
     write_leaf_2m(t, SL_TABLES, IOVA_2M, PAGE_2M | PTE_RW | PTE_PS);
     check_translation(ep, NOP, IOVA_2M, WANT_RW, PAGE_2M, 0x200000, PERM_RW);
+
+    check_largest_unit(ep, IOVA);
+    write_pasid_entry(t, 0, VTD_SM_PASID_ENTRY_PT | VTD_PASID_ENTRY_P, DID_SL,
+                      0);
+    inv_tables(t);
+    check_largest_unit(ep, IOVA);
+    g_assert_cmphex(take_fault(t, NULL), ==, 0);
     test_end(t);
 }
 
@@ -783,6 +787,49 @@ static void test_domain_tag(void)
     write_pasid_fl(t, PASID, DID_FL + 1, FL_TABLES, 0);
     inv_pasid_cache(t);
     check_translation(ep, PASID, IOVA, WANT_RW, PAGE_B, 0x1000, PERM_RW);
+    test_end(t);
+}
+
+/* What is in the prefix besides the PASID has enable bits of its own */
+static void test_prefix(void)
+{
+    Test *t = test_start();
+    Endpoint *ep = &t->ep[0];
+    const uint16_t flags[] = { IOPF_TD_F_PRIV, IOPF_TD_F_EXEC };
+    Desc d;
+    int i;
+
+    cfg_writew(ep, ep->ats + PCI_ATS_CTRL, 0);
+    cfg_writew(ep, ep->pasid + PCI_PASID_CTRL, PCI_PASID_CTRL_ENABLE);
+    cfg_writew(ep, ep->ats + PCI_ATS_CTRL, PCI_ATS_CTRL_ENABLE);
+    write_leaf(t, FL_TABLES, IOVA, PAGE_A | PTE_FL);
+    check_translation(ep, PASID, IOVA, WANT_RW, PAGE_A, 0x1000, PERM_RW);
+    for (i = 0; i < ARRAY_SIZE(flags); i++) {
+        g_assert_cmpint(translate(ep, PASID, IOVA, WANT_R | flags[i]).ret, ==,
+                        -EPERM);
+        d = group_request(PASID, IOVA, 1, WANT_R | flags[i], 1);
+        ep_check_ret(ep, &d, -EPERM);
+    }
+    g_assert(!have_request(t));
+    g_assert_cmphex(take_fault(t, NULL), ==, 0);
+    test_end(t);
+}
+
+/* The device does not hear that software made it privileged */
+static void test_rid_privileged(void)
+{
+    Test *t = test_start();
+    Endpoint *ep = &t->ep[0];
+
+    write_pasid_fl(t, 0, DID_FL, FL_TABLES, VTD_SM_PASID_ENTRY_SRE);
+    write_leaf(t, FL_TABLES, IOVA, PAGE_A | (PTE_FL & ~VTD_FL_US));
+    inv_tables(t);
+    check_translation(ep, NOP, IOVA, WANT_RW, 0, 0x1000, 0);
+    qtest_writeq(t->qts, CONTEXT + (ep->bdf & 0x7f) *
+                 VTD_CTX_ENTRY_SCALABLE_SIZE + 8,
+                 VTD_SM_CONTEXT_ENTRY_RID_PRIV);
+    inv_tables(t);
+    check_translation(ep, NOP, IOVA, WANT_RW, PAGE_A, 0x1000, PERM_RW);
     test_end(t);
 }
 
@@ -1310,6 +1357,10 @@ static void test_page_request(void)
     d = group_request(PASID, IOVA, 1, WANT_R, 3);
     ep_check(ep, &d, IOPF_TD_ST_OK);
     g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_PRI_OUTSTANDING), ==, 2);
+    /* Reset is for a function that has the interface disabled */
+    cfg_writew(ep, ep->pri + PCI_PRI_CTRL, PCI_PRI_CTRL_ENABLE |
+               PCI_PRI_CTRL_RESET);
+    g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_PRI_OUTSTANDING), ==, 2);
     page_response(ep, PASID, 1, 3);
     g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_PRI_OUTSTANDING), ==, 1);
     /* Bit 2 is what it was in older specifications */
@@ -1409,6 +1460,7 @@ static void test_page_request_refused(void)
     /* The answer has the PASID, which the device asks for */
     d = with_pasid(d, PASID);
     check_automatic(ep, &d, IOPF_TD_RSP_CODE_INVALID);
+    check_stop_marker_lost(ep);
     d = group_request(NOP, IOVA, 1, WANT_R, 1);
 
     /* The queue is not in memory */
@@ -1958,6 +2010,8 @@ int main(int argc, char **argv)
                    test_lazy_invalidation);
     qtest_add_func("/q35/intel-iommu/ats/stu", test_stu);
     qtest_add_func("/q35/intel-iommu/ats/domain-tag", test_domain_tag);
+    qtest_add_func("/q35/intel-iommu/ats/prefix", test_prefix);
+    qtest_add_func("/q35/intel-iommu/ats/rid-privileged", test_rid_privileged);
     qtest_add_func("/q35/intel-iommu/ats/privileged-caching",
                    test_privileged_caching);
     qtest_add_func("/q35/intel-iommu/ats/untranslated-access",

@@ -1,5 +1,5 @@
 /*
- * Test cases about page requests that are the same for each IOMMU
+ * Test cases about requests of devices that are the same for each IOMMU
  *
  * Copyright (C) 2026 The linux-iopf authors
  *
@@ -71,6 +71,48 @@ void check_wrong_pasid(Test *t, uint32_t pasid)
     /* A function that never asked for anything notices, too */
     page_response(&t->ep[1], NOP, RSP_SUCCESS, 1);
     g_assert(take_unexpected(&t->ep[1]));
+}
+
+void set_stu(Endpoint *ep, unsigned stu)
+{
+    cfg_writew(ep, ep->pri + PCI_PRI_CTRL, 0);
+    cfg_writew(ep, ep->ats + PCI_ATS_CTRL, 0);
+    cfg_writew(ep, ep->ats + PCI_ATS_CTRL, PCI_ATS_CTRL_ENABLE | stu);
+}
+
+void check_translation_unit(Endpoint *ep, uint64_t addr, MapPage *map)
+{
+    int i;
+
+    set_stu(ep, 2);
+    check_translation(ep, NOP, IOVA + PAGE, WANT_RW, 0, 4 * PAGE, 0);
+    for (i = 0; i < 4; i++) {
+        map(ep, IOVA + i * PAGE, addr + i * PAGE, true);
+    }
+    check_translation(ep, NOP, IOVA + PAGE, WANT_RW, addr, 4 * PAGE, PERM_RW);
+    map(ep, IOVA + 4 * PAGE, addr, true);
+    check_translation(ep, NOP, IOVA + 4 * PAGE, WANT_RW, 0, 4 * PAGE, 0);
+}
+
+void check_largest_unit(Endpoint *ep, uint64_t iova)
+{
+    /* The first that is too large, and the largest */
+    set_stu(ep, 17);
+    check_translation(ep, NOP, iova, WANT_RW, 0, 1ULL << 29, 0);
+    set_stu(ep, 31);
+    check_translation(ep, NOP, iova, WANT_RW, 0, 1ULL << 43, 0);
+}
+
+void check_stop_marker_lost(Endpoint *ep)
+{
+    uint32_t responses = ep_readl(ep, IOPF_TD_REG_RSPLOG_HEAD);
+    Desc stop = {
+        .op = IOPF_TD_OP_STOP_MARKER, .flags = IOPF_TD_F_PASID, .pasid = 11,
+    };
+
+    ep_check(ep, &stop, IOPF_TD_ST_OK);
+    g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_RSPLOG_HEAD), ==, responses);
+    g_assert(!take_unexpected(ep));
 }
 
 void check_without_bus_master(Endpoint *ep)

@@ -26,6 +26,24 @@ void check_demand_paging(Endpoint *ep, uint64_t addr, MapPage *map);
  */
 void check_wrong_pasid(Test *t, uint32_t pasid);
 
+/* The smallest translation unit, as a power of two of pages; switches PRI off */
+void set_stu(Endpoint *ep, unsigned stu);
+
+/*
+ * Answers to translation requests are about no less than the smallest
+ * translation unit; that at IOVA is mapped to @addr by @map.
+ */
+void check_translation_unit(Endpoint *ep, uint64_t addr, MapPage *map);
+
+/*
+ * A unit can have 2^31 pages, which are too many to look at each.  None of them
+ * is mapped at @iova, or all of them are to themselves.
+ */
+void check_largest_unit(Endpoint *ep, uint64_t iova);
+
+/* A stop marker that the IOMMU does not take is lost: nobody waits for it */
+void check_stop_marker_lost(Endpoint *ep);
+
 /* Page requests are messages, for which a function need not be bus master */
 void check_without_bus_master(Endpoint *ep);
 

@@ -109,6 +109,14 @@ static void test_config(void)
                     IOPF_TD_LIVE_PASID_EXEC | IOPF_TD_LIVE_PASID_PRIV |
                     3 << IOPF_TD_LIVE_STU_SHIFT |
                     64 << IOPF_TD_LIVE_ALLOC_SHIFT);
+    /* What is in use stays */
+    cfg_writew(ep, ep->ats + PCI_ATS_CTRL, PCI_ATS_CTRL_ENABLE | 5);
+    g_assert_cmphex(cfg_readw(ep, ep->ats + PCI_ATS_CTRL), ==,
+                    PCI_ATS_CTRL_ENABLE | 3);
+    cfg_writew(ep, ep->pasid + PCI_PASID_CTRL, 0);
+    g_assert_cmphex(cfg_readw(ep, ep->pasid + PCI_PASID_CTRL), ==, 7);
+    cfg_writel(ep, ep->pri + PCI_PRI_ALLOC_REQ, 5);
+    g_assert_cmphex(cfg_readl(ep, ep->pri + PCI_PRI_ALLOC_REQ), ==, 1000);
     cfg_writew(ep, ep->pri + PCI_PRI_CTRL, 0);
     status = cfg_readw(ep, ep->pri + PCI_PRI_STATUS);
     g_assert_cmphex(status & PCI_PRI_STATUS_STOPPED, ==,

@@ -296,6 +296,19 @@ static void test_translate(void)
     test_end(t);
 }
 
+/* Sizes of answers */
+static void test_unit(void)
+{
+    Test *t = test_start();
+    Endpoint *ep = &t->ep[0];
+
+    check_translation_unit(ep, VIRT_RAM + 0x200000, map_page);
+    check_largest_unit(ep, IOVA);
+    check_largest_unit(ep, 1ULL << 45);
+    check_no_event(t);
+    test_end(t);
+}
+
 /* A record in full */
 static void test_fault_record(void)
 {
@@ -1100,6 +1113,13 @@ static void test_sync_waits(void)
     atc_inv(ep, NOP, false, IOVA, 0);
     hold_inv(&t->ep[1], false);
 
+    /* One without ATS has completed it: it does not know such requests */
+    hold_inv(ep, true);
+    cfg_writew(ep, ep->ats + PCI_ATS_CTRL, 0);
+    atc_inv(ep, NOP, false, IOVA, 0);
+    hold_inv(ep, false);
+    cfg_writew(ep, ep->ats + PCI_ATS_CTRL, PCI_ATS_CTRL_ENABLE);
+
     /* Two of them: the last one counts */
     hold_inv(ep, true);
     hold_inv(&t->ep[1], true);
@@ -1110,6 +1130,51 @@ static void test_sync_waits(void)
     g_assert_cmpuint(cmd_behind(t), ==, 1);
     hold_inv(&t->ep[1], false);
     g_assert_cmpuint(cmd_behind(t), ==, 0);
+    test_end(t);
+}
+
+/* One command for each register that is read: too early, and in this order */
+static void test_lazy_invalidation(void)
+{
+    Test *t = test_start_with(" -global arm-smmuv3.x-lazy-invalidation=on ");
+    Endpoint *ep = &t->ep[0];
+
+    WAIT_FOR(t->qts, !cmd_behind(t));
+    write_leaf(t, TABLES_0, IOVA, PAGE_A | PTE_RW);
+    check_translation(ep, NOP, IOVA, WANT_RW, PAGE_A, PAGE, PERM_RW);
+    write_leaf(t, TABLES_0, IOVA, PAGE_B | PTE_RW);
+    cmd_put(t, CMD_TLBI_NSNH_ALL, 0);
+    check_translation(ep, NOP, IOVA, WANT_RW, PAGE_A, PAGE, PERM_RW);
+    g_assert_cmpuint(cmd_behind(t), ==, 0);
+    check_translation(ep, NOP, IOVA, WANT_RW, PAGE_B, PAGE, PERM_RW);
+
+    /* The device before the TLB: it fetches what is to go */
+    fill_atc(ep, NOP, IOVA);
+    write_leaf(t, TABLES_0, IOVA, PAGE_C | PTE_RW);
+    cmd_put(t, atc_inv_q0(ep, NOP, false), IOVA);
+    cmd_put(t, CMD_TLBI_NSNH_ALL, 0);
+    g_assert_cmpuint(cmd_behind(t), ==, 1);
+    g_assert(!in_atc(ep, NOP, IOVA));
+    fill_atc(ep, NOP, IOVA);
+    g_assert_cmpuint(cmd_behind(t), ==, 0);
+    g_assert_cmphex(write_translated(ep, PAGE_B), !=, UINT64_MAX);
+    g_assert_cmphex(write_translated(ep, PAGE_C), ==, UINT64_MAX);
+
+    /* The right order, and what is waited for */
+    take_spi(t->qts, SPI_SYNC);
+    cmd_put(t, CMD_TLBI_NSNH_ALL, 0);
+    cmd_put(t, atc_inv_q0(ep, NOP, false), IOVA);
+    cmd_put(t, CMD_SYNC | CMD_SYNC_IRQ, 0);
+    g_assert_cmpuint(cmd_behind(t), ==, 2);
+    fill_atc(ep, NOP, IOVA);
+    g_assert_cmpuint(cmd_behind(t), ==, 1);
+    g_assert(!in_atc(ep, NOP, IOVA));
+    fill_atc(ep, NOP, IOVA);
+    g_assert(!take_spi(t->qts, SPI_SYNC));
+    g_assert_cmpuint(cmd_behind(t), ==, 0);
+    g_assert(take_spi(t->qts, SPI_SYNC));
+    g_assert_cmphex(write_translated(ep, PAGE_C), !=, UINT64_MAX);
+    g_assert_cmphex(write_translated(ep, PAGE_B), ==, UINT64_MAX);
     test_end(t);
 }
 
@@ -2113,6 +2178,56 @@ static void test_function_reset(void)
     test_end(t);
 }
 
+#define MIGRATED \
+    VIRT_SMMU " -device pcie-root-port,id=rp1,addr=6.0 "
+
+/*
+ * The device, which cannot be migrated, has gone, without completing an
+ * invalidation.  What it asked for is in the queue.
+ */
+static void test_migration(void)
+{
+    Test *t = test_new(MIGRATED "-device iopf-testdev,bus=rp1,id=td0,pasid=20");
+    Endpoint *ep = &t->ep[0];
+    Desc d = group_request(NOP, IOVA, 2, WANT_R, 1);
+    uint64_t base;
+
+    ep_init(ep, t, 1 << 8, 1);
+    enable_root_port(ep, 6 << 3);
+    ep_map(ep);
+    ep_enable(ep, 8);
+    ep_start_ring(ep, 8, 1);
+    clear_tables(t);
+    write_ste(ep, STE_Q0, STE_Q1);
+    write_cds(t, CD_Q0);
+    smmu_writeq(t, SMMU_PRIQ_IRQ_CFG0, DATA);
+    smmu_writel(t, SMMU_PRIQ_IRQ_CFG1, 0x1234);
+    smmu_writel(t, SMMU_PRIQ_IRQ_CFG2, 1U << 31 | 5);
+    start_smmu(t, PRIQ_ORDER);
+    base = smmu_readq(t, SMMU_PRIQ_BASE);
+    ep_check(ep, &d, IOPF_TD_ST_OK);
+    smmu_writel(t, SMMU_PRIQ_CONS, 1);
+    hold_inv(ep, true);
+    cmd_put(t, atc_inv_q0(ep, NOP, false), IOVA);
+
+    qtest_qmp_device_del_send(t->qts, "td0");
+    power_root_port(t->qts, 6 << 3, false);
+    qtest_qmp_eventwait(t->qts, "DEVICE_DELETED");
+    migrate_machine(t, MIGRATED);
+    g_assert_cmphex(smmu_readq(t, SMMU_PRIQ_BASE), ==, base);
+    g_assert_cmphex(smmu_readl(t, SMMU_PRIQ_PROD), ==, 2);
+    g_assert_cmphex(smmu_readl(t, SMMU_PRIQ_CONS), ==, 1);
+    g_assert_cmphex(smmu_readq(t, SMMU_PRIQ_IRQ_CFG0), ==, DATA);
+    g_assert_cmphex(smmu_readl(t, SMMU_PRIQ_IRQ_CFG1), ==, 0x1234);
+    g_assert_cmphex(smmu_readl(t, SMMU_PRIQ_IRQ_CFG2), ==, 1U << 31 | 5);
+    g_assert_cmphex(gerror(t), ==, 0);
+    cmd_put(t, CMD_SYNC, 0);
+    check_sync_error(t, 1);
+    ack_gerror(t);
+    g_assert_cmpuint(cmd_behind(t), ==, 0);
+    test_end(t);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -2125,6 +2240,7 @@ int main(int argc, char **argv)
     qtest_add_func("/smmuv3/fault-record", test_fault_record);
     qtest_add_func("/smmuv3/fetch-address", test_fetch_address);
     qtest_add_func("/smmuv3/ats/translate", test_translate);
+    qtest_add_func("/smmuv3/ats/unit", test_unit);
     qtest_add_func("/smmuv3/ats/privilege", test_privilege);
     qtest_add_func("/smmuv3/ats/malformed", test_malformed);
     qtest_add_func("/smmuv3/ats/disabled", test_disabled);
@@ -2136,6 +2252,7 @@ int main(int argc, char **argv)
     qtest_add_func("/smmuv3/ats/atc", test_atc);
     qtest_add_func("/smmuv3/ats/atc-only", test_atc_only);
     qtest_add_func("/smmuv3/ats/sync-waits", test_sync_waits);
+    qtest_add_func("/smmuv3/ats/lazy-invalidation", test_lazy_invalidation);
     qtest_add_func("/smmuv3/ats/timeout", test_timeout);
     qtest_add_func("/smmuv3/ats/translated-access", test_translated_access);
     qtest_add_func("/smmuv3/ats/translated-cached", test_translated_cached);
@@ -2160,5 +2277,7 @@ int main(int argc, char **argv)
     qtest_add_func("/smmuv3/pri/interrupt", test_interrupt);
     qtest_add_func("/smmuv3/reset", test_reset);
     qtest_add_func("/smmuv3/function-reset", test_function_reset);
+    qtest_add_func("/smmuv3/migration", test_migration);
+
     return g_test_run();
 }

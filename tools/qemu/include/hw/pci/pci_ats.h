@@ -327,6 +327,14 @@ PCIATSInvResult pci_ats_invalidate(PCIBus *bus, int devfn, uint32_t pasid,
 void pci_pri_respond(PCIBus *bus, int devfn, IOMMUPRIResponse *response);
 
 /**
+ * pci_ats_forget_held: Do not report completions that a function withholds
+ *
+ * For an IOMMU that waits for them no longer, so that those of later
+ * invalidations can be told from them.
+ */
+void pci_ats_forget_held(PCIBus *bus, int devfn);
+
+/**
  * typedef PCIATSTranslateFn: translate one address, for
  * pci_ats_translate_range()
  *
@@ -369,7 +377,8 @@ static inline void pci_ats_fill_entry(IOMMUTLBEntry *entry, hwaddr addr,
  * @want: permissions whose lack counts as an error
  * @stu: smallest translation unit, see pci_ats_get_stu().  An answer about
  *     less than that, a hole too, is made as large, with the permissions that
- *     all of it has; without any, if its parts do not lie in a row.
+ *     all of it has; without any, if its parts do not lie in a row, or if there
+ *     are more than 65536 of them in what is asked for.
  * @addr: first address
  * @length: number of bytes, at least one
  * @result: where to store the answers
