@@ -18,10 +18,13 @@
 
 #include "iopf_console.h"
 #include "iopf_endpoint.h"
+#include "iopf_late.h"
 
-#define TEST_SECONDS	900
+#define TEST_SECONDS	1800
 #define NR_SPACES	3
 #define NR_MANY		64
+#define NR_OWNERS	1000
+#define NR_ASKED	8
 
 #define TEST_PASID(name) TEST_F_TIMEOUT(vpasid, name, TEST_SECONDS)
 
@@ -376,8 +379,26 @@ TEST_PASID(replace_open_request)
 }
 
 /*
+ * What the endpoint asks of an IOMMU that cannot replace a page table without a gap.
+ * Everything is mapped.
+ */
+static int serve_gap(struct endpoint *ep, struct space *space)
+{
+	struct iopf_group g;
+	int ret;
+
+	while (iopf_queue_read(in_space(ep, space)->queue, &g) > 0) {
+		ret = serve_group(ep, &g);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/*
  * The endpoint works all the time while the page table is replaced, by one with the same
- * content: where the IOMMU can do that without a gap, it never notices.
+ * content. It never notices, or if the IOMMU cannot rewrite a context descriptor, it
+ * asks and goes on.
  */
 TEST_PASID(replace_no_gap)
 {
@@ -385,28 +406,62 @@ TEST_PASID(replace_no_gap)
 	struct testdev_result r;
 	struct iopf_hw_info info;
 	unsigned int slot, round;
+	bool gap;
 
 	ASSERT_LIB(iopf_dev_hw_info(self->ep.dev, &info));
-	if (info.type != IOMMU_HW_INFO_TYPE_INTEL_VTD)
-		SKIP(return, "there is a gap on this IOMMU");
+	gap = info.type == IOMMU_HW_INFO_TYPE_ARM_SMMUV3;
 	two->pasid = one->pasid;
 	ASSERT_EQ(0, pasid_attach(self->ep.dev, one->pasid, two->hwpt_id));
 	ASSERT_LIB(fill(&self->ep, two, BASE, 1 << 20, SEED));
 	ASSERT_EQ(0, pasid_attach(self->ep.dev, one->pasid, one->hwpt_id));
 	ASSERT_LIB(fill(&self->ep, one, BASE, 1 << 20, SEED));
+	if (gap)
+		testdev_set(&self->ep.td, IOPF_TD_REG_PRI_RETRY, 1000);
 	for (round = 0; round < 20; round++) {
 		ASSERT_LIB(start_in(&self->ep, one, IOPF_TD_OP_FILL, BASE, 1 << 20,
 				    SEED + round, &slot));
 		while (!testdev_done(&self->ep.td, slot, &r)) {
 			ASSERT_EQ(0, pasid_attach(self->ep.dev, one->pasid,
 						  two->hwpt_id));
+			ASSERT_LIB(serve_gap(&self->ep, two));
 			ASSERT_EQ(0, pasid_attach(self->ep.dev, one->pasid,
 						  one->hwpt_id));
+			ASSERT_LIB(serve_gap(&self->ep, one));
 		}
 		ASSERT_EQ(IOPF_TD_ST_OK, r.status)
 			TH_LOG("%s", testdev_status(r.status));
-		EXPECT_EQ(0, r.nr_pr);
+		if (!gap)
+			EXPECT_EQ(0, r.nr_pr);
 	}
+}
+
+/* What was unmapped from either page table is not there, before and after. */
+TEST_PASID(replace_unmapped)
+{
+	struct space *one = &self->space[1], *two = &self->space[2];
+	struct iommu_ioas_unmap unmap = {
+		.size = sizeof(unmap),
+		.iova = BASE,
+		.length = 0x4000,
+	};
+	struct testdev_result r;
+	struct iopf_group g;
+	unsigned int slot;
+
+	two->pasid = one->pasid;
+	ASSERT_EQ(0, pasid_attach(self->ep.dev, one->pasid, one->hwpt_id));
+	ASSERT_LIB(fill(&self->ep, one, BASE, 0x4000, SEED));
+	ASSERT_EQ(0, pasid_attach(self->ep.dev, one->pasid, two->hwpt_id));
+	ASSERT_LIB(fill(&self->ep, two, BASE, 0x4000, SEED));
+	unmap.ioas_id = two->ioas_id;
+	ASSERT_EQ(0, ioctl(iopf_ctx_fd(self->ctx), IOMMU_IOAS_UNMAP, &unmap));
+	ASSERT_LIB(start_in(&self->ep, two, IOPF_TD_OP_FILL, BASE, 4096, ~SEED, &slot));
+	ASSERT_LIB(next_group(&self->ep, &g));
+	ASSERT_LIB(iopf_queue_answer(self->ep.queue, g.cookie, IOPF_INVALID));
+	ASSERT_LIB(wait_op(&self->ep, slot, &r));
+	EXPECT_EQ(IOPF_TD_ST_RSP_INVALID, r.status);
+	ASSERT_DATA(one, BASE, 0x4000UL, SEED);
+	ASSERT_DATA(two, BASE, 0x4000UL, SEED);
 }
 
 /* ---- the end, with requests open ----------------------------------------------- */
@@ -484,6 +539,144 @@ TEST_PASID(detach_shared_queue)
 	ASSERT_LIB(iopf_destroy(self->ctx, hwpt_id));
 }
 
+/* A request that is in the queue of the IOMMU, which is worked off late */
+static int late_request(struct endpoint *ep, struct space *space,
+			struct late *late, unsigned int *slot)
+{
+	int ret = late_begin(late);
+
+	if (!ret)
+		ret = start_in(ep, space, IOPF_TD_OP_FILL, BASE, 4096, SEED, slot);
+	if (!ret)
+		ret = wait_reg(ep, IOPF_TD_REG_PRI_OUTSTANDING, 1);
+	if (!ret && iopf_queue_wait(space->queue, 0))
+		ret = iopf_err(-EIO, "the request was not late");
+	if (ret)
+		late_end(late);
+	return ret;
+}
+
+/* What the call in the other process is about */
+static struct space late_space;
+
+static int call_detach(struct endpoint *ep)
+{
+	return pasid_detach(ep->dev, late_space.pasid);
+}
+
+static int call_attach(struct endpoint *ep)
+{
+	return pasid_attach(ep->dev, late_space.pasid, late_space.hwpt_id);
+}
+
+/* When the attachment has ended nothing that was asked before is left. */
+TEST_PASID(late_detach)
+{
+	struct space *space = &self->space[1], *next = &self->space[2];
+	struct endpoint *ep = &self->ep;
+	struct testdev_result r;
+	struct iopf_group g;
+	unsigned int slot;
+	struct late late;
+	pid_t pid;
+	int ret;
+
+	next->pasid = space->pasid;
+	ASSERT_EQ(0, pasid_attach(ep->dev, space->pasid, space->hwpt_id));
+	late_space = *space;
+	ret = late_request(ep, space, &late, &slot);
+	if (late_cannot(ret))
+		SKIP(return, "%s", iopf_error());
+	ASSERT_LIB(ret);
+	ret = late_call(&pid, call_detach, ep);
+	late_end(&late);
+	ASSERT_LIB(ret);
+	ASSERT_LIB(late_result(pid));
+	EXPECT_EQ(0, testdev_reg(&ep->td, IOPF_TD_REG_PRI_OUTSTANDING));
+	ASSERT_EQ(0, pasid_attach(ep->dev, next->pasid, next->hwpt_id));
+	ASSERT_LIB(wait_op(ep, slot, &r));
+	EXPECT_EQ(IOPF_TD_ST_RSP_INVALID, r.status);
+	EXPECT_EQ(0, iopf_queue_read(next->queue, &g));
+	iopf_queue_drop(space->queue, iopf_dev_id(ep->dev));
+	ASSERT_LIB(fill(ep, next, BASE, 0x4000, SEED));
+	ASSERT_DATA(next, BASE, 0x4000UL, SEED);
+}
+
+/* What was asked of the old page table does not come to the new one's queue. */
+TEST_PASID(late_replace)
+{
+	struct space *space = &self->space[1], *next = &self->space[2];
+	struct endpoint *ep = &self->ep;
+	struct testdev_result r;
+	struct iopf_group g;
+	unsigned int slot;
+	struct late late;
+	pid_t pid;
+	int ret;
+
+	next->pasid = space->pasid;
+	ASSERT_EQ(0, pasid_attach(ep->dev, space->pasid, space->hwpt_id));
+	late_space = *next;
+	ret = late_request(ep, space, &late, &slot);
+	if (late_cannot(ret))
+		SKIP(return, "%s", iopf_error());
+	ASSERT_LIB(ret);
+	ret = late_call(&pid, call_attach, ep);
+	late_end(&late);
+	ASSERT_LIB(ret);
+	ASSERT_LIB(late_result(pid));
+	/* The device was told to ask again, and asks the new one. */
+	ASSERT_LIB(serve_op(in_space(ep, next), slot, &r));
+	EXPECT_EQ(IOPF_TD_ST_OK, r.status)
+		TH_LOG("%s", testdev_status(r.status));
+	EXPECT_LIB(check_answers(ep, 2, 0));
+	EXPECT_EQ(0, iopf_queue_read(space->queue, &g));
+	ASSERT_DATA(next, BASE, 4096, SEED);
+}
+
+/*
+ * A PASID goes from one owner to the next, a thousand times, while the requests of the
+ * old one are anywhere between the endpoint and the queue. None reaches the next one.
+ */
+TEST_PASID(recycled)
+{
+	struct space *owner = &self->space[1], *next = &self->space[2], *t;
+	struct endpoint *ep = &self->ep;
+	unsigned int slot[NR_ASKED], round, i;
+	struct testdev_result r;
+	struct iopf_group g;
+
+	next->pasid = owner->pasid;
+	testdev_set(&ep->td, IOPF_TD_REG_CONTEXTS, NR_ASKED);
+	ASSERT_EQ(0, pasid_attach(ep->dev, owner->pasid, owner->hwpt_id));
+	for (round = 0; round < NR_OWNERS; round++) {
+		for (i = 0; i < NR_ASKED; i++)
+			ASSERT_LIB(start_in(ep, owner, IOPF_TD_OP_FILL,
+					    BASE + i * 0x4000, 4096, SEED,
+					    &slot[i]));
+		/* They have left the endpoint, and nobody serves. */
+		ASSERT_LIB(wait_reg(ep, IOPF_TD_REG_PRI_OUTSTANDING, NR_ASKED));
+		ASSERT_EQ(0, pasid_detach(ep->dev, owner->pasid));
+		ASSERT_EQ(0, pasid_attach(ep->dev, next->pasid, next->hwpt_id));
+		for (i = 0; i < NR_ASKED; i++) {
+			ASSERT_LIB(wait_op(ep, slot[i], &r));
+			ASSERT_EQ(IOPF_TD_ST_RSP_INVALID, r.status)
+				TH_LOG("%s in round %u", testdev_status(r.status),
+				       round);
+		}
+		ASSERT_EQ(0, iopf_queue_read(next->queue, &g))
+			TH_LOG("round %u", round);
+		iopf_queue_drop(owner->queue, iopf_dev_id(ep->dev));
+		ASSERT_EQ(0, iopf_queue_read(owner->queue, &g));
+		t = owner;
+		owner = next;
+		next = t;
+	}
+	EXPECT_LIB(check_answers(ep, 0, -1));
+	ASSERT_LIB(fill(ep, owner, BASE, 0x4000, SEED));
+	ASSERT_DATA(owner, BASE, 0x4000UL, SEED);
+}
+
 /* The file is closed with everything attached and open; then all can be freed. */
 TEST_PASID(close_attached)
 {
@@ -558,18 +751,93 @@ TEST_PASID(compatible)
 	EXPECT_EQ(-ENOENT, pasid_attach(dev, 5, nobody));
 }
 
+/* The RID is blocked when it has no page table, and its PASIDs have what they had. */
 TEST_PASID(rid_detached)
 {
 	struct space *space = self->space;
 
 	ASSERT_EQ(0, attach_all(&self->ep, space));
+	ASSERT_LIB(fill(&self->ep, &space[0], BASE, 0x4000, SEED));
+	expect_dma_faults(self->found.bdf[0], DMA_ANY_PASID, "[0-9a-f]+",
+			  DMA_ANY_FAULT);
 	ASSERT_LIB(iopf_dev_detach(self->ep.dev));
+	EXPECT_LT(IOPF_TD_ST_OK, fail(&self->ep, &space[0], BASE));
+	ASSERT_DATA(&space[0], BASE, 0x4000, SEED);
 	ASSERT_LIB(fill(&self->ep, &space[1], BASE, 0x4000, SEED));
 	ASSERT_LIB(fill(&self->ep, &space[2], BASE, 0x4000, ~SEED));
 	ASSERT_DATA(&space[1], BASE, 0x4000, SEED);
+	EXPECT_LT(IOPF_TD_ST_OK, fail(&self->ep, &space[0], BASE));
+	expect_no_more_on_console();
+	ASSERT_EQ(0, iopf_dev_attach(self->ep.dev, space[0].hwpt_id));
+	ASSERT_LIB(fill(&self->ep, &space[0], BASE, 0x8000, ~SEED));
+	ASSERT_LIB(fill(&self->ep, &space[1], BASE, 0x8000, SEED + 1));
+	ASSERT_DATA(&space[0], BASE, 0x8000, ~SEED);
+}
+
+/* A PASID has its page table first, and is left alone; the RID follows, and stays. */
+TEST_PASID(rid_later)
+{
+	struct space *space = self->space;
+	int round;
+
+	ASSERT_LIB(iopf_dev_detach(self->ep.dev));
+	for (round = 0; round < 10; round++) {
+		ASSERT_EQ(0, pasid_attach(self->ep.dev, space[1].pasid,
+					  space[1].hwpt_id));
+		ASSERT_LIB(fill(&self->ep, &space[1], BASE + round * 0x4000, 0x3000,
+				SEED + round));
+		ASSERT_EQ(0, iopf_dev_attach(self->ep.dev, space[0].hwpt_id));
+		ASSERT_LIB(fill(&self->ep, &space[0], BASE + round * 0x4000, 0x3000,
+				~SEED - round));
+		ASSERT_EQ(0, pasid_detach(self->ep.dev, space[1].pasid));
+		ASSERT_LIB(fill(&self->ep, &space[0], BASE + round * 0x4000, 0x4000,
+				~SEED - round));
+		ASSERT_DATA(&space[1], BASE + round * 0x4000, 0x3000, SEED + round);
+		ASSERT_DATA(&space[0], BASE + round * 0x4000, 0x4000, ~SEED - round);
+		ASSERT_LIB(iopf_dev_detach(self->ep.dev));
+	}
+	/* The last PASID goes while there is no RID. */
+	ASSERT_EQ(0, attach_all(&self->ep, space));
+	ASSERT_LIB(fill(&self->ep, &space[2], BASE, 0x4000, SEED));
+	for (round = 1; round < NR_SPACES; round++)
+		ASSERT_EQ(0, pasid_detach(self->ep.dev, space[round].pasid));
+	expect_dma_faults(self->found.bdf[0], DMA_ANY_PASID, "[0-9a-f]+",
+			  DMA_ANY_FAULT);
+	EXPECT_LT(IOPF_TD_ST_OK, fail(&self->ep, &space[2], BASE));
+	EXPECT_LT(IOPF_TD_ST_OK, fail(&self->ep, &space[0], BASE));
+	expect_no_more_on_console();
 	ASSERT_EQ(0, iopf_dev_attach(self->ep.dev, space[0].hwpt_id));
 	ASSERT_LIB(fill(&self->ep, &space[0], BASE, 0x4000, SEED));
-	ASSERT_LIB(fill(&self->ep, &space[1], BASE, 0x8000, SEED + 1));
+}
+
+/*
+ * The page table of the RID is replaced, goes and comes, while the endpoint works with a
+ * PASID, which does not notice.
+ */
+TEST_PASID(rid_moves)
+{
+	struct space *space = self->space;
+	unsigned int slot, round;
+	struct testdev_result r;
+
+	ASSERT_EQ(0, pasid_attach(self->ep.dev, space[1].pasid, space[1].hwpt_id));
+	ASSERT_LIB(fill(&self->ep, &space[1], BASE, 1 << 20, SEED));
+	for (round = 0; round < 10; round++) {
+		ASSERT_LIB(start_in(&self->ep, &space[1], IOPF_TD_OP_FILL, BASE,
+				    1 << 20, SEED + round, &slot));
+		while (!testdev_done(&self->ep.td, slot, &r)) {
+			ASSERT_EQ(0, iopf_dev_attach(self->ep.dev,
+						     space[2].hwpt_id));
+			ASSERT_LIB(iopf_dev_detach(self->ep.dev));
+			ASSERT_EQ(0, iopf_dev_attach(self->ep.dev,
+						     space[0].hwpt_id));
+		}
+		ASSERT_EQ(IOPF_TD_ST_OK, r.status)
+			TH_LOG("%s", testdev_status(r.status));
+		EXPECT_EQ(0, r.nr_pr);
+		ASSERT_DATA(&space[1], BASE, 1UL << 20, SEED + round);
+	}
+	ASSERT_LIB(fill(&self->ep, &space[0], BASE, 0x4000, SEED));
 }
 
 TEST_PASID(numbers)
