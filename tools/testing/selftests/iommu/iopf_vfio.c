@@ -1900,10 +1900,8 @@ TEST_IOPF(information)
 	 * PASID is there when the device has it on, and no wider than that. AMD-Vi's
 	 * driver turns it on with a page table that leaves room for it.
 	 */
-	if (info.type == HW_INFO_TYPE_AMD)
-		EXPECT_NE(0, info.pasid_bits);
-	else
-		EXPECT_EQ(pci.pasid_ctrl & 1, info.pasid_bits != 0);
+	EXPECT_EQ(info.type == HW_INFO_TYPE_AMD || pci.pasid_ctrl & 1,
+		  info.pasid_bits != 0);
 	EXPECT_GE(pci.pasid_cap >> 8 & 0x1f, info.pasid_bits);
 	EXPECT_NE(0, pci.ats);
 	EXPECT_NE(0, pci.ats_ctrl);

@@ -858,6 +858,34 @@ TEST_PASID(numbers)
 	EXPECT_EQ(0, pasid_detach(dev, (1U << info.pasid_bits) - 1));
 }
 
+/* What cannot be beside PASIDs is refused when it is asked for, not when it is attached. */
+TEST_PASID(flags)
+{
+	static const __u32 flags[] = {
+		IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
+		IOMMU_HWPT_ALLOC_NEST_PARENT,
+	};
+	struct space *space = self->space;
+	unsigned int i;
+	__u32 hwpt_id;
+	int ret;
+
+	ASSERT_EQ(0, attach_all(&self->ep, space));
+	for (i = 0; i < ARRAY_SIZE(flags); i++) {
+		ret = hwpt_alloc(self->ctx, iopf_dev_id(self->ep.dev),
+				 space[0].ioas_id,
+				 IOMMU_HWPT_ALLOC_PASID | flags[i], NULL, &hwpt_id);
+		if (ret) {
+			EXPECT_EQ(-EOPNOTSUPP, ret);
+			continue;
+		}
+		EXPECT_EQ(0, iopf_dev_attach(self->ep.dev, hwpt_id));
+		ASSERT_EQ(0, iopf_dev_attach(self->ep.dev, space[0].hwpt_id));
+		ASSERT_LIB(iopf_destroy(self->ctx, hwpt_id));
+	}
+	ASSERT_LIB(fill(&self->ep, &space[1], BASE, 4096, SEED));
+}
+
 TEST_PASID(bad_sizes)
 {
 	struct vfio_device_attach_iommufd_pt attach = {
