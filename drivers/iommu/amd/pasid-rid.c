@@ -43,6 +43,7 @@ static struct protection_domain no_rid_domain = {
  */
 int amd_iommu_pasid_begin(struct device *dev, struct iommu_domain *domain)
 {
+	const struct iommu_domain_ops *ops = amd_iommu_ops.default_domain_ops;
 	struct iommu_dev_data *dev_data = dev_iommu_priv_get(dev);
 	int ret;
 
@@ -50,8 +51,7 @@ int amd_iommu_pasid_begin(struct device *dev, struct iommu_domain *domain)
 	if (ret)
 		return ret;
 	if (!dev_data->domain && !dev_data->defer_attach)
-		ret = amd_iommu_ops.default_domain_ops->attach_dev(
-				&no_rid_domain.domain, dev);
+		ret = ops->attach_dev(&no_rid_domain.domain, dev);
 	if (!ret)
 		ret = amd_iommu_pasid_faults(dev_data, domain);
 	if (ret)
