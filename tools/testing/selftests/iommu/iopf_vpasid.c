@@ -858,6 +858,30 @@ TEST_PASID(numbers)
 	EXPECT_EQ(0, pasid_detach(dev, (1U << info.pasid_bits) - 1));
 }
 
+/* The highest addresses that can be mapped are as good as any. */
+TEST_PASID(below_limit)
+{
+	const size_t length = 0x4000;
+	struct space high;
+	__u64 last;
+	int i;
+
+	ASSERT_EQ(0, attach_all(&self->ep, self->space));
+	for (i = 0; i < NR_SPACES; i++) {
+		high = self->space[i];
+		ASSERT_LIB(iopf_ioas_last(self->ctx, high.ioas_id, &last));
+		/* No table of PASIDs can hold more. */
+		ASSERT_GT(1ULL << 57, last);
+		ASSERT_LIB(iopf_backing_anon(self->ctx, high.ioas_id,
+					     last + 1 - length, length, IOPF_RW, 0,
+					     &high.backing));
+		ASSERT_LIB(fill(&self->ep, &high, last + 1 - length, length,
+				SEED + i));
+		ASSERT_DATA(&high, last + 1 - length, length, SEED + i);
+		iopf_backing_close(high.backing);
+	}
+}
+
 /* What cannot be beside PASIDs is refused when it is asked for, not when it is attached. */
 TEST_PASID(flags)
 {
