@@ -774,12 +774,27 @@ TEST_PASID(rid_detached)
 	ASSERT_DATA(&space[0], BASE, 0x8000, ~SEED);
 }
 
+/*
+ * The endpoint works with a PASID while its RID has no page table. Its interrupts are
+ * writes of the RID: an SMMUv3 translates them, and blocks them then.
+ */
+static int expect_blocked_interrupts(struct endpoint *ep, const char *bdf)
+{
+	struct iopf_hw_info info;
+	int ret = iopf_dev_hw_info(ep->dev, &info);
+
+	if (!ret && info.type == IOMMU_HW_INFO_TYPE_ARM_SMMUV3)
+		expect_smmu_faults(bdf, DMA_NO_PASID, "", DMA_NO_TABLE);
+	return ret;
+}
+
 /* A PASID has its page table first, and is left alone; the RID follows, and stays. */
 TEST_PASID(rid_later)
 {
 	struct space *space = self->space;
 	int round;
 
+	ASSERT_LIB(expect_blocked_interrupts(&self->ep, self->found.bdf[0]));
 	ASSERT_LIB(iopf_dev_detach(self->ep.dev));
 	for (round = 0; round < 10; round++) {
 		ASSERT_EQ(0, pasid_attach(self->ep.dev, space[1].pasid,
@@ -822,6 +837,7 @@ TEST_PASID(rid_moves)
 
 	ASSERT_EQ(0, pasid_attach(self->ep.dev, space[1].pasid, space[1].hwpt_id));
 	ASSERT_LIB(fill(&self->ep, &space[1], BASE, 1 << 20, SEED));
+	ASSERT_LIB(expect_blocked_interrupts(&self->ep, self->found.bdf[0]));
 	for (round = 0; round < 10; round++) {
 		ASSERT_LIB(start_in(&self->ep, &space[1], IOPF_TD_OP_FILL, BASE,
 				    1 << 20, SEED + round, &slot));
@@ -837,6 +853,7 @@ TEST_PASID(rid_moves)
 		EXPECT_EQ(0, r.nr_pr);
 		ASSERT_DATA(&space[1], BASE, 1UL << 20, SEED + round);
 	}
+	expect_no_more_on_console();
 	ASSERT_LIB(fill(&self->ep, &space[0], BASE, 0x4000, SEED));
 }
 
