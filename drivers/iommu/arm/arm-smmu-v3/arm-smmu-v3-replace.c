@@ -45,13 +45,25 @@ void arm_smmu_make_held_cd(struct arm_smmu_cd *target,
 }
 EXPORT_SYMBOL_IF_KUNIT(arm_smmu_make_held_cd);
 
-static void hold_walks(struct arm_smmu_master *master,
-		       struct arm_smmu_cd *cdptr)
+/**
+ * arm_smmu_hold_walks() - A context descriptor is about to become another one
+ * @master: the device
+ * @ssid: the PASID, or IOMMU_NO_PASID
+ * @cdptr: its descriptor, which is valid
+ *
+ * If page faults are on, the device asks instead of finding it invalid.
+ *
+ * Context: the mutex of the group is held.
+ */
+void arm_smmu_hold_walks(struct arm_smmu_master *master, int ssid,
+			 struct arm_smmu_cd *cdptr)
 {
 	struct arm_smmu_cd held;
 
+	if (!master->iopf_enabled)
+		return;
 	arm_smmu_make_held_cd(&held, cdptr);
-	arm_smmu_write_cd_entry(master, IOMMU_NO_PASID, cdptr, &held);
+	arm_smmu_write_cd_entry(master, ssid, cdptr, &held);
 }
 
 /**
@@ -96,8 +108,7 @@ struct arm_smmu_cd *arm_smmu_replace_begin(struct arm_smmu_master *master,
 		memset(old, 0, sizeof(*old));
 	}
 
-	if (master->iopf_enabled)
-		hold_walks(master, cdptr);
+	arm_smmu_hold_walks(master, IOMMU_NO_PASID, cdptr);
 	return cdptr;
 }
 

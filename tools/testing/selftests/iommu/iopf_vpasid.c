@@ -2,7 +2,8 @@
 /*
  * PASIDs through VFIO and iommufd, end to end: the emulated test endpoint 1234:11f0
  * works with several of its PASIDs, each of which has a page table and a fault queue
- * of its own, beside that of its RID.
+ * of its own, beside that of its RID. It asks for its pages, or if it has no PRI the IOMMU
+ * holds its accesses.
  *
  * The same addresses lead to other memory with each of them. So what is translated,
  * asked or answered for the wrong one is seen in the data, or leaves the endpoint
@@ -18,10 +19,13 @@
 
 #include "iopf_console.h"
 #include "iopf_endpoint.h"
+#include "iopf_late.h"
 
-#define TEST_SECONDS	900
+#define TEST_SECONDS	1800
 #define NR_SPACES	3
 #define NR_MANY		64
+#define NR_OWNERS	1000
+#define NR_ASKED	8
 
 #define TEST_PASID(name) TEST_F_TIMEOUT(vpasid, name, TEST_SECONDS)
 
@@ -33,6 +37,41 @@ struct space {
 	struct iopf_queue *queue;
 	struct iopf_backing *backing;
 };
+
+/*
+ * How a transfer ends that gets no page: by the answer to its page request, or by the
+ * IOMMU that had held the access.
+ */
+static __u32 refusal;
+
+/* All test endpoints on VFIO that can ask for no page. */
+static int find_silent(const struct iopf_pci *pci, void *arg)
+{
+	struct found *found = arg;
+
+	if (testdev_is(pci) && pci->cdev[0] && !pci->pri &&
+	    found->nr < MAX_DEVICES)
+		memcpy(found->bdf[found->nr++], pci->bdf, sizeof(pci->bdf));
+	return 0;
+}
+
+static bool asks(void)
+{
+	return refusal == IOPF_TD_ST_RSP_INVALID;
+}
+
+/* To be looked at before transfers are started, for wait_missed() */
+static __u32 missed(struct endpoint *ep)
+{
+	return asks() ? 0 : testdev_reg(&ep->td, IOPF_TD_REG_CNT_STALL);
+}
+
+/* Wait until @nr transfers, which nobody serves, have all missed a page. */
+static int wait_missed(struct endpoint *ep, __u32 before, unsigned int nr)
+{
+	return wait_reg(ep, asks() ? IOPF_TD_REG_PRI_OUTSTANDING :
+				     IOPF_TD_REG_CNT_STALL, before + nr);
+}
 
 static int hwpt_alloc(struct iopf_ctx *ctx, __u32 dev_id, __u32 pt_id,
 		      __u32 flags, struct iopf_queue *queue, __u32 *hwpt_id)
@@ -122,9 +161,14 @@ FIXTURE_SETUP(vpasid)
 	struct iopf_hw_info info;
 	int i, ret;
 
+	refusal = IOPF_TD_ST_RSP_INVALID;
 	iopf_pci_scan(find_endpoint, &self->found);
+	if (!self->found.nr) {
+		refusal = IOPF_TD_ST_ACCESS_ERROR;
+		iopf_pci_scan(find_silent, &self->found);
+	}
 	if (!self->found.nr)
-		SKIP(return, "no test endpoint 1234:11f0 with PRI on vfio-pci");
+		SKIP(return, "no test endpoint 1234:11f0 on vfio-pci");
 	ASSERT_LIB(iopf_ctx_open(&self->ctx));
 	self->ep.ctx = self->ctx;
 	ASSERT_LIB(iopf_dev_open(self->ctx, self->found.bdf[0], &self->ep.dev));
@@ -141,6 +185,8 @@ FIXTURE_SETUP(vpasid)
 	}
 	ASSERT_EQ(0, iopf_dev_attach(self->ep.dev, self->space[0].hwpt_id));
 	ASSERT_LIB(testdev_open(self->ep.dev, &self->ep.td));
+	if (!asks() && !testdev_may_be_held(&self->ep.td))
+		SKIP(return, "the endpoint neither asks nor waits");
 }
 
 FIXTURE_TEARDOWN(vpasid)
@@ -266,7 +312,7 @@ TEST_PASID(records)
 		EXPECT_EQ(iopf_dev_id(self->ep.dev), g[i].dev_id);
 		EXPECT_EQ(!!self->space[i].pasid, g[i].pasid_valid);
 		EXPECT_EQ(self->space[i].pasid, g[i].rec[0].pasid);
-		EXPECT_EQ(BASE, g[i].rec[0].addr);
+		EXPECT_EQ(BASE, g[i].rec[0].addr & ~4095ULL);
 	}
 	for (i = NR_SPACES - 1; i >= 0; i--) {
 		ASSERT_LIB(serve_group(in_space(&self->ep, &self->space[i]), &g[i]));
@@ -323,7 +369,7 @@ TEST_PASID(unmapped)
 	ASSERT_LIB(next_group(&self->ep, &g));
 	ASSERT_LIB(iopf_queue_answer(self->ep.queue, g.cookie, IOPF_INVALID));
 	ASSERT_LIB(wait_op(&self->ep, slot, &r));
-	EXPECT_EQ(IOPF_TD_ST_RSP_INVALID, r.status);
+	EXPECT_EQ(refusal, r.status);
 	ASSERT_DATA(&self->space[1], BASE, length, SEED + 1);
 	ASSERT_LIB(fill(&self->ep, &self->space[2], BASE, length, ~SEED));
 	ASSERT_DATA(&self->space[2], BASE, length, ~SEED);
@@ -376,8 +422,26 @@ TEST_PASID(replace_open_request)
 }
 
 /*
+ * What the endpoint asks of an IOMMU that cannot replace a page table without a gap.
+ * Everything is mapped.
+ */
+static int serve_gap(struct endpoint *ep, struct space *space)
+{
+	struct iopf_group g;
+	int ret;
+
+	while (iopf_queue_read(in_space(ep, space)->queue, &g) > 0) {
+		ret = serve_group(ep, &g);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/*
  * The endpoint works all the time while the page table is replaced, by one with the same
- * content: where the IOMMU can do that without a gap, it never notices.
+ * content. It never notices, or if the IOMMU cannot rewrite a context descriptor, it
+ * asks and goes on.
  */
 TEST_PASID(replace_no_gap)
 {
@@ -385,28 +449,62 @@ TEST_PASID(replace_no_gap)
 	struct testdev_result r;
 	struct iopf_hw_info info;
 	unsigned int slot, round;
+	bool gap;
 
 	ASSERT_LIB(iopf_dev_hw_info(self->ep.dev, &info));
-	if (info.type != IOMMU_HW_INFO_TYPE_INTEL_VTD)
-		SKIP(return, "there is a gap on this IOMMU");
+	gap = info.type == IOMMU_HW_INFO_TYPE_ARM_SMMUV3;
 	two->pasid = one->pasid;
 	ASSERT_EQ(0, pasid_attach(self->ep.dev, one->pasid, two->hwpt_id));
 	ASSERT_LIB(fill(&self->ep, two, BASE, 1 << 20, SEED));
 	ASSERT_EQ(0, pasid_attach(self->ep.dev, one->pasid, one->hwpt_id));
 	ASSERT_LIB(fill(&self->ep, one, BASE, 1 << 20, SEED));
+	if (gap)
+		testdev_set(&self->ep.td, IOPF_TD_REG_PRI_RETRY, 1000);
 	for (round = 0; round < 20; round++) {
 		ASSERT_LIB(start_in(&self->ep, one, IOPF_TD_OP_FILL, BASE, 1 << 20,
 				    SEED + round, &slot));
 		while (!testdev_done(&self->ep.td, slot, &r)) {
 			ASSERT_EQ(0, pasid_attach(self->ep.dev, one->pasid,
 						  two->hwpt_id));
+			ASSERT_LIB(serve_gap(&self->ep, two));
 			ASSERT_EQ(0, pasid_attach(self->ep.dev, one->pasid,
 						  one->hwpt_id));
+			ASSERT_LIB(serve_gap(&self->ep, one));
 		}
 		ASSERT_EQ(IOPF_TD_ST_OK, r.status)
 			TH_LOG("%s", testdev_status(r.status));
-		EXPECT_EQ(0, r.nr_pr);
+		if (!gap)
+			EXPECT_EQ(0, r.nr_pr);
 	}
+}
+
+/* What was unmapped from either page table is not there, before and after. */
+TEST_PASID(replace_unmapped)
+{
+	struct space *one = &self->space[1], *two = &self->space[2];
+	struct iommu_ioas_unmap unmap = {
+		.size = sizeof(unmap),
+		.iova = BASE,
+		.length = 0x4000,
+	};
+	struct testdev_result r;
+	struct iopf_group g;
+	unsigned int slot;
+
+	two->pasid = one->pasid;
+	ASSERT_EQ(0, pasid_attach(self->ep.dev, one->pasid, one->hwpt_id));
+	ASSERT_LIB(fill(&self->ep, one, BASE, 0x4000, SEED));
+	ASSERT_EQ(0, pasid_attach(self->ep.dev, one->pasid, two->hwpt_id));
+	ASSERT_LIB(fill(&self->ep, two, BASE, 0x4000, SEED));
+	unmap.ioas_id = two->ioas_id;
+	ASSERT_EQ(0, ioctl(iopf_ctx_fd(self->ctx), IOMMU_IOAS_UNMAP, &unmap));
+	ASSERT_LIB(start_in(&self->ep, two, IOPF_TD_OP_FILL, BASE, 4096, ~SEED, &slot));
+	ASSERT_LIB(next_group(&self->ep, &g));
+	ASSERT_LIB(iopf_queue_answer(self->ep.queue, g.cookie, IOPF_INVALID));
+	ASSERT_LIB(wait_op(&self->ep, slot, &r));
+	EXPECT_EQ(refusal, r.status);
+	ASSERT_DATA(one, BASE, 0x4000UL, SEED);
+	ASSERT_DATA(two, BASE, 0x4000UL, SEED);
 }
 
 /* ---- the end, with requests open ----------------------------------------------- */
@@ -429,7 +527,7 @@ TEST_PASID(detach_open_requests)
 	for (i = 1; i < NR_SPACES; i++) {
 		ASSERT_EQ(0, pasid_detach(self->ep.dev, self->space[i].pasid));
 		ASSERT_LIB(wait_op(&self->ep, slot[i], &r));
-		EXPECT_EQ(IOPF_TD_ST_RSP_INVALID, r.status);
+		EXPECT_EQ(refusal, r.status);
 	}
 	EXPECT_EQ(-EINVAL, iopf_queue_answer(self->space[1].queue, g.cookie,
 					     IOPF_SUCCESS));
@@ -472,7 +570,7 @@ TEST_PASID(detach_shared_queue)
 	ASSERT_EQ(1, own.nr);
 	ASSERT_EQ(0, pasid_detach(self->ep.dev, space[1].pasid));
 	ASSERT_LIB(wait_op(&self->ep, slot[0], &r));
-	EXPECT_EQ(IOPF_TD_ST_RSP_INVALID, r.status);
+	EXPECT_EQ(refusal, r.status);
 	/* the other one still waits for its answer */
 	EXPECT_FALSE(testdev_done(&self->ep.td, slot[1], &r));
 	self->ep.backing = space[2].backing;
@@ -482,6 +580,147 @@ TEST_PASID(detach_shared_queue)
 	ASSERT_DATA(&space[2], BASE, 4096, SEED + 1);
 	ASSERT_EQ(0, pasid_detach(self->ep.dev, space[2].pasid));
 	ASSERT_LIB(iopf_destroy(self->ctx, hwpt_id));
+}
+
+/* A request that is in the queue of the IOMMU, which is worked off late */
+static int late_request(struct endpoint *ep, struct space *space,
+			struct late *late, unsigned int *slot)
+{
+	__u32 before = missed(ep);
+	int ret = late_begin(late);
+
+	if (!ret)
+		ret = start_in(ep, space, IOPF_TD_OP_FILL, BASE, 4096, SEED, slot);
+	if (!ret)
+		ret = wait_missed(ep, before, 1);
+	if (!ret && iopf_queue_wait(space->queue, 0))
+		ret = iopf_err(-EIO, "the request was not late");
+	if (ret)
+		late_end(late);
+	return ret;
+}
+
+/* What the call in the other process is about */
+static struct space late_space;
+
+static int call_detach(struct endpoint *ep)
+{
+	return pasid_detach(ep->dev, late_space.pasid);
+}
+
+static int call_attach(struct endpoint *ep)
+{
+	return pasid_attach(ep->dev, late_space.pasid, late_space.hwpt_id);
+}
+
+/* When the attachment has ended nothing that was asked before is left. */
+TEST_PASID(late_detach)
+{
+	struct space *space = &self->space[1], *next = &self->space[2];
+	struct endpoint *ep = &self->ep;
+	struct testdev_result r;
+	struct iopf_group g;
+	unsigned int slot;
+	struct late late;
+	pid_t pid;
+	int ret;
+
+	next->pasid = space->pasid;
+	ASSERT_EQ(0, pasid_attach(ep->dev, space->pasid, space->hwpt_id));
+	late_space = *space;
+	ret = late_request(ep, space, &late, &slot);
+	if (late_cannot(ret))
+		SKIP(return, "%s", iopf_error());
+	ASSERT_LIB(ret);
+	ret = late_call(&pid, call_detach, ep);
+	late_end(&late);
+	ASSERT_LIB(ret);
+	ASSERT_LIB(late_result(pid));
+	EXPECT_EQ(0, testdev_reg(&ep->td, IOPF_TD_REG_PRI_OUTSTANDING));
+	ASSERT_EQ(0, pasid_attach(ep->dev, next->pasid, next->hwpt_id));
+	ASSERT_LIB(wait_op(ep, slot, &r));
+	EXPECT_EQ(refusal, r.status);
+	EXPECT_EQ(0, iopf_queue_read(next->queue, &g));
+	iopf_queue_drop(space->queue, iopf_dev_id(ep->dev));
+	ASSERT_LIB(fill(ep, next, BASE, 0x4000, SEED));
+	ASSERT_DATA(next, BASE, 0x4000UL, SEED);
+}
+
+/* What was asked of the old page table does not come to the new one's queue. */
+TEST_PASID(late_replace)
+{
+	struct space *space = &self->space[1], *next = &self->space[2];
+	struct endpoint *ep = &self->ep;
+	struct testdev_result r;
+	struct iopf_group g;
+	unsigned int slot;
+	struct late late;
+	pid_t pid;
+	int ret;
+
+	next->pasid = space->pasid;
+	ASSERT_EQ(0, pasid_attach(ep->dev, space->pasid, space->hwpt_id));
+	late_space = *next;
+	ret = late_request(ep, space, &late, &slot);
+	if (late_cannot(ret))
+		SKIP(return, "%s", iopf_error());
+	ASSERT_LIB(ret);
+	ret = late_call(&pid, call_attach, ep);
+	late_end(&late);
+	ASSERT_LIB(ret);
+	ASSERT_LIB(late_result(pid));
+	/* The device was told to ask again, and asks the new one. */
+	ASSERT_LIB(serve_op(in_space(ep, next), slot, &r));
+	EXPECT_EQ(IOPF_TD_ST_OK, r.status)
+		TH_LOG("%s", testdev_status(r.status));
+	EXPECT_LIB(check_answers(ep, asks() ? 2 : 0, 0));
+	EXPECT_EQ(0, iopf_queue_read(space->queue, &g));
+	ASSERT_DATA(next, BASE, 4096, SEED);
+}
+
+/*
+ * A PASID goes from one owner to the next, a thousand times, while the requests of the
+ * old one are anywhere between the endpoint and the queue. None reaches the next one.
+ */
+TEST_PASID(recycled)
+{
+	struct space *owner = &self->space[1], *next = &self->space[2], *t;
+	struct endpoint *ep = &self->ep;
+	unsigned int slot[NR_ASKED], round, i;
+	struct testdev_result r;
+	struct iopf_group g;
+	__u32 before;
+
+	next->pasid = owner->pasid;
+	testdev_set(&ep->td, IOPF_TD_REG_CONTEXTS, NR_ASKED);
+	ASSERT_EQ(0, pasid_attach(ep->dev, owner->pasid, owner->hwpt_id));
+	for (round = 0; round < NR_OWNERS; round++) {
+		before = missed(ep);
+		for (i = 0; i < NR_ASKED; i++)
+			ASSERT_LIB(start_in(ep, owner, IOPF_TD_OP_FILL,
+					    BASE + i * 0x4000, 4096, SEED,
+					    &slot[i]));
+		/* They have left the endpoint, and nobody serves. */
+		ASSERT_LIB(wait_missed(ep, before, NR_ASKED));
+		ASSERT_EQ(0, pasid_detach(ep->dev, owner->pasid));
+		ASSERT_EQ(0, pasid_attach(ep->dev, next->pasid, next->hwpt_id));
+		for (i = 0; i < NR_ASKED; i++) {
+			ASSERT_LIB(wait_op(ep, slot[i], &r));
+			ASSERT_EQ(refusal, r.status)
+				TH_LOG("%s in round %u", testdev_status(r.status),
+				       round);
+		}
+		ASSERT_EQ(0, iopf_queue_read(next->queue, &g))
+			TH_LOG("round %u", round);
+		iopf_queue_drop(owner->queue, iopf_dev_id(ep->dev));
+		ASSERT_EQ(0, iopf_queue_read(owner->queue, &g));
+		t = owner;
+		owner = next;
+		next = t;
+	}
+	EXPECT_LIB(check_answers(ep, 0, -1));
+	ASSERT_LIB(fill(ep, owner, BASE, 0x4000, SEED));
+	ASSERT_DATA(owner, BASE, 0x4000UL, SEED);
 }
 
 /* The file is closed with everything attached and open; then all can be freed. */
@@ -558,18 +797,110 @@ TEST_PASID(compatible)
 	EXPECT_EQ(-ENOENT, pasid_attach(dev, 5, nobody));
 }
 
+/* The RID is blocked when it has no page table, and its PASIDs have what they had. */
 TEST_PASID(rid_detached)
 {
 	struct space *space = self->space;
 
 	ASSERT_EQ(0, attach_all(&self->ep, space));
+	ASSERT_LIB(fill(&self->ep, &space[0], BASE, 0x4000, SEED));
+	expect_dma_faults(self->found.bdf[0], DMA_ANY_PASID, "[0-9a-f]+",
+			  DMA_ANY_FAULT);
 	ASSERT_LIB(iopf_dev_detach(self->ep.dev));
+	EXPECT_LT(IOPF_TD_ST_OK, fail(&self->ep, &space[0], BASE));
+	ASSERT_DATA(&space[0], BASE, 0x4000, SEED);
 	ASSERT_LIB(fill(&self->ep, &space[1], BASE, 0x4000, SEED));
 	ASSERT_LIB(fill(&self->ep, &space[2], BASE, 0x4000, ~SEED));
 	ASSERT_DATA(&space[1], BASE, 0x4000, SEED);
+	EXPECT_LT(IOPF_TD_ST_OK, fail(&self->ep, &space[0], BASE));
+	expect_no_more_on_console();
+	ASSERT_EQ(0, iopf_dev_attach(self->ep.dev, space[0].hwpt_id));
+	ASSERT_LIB(fill(&self->ep, &space[0], BASE, 0x8000, ~SEED));
+	ASSERT_LIB(fill(&self->ep, &space[1], BASE, 0x8000, SEED + 1));
+	ASSERT_DATA(&space[0], BASE, 0x8000, ~SEED);
+}
+
+/*
+ * The endpoint works with a PASID while its RID has no page table. Its interrupts are
+ * writes of the RID: an SMMUv3 translates them, and blocks them then.
+ */
+static int expect_blocked_interrupts(struct endpoint *ep, const char *bdf)
+{
+	struct iopf_hw_info info;
+	int ret = iopf_dev_hw_info(ep->dev, &info);
+
+	if (!ret && info.type == IOMMU_HW_INFO_TYPE_ARM_SMMUV3)
+		expect_smmu_faults(bdf, DMA_NO_PASID, "", DMA_NO_TABLE);
+	return ret;
+}
+
+/* A PASID has its page table first, and is left alone; the RID follows, and stays. */
+TEST_PASID(rid_later)
+{
+	struct space *space = self->space;
+	int round;
+
+	ASSERT_LIB(expect_blocked_interrupts(&self->ep, self->found.bdf[0]));
+	ASSERT_LIB(iopf_dev_detach(self->ep.dev));
+	for (round = 0; round < 10; round++) {
+		ASSERT_EQ(0, pasid_attach(self->ep.dev, space[1].pasid,
+					  space[1].hwpt_id));
+		ASSERT_LIB(fill(&self->ep, &space[1], BASE + round * 0x4000, 0x3000,
+				SEED + round));
+		ASSERT_EQ(0, iopf_dev_attach(self->ep.dev, space[0].hwpt_id));
+		ASSERT_LIB(fill(&self->ep, &space[0], BASE + round * 0x4000, 0x3000,
+				~SEED - round));
+		ASSERT_EQ(0, pasid_detach(self->ep.dev, space[1].pasid));
+		ASSERT_LIB(fill(&self->ep, &space[0], BASE + round * 0x4000, 0x4000,
+				~SEED - round));
+		ASSERT_DATA(&space[1], BASE + round * 0x4000, 0x3000, SEED + round);
+		ASSERT_DATA(&space[0], BASE + round * 0x4000, 0x4000, ~SEED - round);
+		ASSERT_LIB(iopf_dev_detach(self->ep.dev));
+	}
+	/* The last PASID goes while there is no RID. */
+	ASSERT_EQ(0, attach_all(&self->ep, space));
+	ASSERT_LIB(fill(&self->ep, &space[2], BASE, 0x4000, SEED));
+	for (round = 1; round < NR_SPACES; round++)
+		ASSERT_EQ(0, pasid_detach(self->ep.dev, space[round].pasid));
+	expect_dma_faults(self->found.bdf[0], DMA_ANY_PASID, "[0-9a-f]+",
+			  DMA_ANY_FAULT);
+	EXPECT_LT(IOPF_TD_ST_OK, fail(&self->ep, &space[2], BASE));
+	EXPECT_LT(IOPF_TD_ST_OK, fail(&self->ep, &space[0], BASE));
+	expect_no_more_on_console();
 	ASSERT_EQ(0, iopf_dev_attach(self->ep.dev, space[0].hwpt_id));
 	ASSERT_LIB(fill(&self->ep, &space[0], BASE, 0x4000, SEED));
-	ASSERT_LIB(fill(&self->ep, &space[1], BASE, 0x8000, SEED + 1));
+}
+
+/*
+ * The page table of the RID is replaced, goes and comes, while the endpoint works with a
+ * PASID, which does not notice.
+ */
+TEST_PASID(rid_moves)
+{
+	struct space *space = self->space;
+	unsigned int slot, round;
+	struct testdev_result r;
+
+	ASSERT_EQ(0, pasid_attach(self->ep.dev, space[1].pasid, space[1].hwpt_id));
+	ASSERT_LIB(fill(&self->ep, &space[1], BASE, 1 << 20, SEED));
+	ASSERT_LIB(expect_blocked_interrupts(&self->ep, self->found.bdf[0]));
+	for (round = 0; round < 10; round++) {
+		ASSERT_LIB(start_in(&self->ep, &space[1], IOPF_TD_OP_FILL, BASE,
+				    1 << 20, SEED + round, &slot));
+		while (!testdev_done(&self->ep.td, slot, &r)) {
+			ASSERT_EQ(0, iopf_dev_attach(self->ep.dev,
+						     space[2].hwpt_id));
+			ASSERT_LIB(iopf_dev_detach(self->ep.dev));
+			ASSERT_EQ(0, iopf_dev_attach(self->ep.dev,
+						     space[0].hwpt_id));
+		}
+		ASSERT_EQ(IOPF_TD_ST_OK, r.status)
+			TH_LOG("%s", testdev_status(r.status));
+		EXPECT_EQ(0, r.nr_pr);
+		ASSERT_DATA(&space[1], BASE, 1UL << 20, SEED + round);
+	}
+	expect_no_more_on_console();
+	ASSERT_LIB(fill(&self->ep, &space[0], BASE, 0x4000, SEED));
 }
 
 TEST_PASID(numbers)
@@ -588,6 +919,58 @@ TEST_PASID(numbers)
 	EXPECT_EQ(0, pasid_attach(dev, (1U << info.pasid_bits) - 1, hwpt_id));
 	EXPECT_EQ(0, pasid_detach(dev, 1));
 	EXPECT_EQ(0, pasid_detach(dev, (1U << info.pasid_bits) - 1));
+}
+
+/* The highest addresses that can be mapped are as good as any. */
+TEST_PASID(below_limit)
+{
+	const size_t length = 0x4000;
+	struct space high;
+	__u64 last;
+	int i;
+
+	ASSERT_EQ(0, attach_all(&self->ep, self->space));
+	for (i = 0; i < NR_SPACES; i++) {
+		high = self->space[i];
+		ASSERT_LIB(iopf_ioas_last(self->ctx, high.ioas_id, &last));
+		/* No table of PASIDs can hold more. */
+		ASSERT_GT(1ULL << 57, last);
+		ASSERT_LIB(iopf_backing_anon(self->ctx, high.ioas_id,
+					     last + 1 - length, length, IOPF_RW, 0,
+					     &high.backing));
+		ASSERT_LIB(fill(&self->ep, &high, last + 1 - length, length,
+				SEED + i));
+		ASSERT_DATA(&high, last + 1 - length, length, SEED + i);
+		iopf_backing_close(high.backing);
+	}
+}
+
+/* What cannot be beside PASIDs is refused when it is asked for, not when it is attached. */
+TEST_PASID(flags)
+{
+	static const __u32 flags[] = {
+		IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
+		IOMMU_HWPT_ALLOC_NEST_PARENT,
+	};
+	struct space *space = self->space;
+	unsigned int i;
+	__u32 hwpt_id;
+	int ret;
+
+	ASSERT_EQ(0, attach_all(&self->ep, space));
+	for (i = 0; i < ARRAY_SIZE(flags); i++) {
+		ret = hwpt_alloc(self->ctx, iopf_dev_id(self->ep.dev),
+				 space[0].ioas_id,
+				 IOMMU_HWPT_ALLOC_PASID | flags[i], NULL, &hwpt_id);
+		if (ret) {
+			EXPECT_EQ(-EOPNOTSUPP, ret);
+			continue;
+		}
+		EXPECT_EQ(0, iopf_dev_attach(self->ep.dev, hwpt_id));
+		ASSERT_EQ(0, iopf_dev_attach(self->ep.dev, space[0].hwpt_id));
+		ASSERT_LIB(iopf_destroy(self->ctx, hwpt_id));
+	}
+	ASSERT_LIB(fill(&self->ep, &space[1], BASE, 4096, SEED));
 }
 
 TEST_PASID(bad_sizes)
