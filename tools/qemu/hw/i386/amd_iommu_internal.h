@@ -311,7 +311,7 @@ typedef enum AMDVICmdResult {
 } AMDVICmdResult;
 
 void amdvi_run_commands(AMDVIState *s);
-/* With x-lazy-invalidation=on: carry out one, and no more until the next read */
+/* With x-lazy-invalidation=on: carry out one command, for one read */
 void amdvi_run_lazily(AMDVIState *s);
 
 /*
