@@ -92,7 +92,9 @@ static const struct prq_verdict_case verdict_cases[] = {
 	  INTEL_PRQ_REPORT },
 	{ "high half, second stage", 0, R | L, 0x0000800000000000,
 	  INTEL_PRQ_REPORT },
-	{ "not canonical", P, R | L, 0x7ff0000000000000, INTEL_PRQ_MALFORMED },
+	{ "high half, second stage of a pasid", P, R | L, 0x0000800000000000,
+	  INTEL_PRQ_REPORT },
+	{ "beyond all widths", P, R | L, 0x7ff0000000000000, INTEL_PRQ_REPORT },
 	{ "beyond all widths, no pasid", 0, R | L, 0x7ff0000000000000,
 	  INTEL_PRQ_REPORT },
 };

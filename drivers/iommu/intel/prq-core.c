@@ -12,11 +12,6 @@
 #include "trace.h"
 #include "../iopf-core.h"
 
-static bool prq_addr_canonical(u64 addr)
-{
-	return sign_extend64(addr, __VIRTUAL_MASK_SHIFT) == addr;
-}
-
 static u32 prq_perm(const struct page_req_dsc *req)
 {
 	u32 perm = 0;
@@ -79,12 +74,9 @@ enum intel_prq_verdict intel_prq_decode(const struct page_req_dsc *req,
 		return INTEL_PRQ_MALFORMED;
 
 	/*
-	 * Requests with PASID are for first-stage tables. Those without may be
-	 * for second-stage ones, where an address is not sign extended.
+	 * Any address: those of second-stage tables, which PASIDs may have, are not
+	 * sign extended, and a process has nothing where none is canonical.
 	 */
-	if (pasid_present && !prq_addr_canonical(prm->addr))
-		return INTEL_PRQ_MALFORMED;
-
 	return INTEL_PRQ_REPORT;
 }
 
