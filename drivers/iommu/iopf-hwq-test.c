@@ -355,7 +355,7 @@ static void wait_overflow(struct kunit *test)
 	task = kthread_run(overflow_waiter, t, "iopf-hwq-test");
 	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
 	wait_for_completion(&t->waiting);
-	while (!READ_ONCE(t->looks))
+	while (!READ_ONCE(t->looks) && !completion_done(&t->go_on))
 		msleep(20);
 	KUNIT_EXPECT_FALSE(test, wait_for_completion_timeout(&t->go_on, HZ / 20));
 	work(test, 0);
