@@ -1007,7 +1007,7 @@ static void do_vfio_attach(struct thread *t)
 		.pasid = draw_pasid(t),
 	};
 	if (CALL(t, iopf_dev_fd(endpoint.dev), VFIO_DEVICE_ATTACH_IOMMUFD_PT,
-		 *cmd, ENOENT, ENODEV, EOPNOTSUPP, EBUSY, EADDRINUSE) ||
+		 *cmd, ENOENT, ENODEV, EOPNOTSUPP, EBUSY, EADDRINUSE, ENOSPC) ||
 	    (cmd->flags & VFIO_DEVICE_ATTACH_PASID))
 		return;
 	do_transfer(t);
