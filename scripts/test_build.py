@@ -14,7 +14,8 @@ import unittest
 from unittest import mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from iopf import base, build, debian_kernel, errors, host, lanes, packages  # noqa: E402
+from iopf import (base, build, debian_kernel, errors, host, lanes, packages,  # noqa: E402
+                  stock_kernel)
 from iopf.testbed import lanefile  # noqa: E402
 
 
@@ -278,19 +279,35 @@ class Keys(unittest.TestCase):
             product, how = lanes.qemu_or_absent("10.2.2")
         self.assertEqual((product, how), ("nowhere", "skipped"))
         def lane(name):
-            made = mock.Mock(kernel=kernel(), release=name.partition("-")[2])
+            made = mock.Mock(kernel=kernel(), release=name.partition("-")[2], suite="newest")
             made.qemu_key = lanefile.Lane.qemu_key.fget(made)
             return made
 
         self.patch(lanefile, "load", lane)
         self.patch(host, "firmware", lambda: [])
-        made = ("/image", self.top, "/initramfs", None, None)
+        made = ("/image", self.top, "/initramfs", None, None, None)
         self.assertEqual(
             [str(a) for a in lanes.machine_options({"vtd-10.2.2": product, "vtd": made})],
             ["--absent", "qemu-10.2.2=nowhere", "--kernel", "k=/image", "--qemu",
              f"x86={self.top}", "--initramfs", "x86=/initramfs"])
         self.assertIn(f"x86-10.2.2={self.top}", [
             str(a) for a in lanes.machine_options({"vtd-10.2.2": made})])
+
+    def test_suite_that_is_not_to_be_had(self):
+        """The lane that wants it is skipped; with it the lane is told where it is."""
+        self.patch(stock_kernel, "source",
+                   mock.Mock(side_effect=debian_kernel.Unavailable("nowhere")))
+        with contextlib.redirect_stdout(io.StringIO()):
+            product, how = lanes.suite_or_absent("x86")
+        self.assertEqual((product, how), ("nowhere", "skipped"))
+        self.patch(lanefile, "load", lambda name: mock.Mock(
+            kernel=kernel(), release="", suite="newest", qemu_key="x86"))
+        self.patch(host, "firmware", lambda: [])
+        self.assertEqual(lanes.machine_options({"a": product}),
+                         ["--absent", "suite-newest=nowhere"])
+        made = ("/image", self.top, "/initramfs", None, None, "/suite")
+        self.assertEqual(lanes.machine_options({"a": made})[-2:],
+                         ["--suite", "newest-x86=/suite"])
 
     def test_own_qemu_is_never_absent(self):
         self.patch(base, "repository", mock.Mock(side_effect=errors.Failure("nowhere")))

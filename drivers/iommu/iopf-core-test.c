@@ -745,6 +745,33 @@ static void test_group_bound(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, report(t, 1, 0, LAST, 0x1000), 0);
 }
 
+/* A device that gets no answers, and asks for more all the same */
+static void test_request_bound(struct kunit *test)
+{
+	struct iopf_test *t = test->priv;
+	unsigned int i, kept = 0;
+
+	for (i = 0; i < 4 * IOPF_MAX_REQUESTS; i++) {
+		report(t, 1, 0, 0, 0x1000 * i);
+		if (i % 512 == 511)
+			report(t, 1, 0, LAST, 0x1000 * i);
+	}
+	KUNIT_ASSERT_EQ(test, t->nr_groups, 4 * IOPF_MAX_REQUESTS / 512);
+	for (i = 0; i < t->nr_groups; i++)
+		kept += t->group[i]->fault_count - 1;
+	KUNIT_EXPECT_EQ(test, kept, IOPF_MAX_REQUESTS);
+	KUNIT_EXPECT_EQ(test, t->nr_answers, 0);
+	KUNIT_EXPECT_EQ(test, report(t, 1, 0, 0, 0x1000), -ENOSPC);
+	report_malformed(t, 1, 0, 0);
+	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial, 0);
+
+	/* There is room again for what was in a group that is answered and freed. */
+	answer_and_free(t, 0, IOMMU_PAGE_RESP_SUCCESS);
+	for (i = 0; i < 512; i++)
+		KUNIT_ASSERT_EQ(test, report(t, 1, 0, 0, 0x1000), 0);
+	KUNIT_EXPECT_EQ(test, report(t, 1, 0, 0, 0x1000), -ENOSPC);
+}
+
 static void test_batch(struct kunit *test)
 {
 	struct iopf_test *t = test->priv;
@@ -1400,6 +1427,7 @@ static struct kunit_case iopf_core_cases[] = {
 	KUNIT_CASE(test_counters_of_queue),
 	KUNIT_CASE(test_index_alone),
 	KUNIT_CASE(test_group_bound),
+	KUNIT_CASE(test_request_bound),
 	KUNIT_CASE(test_batch),
 	KUNIT_CASE(test_answer_keeps_device),
 	KUNIT_CASE(test_overflow),

@@ -37,6 +37,8 @@
  */
 #include <linux/ktime.h>
 #include <linux/lockdep.h>
+#include <linux/memcontrol.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/wait.h>
 #include <linux/wait_bit.h>
@@ -297,10 +299,39 @@ iopf_partial_take(struct iommu_fault_param *param,
 	return partial;
 }
 
+/* Handlers may have taken groups, and be slow: what is in these counts, too. */
+static bool iopf_partial_has_room(struct iommu_fault_param *param)
+{
+	lockdep_assert_held(&param->lock);
+
+	return param->nr_partial < IOPF_MAX_PARTIAL &&
+	       param->nr_partial + param->nr_kept < IOPF_MAX_REQUESTS;
+}
+
+/*
+ * Memory for what a device asks for. If the handler's owner is known it is charged
+ * for it, and when it has no more, none is looked for: other devices wait for their
+ * requests to be reported.
+ */
+static void *iopf_alloc(const struct iommu_attach_handle *handle, size_t size)
+{
+	struct mem_cgroup *old;
+	void *mem;
+
+	if (!handle || !handle->memcg)
+		return kzalloc(size, GFP_KERNEL);
+
+	old = set_active_memcg(handle->memcg);
+	mem = kzalloc(size, GFP_NOWAIT | __GFP_NOWARN | __GFP_ACCOUNT);
+	set_active_memcg(old);
+	return mem;
+}
+
 /* The partial group a request belongs to, a new one if there is none. */
 static struct iopf_partial *
 iopf_partial_get(struct iommu_fault_param *param,
-		 const struct iommu_fault_page_request *prm)
+		 const struct iommu_fault_page_request *prm,
+		 const struct iommu_attach_handle *handle)
 {
 	struct iopf_partial *partial;
 
@@ -309,10 +340,10 @@ iopf_partial_get(struct iommu_fault_param *param,
 	partial = iopf_partial_find(param, prm);
 	if (partial)
 		return partial;
-	if (param->nr_partial >= IOPF_MAX_PARTIAL)
+	if (!iopf_partial_has_room(param))
 		return ERR_PTR(-ENOSPC);
 
-	partial = kzalloc(sizeof(*partial), GFP_KERNEL);
+	partial = iopf_alloc(handle, sizeof(*partial));
 	if (!partial)
 		return ERR_PTR(-ENOMEM);
 
@@ -331,13 +362,14 @@ iopf_partial_get(struct iommu_fault_param *param,
  */
 static int iopf_partial_add(struct iommu_fault_param *param,
 			    const struct iommu_fault_page_request *prm,
+			    const struct iommu_attach_handle *handle,
 			    struct iopf_fault *iopf)
 {
 	struct iopf_partial *partial;
 	int ret = 0;
 
 	mutex_lock(&param->lock);
-	partial = iopf_partial_get(param, prm);
+	partial = iopf_partial_get(param, prm, handle);
 	if (IS_ERR(partial)) {
 		ret = PTR_ERR(partial);
 		goto out_unlock;
@@ -346,7 +378,7 @@ static int iopf_partial_add(struct iommu_fault_param *param,
 	if (!iopf || partial->malformed || !iopf_partial_fits(partial, prm)) {
 		iopf_partial_set_malformed(param, partial);
 		kfree(iopf);
-	} else if (param->nr_partial >= IOPF_MAX_PARTIAL) {
+	} else if (!iopf_partial_has_room(param)) {
 		ret = -ENOSPC;
 	} else {
 		list_add_tail(&iopf->list, &partial->faults);
@@ -358,17 +390,18 @@ out_unlock:
 }
 
 static int iopf_report_partial(struct iommu_fault_param *param,
-			       const struct iommu_fault *fault)
+			       const struct iommu_fault *fault,
+			       const struct iommu_attach_handle *handle)
 {
 	struct iopf_fault *iopf;
 	int ret;
 
-	iopf = kzalloc(sizeof(*iopf), GFP_KERNEL);
+	iopf = iopf_alloc(handle, sizeof(*iopf));
 	if (!iopf)
 		return -ENOMEM;
 	iopf->fault = *fault;
 
-	ret = iopf_partial_add(param, &fault->prm, iopf);
+	ret = iopf_partial_add(param, &fault->prm, handle, iopf);
 	if (ret)
 		kfree(iopf);
 	return ret;
@@ -559,7 +592,7 @@ static struct iopf_group *iopf_group_alloc(struct iommu_fault_param *param,
 {
 	struct iopf_group *group;
 
-	group = kzalloc(sizeof(*group), GFP_KERNEL);
+	group = iopf_alloc(handle, sizeof(*group));
 	if (!group)
 		return NULL;
 
@@ -590,6 +623,7 @@ static void iopf_group_open(struct iopf_group *group,
 	mutex_lock(&param->lock);
 	list_add_tail(&group->pending_node, &param->faults);
 	param->nr_groups++;
+	param->nr_kept += group->fault_count - 1;
 	iopf_stat_count(param, IOPF_STAT_GROUPS, 1);
 	mutex_unlock(&param->lock);
 }
@@ -648,6 +682,7 @@ void iopf_group_release(struct iopf_group *group)
 
 	mutex_lock(&param->lock);
 	param->nr_groups--;
+	param->nr_kept -= group->fault_count - 1;
 	mutex_unlock(&param->lock);
 	iopf_group_keep(group);
 }
@@ -762,7 +797,7 @@ int iopf_report(struct iommu_fault_param *param, struct iopf_fault *evt,
 	handle = find(param->dev, evt);
 	if (iopf_is_last(&evt->fault.prm))
 		return iopf_report_last(param, evt, handle);
-	ret = handle ? iopf_report_partial(param, &evt->fault) : -EINVAL;
+	ret = handle ? iopf_report_partial(param, &evt->fault, handle) : -EINVAL;
 	if (ret)
 		iopf_drop(param, &evt->fault.prm);
 	return ret;
@@ -820,7 +855,7 @@ void iopf_report_malformed(struct device *dev, struct iopf_fault *evt)
 		iopf_drop(param, prm);
 	else if (iopf_is_last(prm))
 		iopf_report_last(param, evt, NULL);
-	else if (iopf_partial_add(param, prm, NULL))
+	else if (iopf_partial_add(param, prm, NULL, NULL))
 		iopf_drop(param, prm);
 out_unlock:
 	mutex_unlock(&param->report_lock);

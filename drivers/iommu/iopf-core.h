@@ -44,6 +44,13 @@ static inline u8 iopf_resp_to_pcie(u32 code)
 #define IOPF_MAX_PARTIAL	2048
 
 /*
+ * How many requests, but the last of groups, are kept per device in all, those of
+ * groups that are with handlers among them. A handler may still have groups that
+ * were answered for it, so this is more than may be outstanding.
+ */
+#define IOPF_MAX_REQUESTS	(2 * IOPF_MAX_PARTIAL)
+
+/*
  * How many groups of a device may be with handlers, answered or not. It is more
  * than that may be outstanding at a device that keeps to its allotment.
  */

@@ -32,6 +32,8 @@ struct hwq_test {
 	/* The hardware's side */
 	u32 hw_head, hw_tail;
 	bool overflow;
+	bool overflows_again;
+	unsigned int looks;
 	unsigned int overflows_left;
 	bool loses;	/* seen by one look only */
 	unsigned int tail_reads, head_writes, overflows_cleared;
@@ -88,6 +90,7 @@ static bool test_overflown(struct iopf_hwq *hwq)
 {
 	struct hwq_test *t = to_test(hwq);
 
+	WRITE_ONCE(t->looks, t->looks + 1);
 	if (t->overflow && t->at_overflow) {
 		t->at_overflow(t);
 		t->at_overflow = NULL;
@@ -101,7 +104,7 @@ static bool test_overflown(struct iopf_hwq *hwq)
 
 static void test_clear_overflow(struct iopf_hwq *hwq)
 {
-	to_test(hwq)->overflow = false;
+	to_test(hwq)->overflow = to_test(hwq)->overflows_again;
 	to_test(hwq)->overflows_cleared++;
 }
 
@@ -343,7 +346,7 @@ static int overflow_waiter(void *data)
 	return 0;
 }
 
-static void test_wait_overflow(struct kunit *test)
+static void wait_overflow(struct kunit *test)
 {
 	struct hwq_test *t = test->priv;
 	struct task_struct *task;
@@ -352,9 +355,57 @@ static void test_wait_overflow(struct kunit *test)
 	task = kthread_run(overflow_waiter, t, "iopf-hwq-test");
 	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
 	wait_for_completion(&t->waiting);
+	while (!READ_ONCE(t->looks) && !completion_done(&t->go_on))
+		msleep(20);
 	KUNIT_EXPECT_FALSE(test, wait_for_completion_timeout(&t->go_on, HZ / 20));
 	work(test, 0);
 	KUNIT_EXPECT_TRUE(test, wait_for_completion_timeout(&t->go_on, 60 * HZ));
+}
+
+static void test_wait_overflow(struct kunit *test)
+{
+	wait_overflow(test);
+}
+
+/* The queue is full again before who waits has looked: it must not wait for ever. */
+static void test_wait_overflows(struct kunit *test)
+{
+	struct hwq_test *t = test->priv;
+
+	t->overflows_again = true;
+	wait_overflow(test);
+	KUNIT_EXPECT_EQ(test, t->overflows_cleared, 1);
+}
+
+/* A device that asks for more than can be handled */
+static void push_endlessly(struct hwq_test *t)
+{
+	if (t->handled < 1000)
+		push(t, 1, 0);
+}
+
+/* The thread leaves the processor to others, also if there is always more to do. */
+static void test_pauses(struct kunit *test)
+{
+	struct hwq_test *t = test->priv;
+	unsigned long before;
+
+	t->hwq.work_limit = U64_MAX;
+	before = current->nvcsw;
+	push(t, 1, 0);
+	work(test, 1);
+	KUNIT_EXPECT_EQ(test, current->nvcsw, before);
+
+	t->hwq.work_limit = 0;
+	push(t, 1, 0);
+	work(test, 1);
+	KUNIT_EXPECT_GT(test, current->nvcsw, before);
+
+	before = current->nvcsw;
+	t->at_handle = push_endlessly;
+	push(t, 1, 0);
+	work(test, 998);
+	KUNIT_EXPECT_GT(test, current->nvcsw, before + 10);
 }
 
 /* The core, which keeps partial groups, is told that requests were lost. */
@@ -493,6 +544,8 @@ static struct kunit_case hwq_cases[] = {
 	KUNIT_CASE(test_restart),
 	KUNIT_CASE(test_wait),
 	KUNIT_CASE(test_wait_overflow),
+	KUNIT_CASE(test_wait_overflows),
+	KUNIT_CASE(test_pauses),
 	KUNIT_CASE(test_overflow_tells_core),
 	KUNIT_CASE(test_restart_wakes),
 	KUNIT_CASE(test_drain),

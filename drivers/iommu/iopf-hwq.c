@@ -10,10 +10,26 @@
  */
 #include <linux/export.h>
 #include <linux/iommu.h>
+#include <linux/jiffies.h>
+#include <linux/ktime.h>
+#include <linux/sched.h>
 #include <linux/string.h>
 
 #include "iopf-core.h"
 #include "iopf-hwq.h"
+
+/*
+ * The thread of a queue has a priority of real time, and a device can keep it at
+ * work for ever. So it works for so many nanoseconds of a period, and then pauses
+ * for so many jiffies, whether others want the processor or not. What comes
+ * meanwhile waits in the queue, or the hardware answers it.
+ */
+#define HWQ_PERIOD	(100 * NSEC_PER_MSEC)
+#define HWQ_WORK_LIMIT	(80 * NSEC_PER_MSEC)
+#define HWQ_PAUSE	msecs_to_jiffies(20)
+
+/* So often there is a look at the clock. */
+#define HWQ_ACCOUNT_ENTRIES	64
 
 /**
  * iopf_hwq_init() - Get a queue ready, whose head and tail are 0
@@ -28,6 +44,10 @@ void iopf_hwq_init(struct iopf_hwq *hwq)
 	hwq->head = 0;
 	hwq->tail = 0;
 	hwq->told = 0;
+	hwq->overflows = 0;
+	hwq->period = 0;
+	hwq->worked = 0;
+	hwq->work_limit = HWQ_WORK_LIMIT;
 }
 EXPORT_SYMBOL_GPL(iopf_hwq_init);
 
@@ -35,8 +55,7 @@ EXPORT_SYMBOL_GPL(iopf_hwq_init);
  * iopf_hwq_restart() - Begin anew with a queue whose head and tail are 0
  * @hwq: the queue, whose hardware has lost its state
  *
- * What was in the queue is forgotten, and so are groups of which a part has
- * been reported. Nobody works on the queue.
+ * What was in the queue is forgotten. Nobody works on the queue.
  */
 void iopf_hwq_restart(struct iopf_hwq *hwq)
 {
@@ -124,13 +143,37 @@ static void hwq_clear_overflow(struct iopf_hwq *hwq)
 		iopf_queue_overflow(hwq->queue);
 	spin_lock(&hwq->lock);
 	hwq->ops->clear_overflow(hwq);
+	WRITE_ONCE(hwq->overflows, hwq->overflows + 1);
 	spin_unlock(&hwq->lock);
 	wake_up_all(&hwq->wait);
+}
+
+/*
+ * Account for the work since @begin, and let others work if that was too much.
+ * Returns when the next piece of work begins.
+ */
+static u64 hwq_account(struct iopf_hwq *hwq, u64 begin)
+{
+	u64 now = ktime_get_ns();
+
+	hwq->worked += now - begin;
+	if (hwq->worked >= hwq->work_limit) {
+		schedule_timeout_uninterruptible(HWQ_PAUSE);
+		now = ktime_get_ns();
+	} else if (now - hwq->period < HWQ_PERIOD) {
+		return now;
+	}
+	hwq->period = now;
+	hwq->worked = 0;
+	return now;
 }
 
 /**
  * iopf_hwq_work() - Work off a queue
  * @hwq: the queue
+ *
+ * Sleeps now and then if there is so much to do that others would not get at the
+ * processor.
  *
  * Context: the thread of the queue, nobody else. May sleep.
  *
@@ -138,21 +181,26 @@ static void hwq_clear_overflow(struct iopf_hwq *hwq)
  */
 bool iopf_hwq_work(struct iopf_hwq *hwq)
 {
-	bool handled = false;
+	u64 begin = ktime_get_ns();
+	unsigned long nr = 0;
 
 	for (;;) {
 		while (hwq_fetch(hwq)) {
 			hwq->ops->handle(hwq, hwq->current_entry);
 			hwq_set_handled(hwq);
-			handled = true;
+			if (!(++nr % HWQ_ACCOUNT_ENTRIES))
+				begin = hwq_account(hwq, begin);
 		}
 		if (!hwq->ops->overflown(hwq))
-			return handled;
+			break;
 		if (hwq_is_empty(hwq)) {
 			hwq_clear_overflow(hwq);
-			return handled;
+			break;
 		}
 	}
+	/* Also if it is empty: the thread may be called again at once. */
+	hwq_account(hwq, begin);
+	return nr;
 }
 EXPORT_SYMBOL_GPL(iopf_hwq_work);
 
@@ -218,15 +266,26 @@ void iopf_hwq_wait(struct iopf_hwq *hwq, u32 requester, u32 pasid)
 	wait_event(hwq->wait, hwq_has_handled(hwq, target));
 }
 
+/* The next overflow may have come before who waits gets to look again. */
+static bool hwq_overflow_ended(struct iopf_hwq *hwq, unsigned long seen)
+{
+	return !hwq->ops->overflown(hwq) || READ_ONCE(hwq->overflows) != seen;
+}
+
 /**
- * iopf_hwq_wait_no_overflow() - Wait until requests can get into the queue
+ * iopf_hwq_wait_no_overflow() - Wait until requests could get into the queue
  * @hwq: the queue
+ *
+ * Does not wait for the end of another overflow that follows: devices can bring
+ * about one after the other.
  *
  * Context: may sleep. Not called from the thread of the queue.
  */
 void iopf_hwq_wait_no_overflow(struct iopf_hwq *hwq)
 {
-	wait_event(hwq->wait, !hwq->ops->overflown(hwq));
+	unsigned long seen = READ_ONCE(hwq->overflows);
+
+	wait_event(hwq->wait, hwq_overflow_ended(hwq, seen));
 }
 
 /* How often a drain begins anew because requests were lost meanwhile */

@@ -50,7 +50,7 @@ struct iopf_hwq_ops {
  * @slots: number of entries, a power of two
  * @index_mask: of head and tail. @slots - 1, or 2 * @slots - 1 for hardware
  *              that counts with a wrap bit and so can fill every slot
- * @lock: protects what follows
+ * @lock: protects what follows up to @overflows
  * @wait: woken when @handled grows and when an overflow was cleared
  * @fetched: number of entries taken out of the queue
  * @handled: number of entries dealt with; @fetched or one less
@@ -58,6 +58,10 @@ struct iopf_hwq_ops {
  * @tail: index behind the last entry known of
  * @told: the head that the hardware knows
  * @current_entry: the last entry fetched
+ * @overflows: number of overflows that were cleared
+ * @period: of the thread alone: when it began to count its work, in nanoseconds
+ * @worked: of the thread alone: how much that was since then
+ * @work_limit: after how much the thread pauses
  *
  * The counters wrap. The driver fills in the first six before
  * iopf_hwq_init().
@@ -70,7 +74,7 @@ struct iopf_hwq {
 	u32 slots;
 	u32 index_mask;
 
-	spinlock_t lock;	/* All that follows, but wait */
+	spinlock_t lock;	/* What follows up to overflows, but wait */
 	wait_queue_head_t wait;
 	unsigned long fetched;
 	unsigned long handled;
@@ -78,6 +82,11 @@ struct iopf_hwq {
 	u32 tail;
 	u32 told;
 	u64 current_entry[IOPF_HWQ_ENTRY_SIZE / sizeof(u64)];
+	unsigned long overflows;
+
+	u64 period;
+	u64 worked;
+	u64 work_limit;
 };
 
 void iopf_hwq_init(struct iopf_hwq *hwq);

@@ -5,6 +5,7 @@
  * Copyright (C) 2026 The linux-iopf authors
  */
 #include <linux/export.h>
+#include <linux/iommu.h>
 #include <linux/minmax.h>
 #include <linux/pci.h>
 #include <linux/pci-ats.h>
@@ -98,6 +99,9 @@ EXPORT_SYMBOL_GPL(iopf_pci_reset_pri);
  */
 int iopf_pci_enable_pri(struct pci_dev *pdev, u32 slots)
 {
+	/* So many answers may have to be put off. */
+	static_assert(PRI_MAX_REQS <= IOPF_MAX_BACKOFF);
+
 	return pci_enable_pri(pdev, clamp_t(u32, slots / PRI_QUEUE_SHARE, 1,
 					    PRI_MAX_REQS));
 }

@@ -39,6 +39,10 @@ class AbsentQemu(Absent):
     """The same of a release of QEMU."""
 
 
+class AbsentSuite(Absent):
+    """The same of the kselftests of another kernel."""
+
+
 def refuse_release():
     """A lane names the release of QEMU that it wants; the others want the series' own."""
     if base.wanted_version("qemu"):
@@ -54,6 +58,15 @@ def qemu_or_absent(release):
         except base.Unavailable as failure:
             progress.say(f"    skipped: {failure}")
             return AbsentQemu(failure), "skipped"
+
+
+def suite_or_absent(arch):
+    """The archive with the kselftests of the newest kernel, or why it is not to be had."""
+    try:
+        return stock_kernel.suite_path(arch)
+    except debian_kernel.Unavailable as failure:
+        progress.say(f"    skipped: {failure}")
+        return AbsentSuite(failure), "skipped"
 
 
 def kernel_path(kernel):
@@ -90,28 +103,30 @@ def build_lanes(names):
     """Build what the lanes need.
 
     Returns {lane: (kernel image, qemu, initramfs, modules or None, tree of the
-    kernel's own modules or None)}, with an Absent in the place of what belongs to
-    a lane that has to be skipped.
+    kernel's own modules or None, suite or None)}, with an Absent in the place of what
+    belongs to a lane that has to be skipped.
     """
     lanes = load(names)
-    images, qemus, guests = build_products({lane.kernel.name: lane.kernel for lane in lanes},
-                                           {lane.release for lane in lanes})
+    images, qemus, guests, suites = build_products(
+        {lane.kernel.name: lane.kernel for lane in lanes}, {lane.release for lane in lanes},
+        {lane.kernel.arch for lane in lanes if lane.suite})
     products = {}
     for lane in lanes:
         made, qemu = images[lane.kernel.name], qemus[lane.release]
-        missing = [product for product in (made, qemu) if isinstance(product, Absent)]
+        suite = suites[lane.kernel.arch] if lane.suite else None
+        missing = [product for product in (made, qemu, suite) if isinstance(product, Absent)]
         products[lane.name] = missing[0] if missing else (
             made[0], qemu / lane.kernel.qemu, guests[lane.kernel.arch] / "initramfs",
-            *made[1:])
+            *made[1:], suite)
     return products
 
 
-def build_products(kernels, releases=("",)):
-    """Build kernels, releases of QEMU ("" is that of the series), and the programs of the
-    kernels' architectures; three tables."""
+def build_products(kernels, releases=("",), suites=()):
+    """Build kernels, releases of QEMU ("" is that of the series), the programs of the
+    kernels' architectures, and the newest kernel's for those in `suites`; four tables."""
     refuse_release()
     archs = sorted({kernel.arch for kernel in kernels.values()})
-    steps = progress.Progress(2 + len(kernels) + len(releases) + len(archs))
+    steps = progress.Progress(2 + len(kernels) + len(releases) + len(archs) + len(suites))
     wanted = packages.BUILD + [p for a in archs if build.compiler(a) for p in packages.CROSS[a]]
     with lock.of_out("builds"):
         steps.step("packages", packages.install, wanted)
@@ -121,8 +136,10 @@ def build_products(kernels, releases=("",)):
         qemus = {release: steps.step(f"QEMU {release}".strip(), qemu_or_absent, release)
                  for release in sorted(releases)}
         guests = {a: steps.step(f"guest programs {a}", build.guest_path, a) for a in archs}
+        newest = {a: steps.step(f"newest kselftests {a}", suite_or_absent, a)
+                  for a in sorted(suites)}
     steps.table()
-    return images, qemus, guests
+    return images, qemus, guests, newest
 
 
 def cmd_path(what, kernel):
@@ -178,6 +195,9 @@ def used_products():
         found = note(build.busybox, kernel.arch)
         if found:
             used.add(found.parent)
+    for arch in {lane.kernel.arch for lane in map(lanefile.load, lanefile.names())
+                 if lane.suite}:
+        note(stock_kernel.suite_in_cache, arch)
     for release in {lanefile.load(name).release for name in lanefile.names()}:
         with base.qemu_release(release):
             note(base.repository, "qemu")
@@ -204,16 +224,19 @@ def machine_options(products):
         lane = lanefile.load(name)
         kernel = lane.kernel
         if isinstance(product, Absent):
-            absent = (f"qemu-{lane.release}" if isinstance(product, AbsentQemu)
-                      else kernel.name)
+            absent = (f"qemu-{lane.release}" if isinstance(product, AbsentQemu) else
+                      f"suite-{lane.suite}" if isinstance(product, AbsentSuite) else
+                      kernel.name)
             args += ["--absent", f"{absent}={product}"]
             continue
-        image, qemu, initramfs, modules, tree = product
+        image, qemu, initramfs, modules, tree, suite = product
         args += boot_options(kernel, image, lane.qemu_key, qemu, initramfs)
         if modules:
             args += ["--modules", f"{kernel.name}={modules}"]
         if tree:
             args += ["--module-tree", f"{kernel.name}={tree}"]
+        if suite:
+            args += ["--suite", f"{lane.suite}-{kernel.arch}={suite}"]
     return args + firmware_options()
 
 
@@ -313,7 +336,7 @@ def mutants_command(opts):
     at_once = count_option("AT_ONCE", opts.at_once or str(several()), MOST_AT_ONCE)
     archs = mutantfile.architectures_of(mutantfile.chosen(opts.only or ""))
     kernels = {kernel.name: kernel for kernel in build.mutants_kernels() if kernel.arch in archs}
-    images, qemus, guests = build_products(kernels)
+    images, qemus, guests, _ = build_products(kernels)
     call = [TESTBED / "lib/mutants", "--out", host.claim_out() / "log/mutants"]
     for name, kernel in kernels.items():
         call += boot_options(kernel, images[name][0], kernel.arch, qemus[""] / kernel.qemu,

@@ -13,14 +13,16 @@ import pathlib
 import re
 import shutil
 
-from iopf import base, build, cache, debian_kernel, host
+from iopf import base, build, cache, debian_kernel, host, packages
 from iopf.cache import digest, publish
 from iopf.debian_kernel import Unavailable
 from iopf.patches import version_number
 from iopf.process import logged, run
+from iopf.testbed import TESTBED
 
 PACKAGE = re.compile(r"^(linux-source-\d+\.\d+) ", re.M)
 ARCHIVE = "source.tar.xz"
+SUITE = "suite.cpio"
 
 
 def newest_package(apt):
@@ -126,6 +128,53 @@ def path(kernel):
     unknown, build if it has modules; and how it was come by."""
     package = source()
     return publish(lambda tmp: make(kernel, package, tmp), place(kernel, package))
+
+
+# Of the source, what its kselftests are built from
+SUITE_SOURCES = ["include", "scripts", "tools", "Makefile", "Kbuild", "Kconfig",
+                 "drivers/iommu/iommufd"]
+
+
+def make_suite(package, arch, dest):
+    log, cross = host.log(f"suite-{arch}.log"), build.compiler(arch)
+    with build.build_folder(host.out() / f"build/suite-{arch}", keep=False) as work:
+        tree, tests = work / "source", work / "selftests"
+        tree.mkdir()
+        tests.mkdir()
+        logged(["tar", "-xJf", package / ARCHIVE, "-C", tree, "--strip-components=1",
+                "--wildcards", "--no-wildcards-match-slash",
+                *(f"linux-source-*/{name}" for name in [*SUITE_SOURCES, f"arch/{arch}"])], log,
+               what="source of the newest kernel")
+        headers = build.install_headers(tree, arch, work, log)
+        logged(["make", "-C", tree / "tools/testing/selftests/iommu", f"-j{host.jobs()}",
+                f"OUTPUT={tests}", f"CC={cross}gcc", "LDFLAGS=-static",
+                f"KHDR_INCLUDES=-isystem {headers}"], log, env=build.build_env(),
+               what="kselftests of the newest kernel")
+        entries = [f"usr/libexec/newest/{test.name}={test}" for test in sorted(tests.iterdir())
+                   if os.access(test, os.X_OK) and test.is_file()]
+        logged([TESTBED / "lib/initramfs", dest / SUITE, *entries], log,
+               what="archive of the kselftests")
+        shutil.rmtree(tree)
+
+
+def suite_place(package, arch):
+    key = digest("suite-1", package.name, arch, *build.toolchain(build.compiler(arch)),
+                 *packages.own_versions(["libc6-dev", "libcap-dev", *packages.CROSS[arch]]))
+    return host.cache() / "suite" / f"{arch}-{key}"
+
+
+def suite_in_cache(arch):
+    """Where the suite is once it is there; None if that cannot be told."""
+    found = cached()
+    return suite_place(found, arch) if found else None
+
+
+def suite_path(arch):
+    """The archive with iommufd's kselftests of the newest kernel; how it was come by."""
+    package = source()
+    folder, how = publish(lambda tmp: make_suite(package, arch, tmp),
+                          suite_place(package, arch))
+    return folder / SUITE, how
 
 
 def release(built):

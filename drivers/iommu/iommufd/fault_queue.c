@@ -24,6 +24,7 @@
 
 #include <linux/fs.h>
 #include <linux/iommufd.h>
+#include <linux/memcontrol.h>
 #include <linux/poll.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -71,8 +72,10 @@ static u32 fault_device_id(struct iommufd_group *igroup, struct device *dev)
 static bool fault_expired(const struct iommufd_fault *fault,
 			  const struct iopf_group *group)
 {
-	return fault->timeout &&
-	       time_after_eq(jiffies, group->since + fault->timeout);
+	/* Its owner may change it just now, also to none. */
+	unsigned long timeout = READ_ONCE(fault->timeout);
+
+	return timeout && time_after_eq(jiffies, group->since + timeout);
 }
 
 /*
@@ -286,16 +289,19 @@ static void fault_timer(struct work_struct *work)
 /**
  * iommufd_fault_init() - Make a fault queue
  * @fault: the queue, zeroed
+ *
+ * What devices ask for is charged to the caller's process from then on.
  */
 void iommufd_fault_init(struct iommufd_fault *fault)
 {
 	INIT_LIST_HEAD(&fault->deliver);
-	xa_init_flags(&fault->response, XA_FLAGS_ALLOC1);
+	xa_init_flags(&fault->response, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 	mutex_init(&fault->mutex);
 	mutex_init(&fault->read_mutex);
 	spin_lock_init(&fault->lock);
 	init_waitqueue_head(&fault->wait_queue);
 	INIT_DELAYED_WORK(&fault->timer, fault_timer);
+	fault->memcg = get_mem_cgroup_from_mm(current->mm);
 }
 
 static void fault_compose(struct iommu_hwpt_pgfault *msg,
@@ -341,7 +347,7 @@ static int fault_reader_reserve(struct fault_reader *reader, size_t nr)
 		return 0;
 	kvfree(reader->msg);
 	reader->room = 0;
-	reader->msg = kvmalloc_array(room, MSG_SIZE, GFP_KERNEL);
+	reader->msg = kvmalloc_array(room, MSG_SIZE, GFP_KERNEL_ACCOUNT);
 	if (!reader->msg)
 		return -ENOMEM;
 	reader->room = room;
@@ -594,9 +600,9 @@ static int fault_set_limits(struct iommufd_fault *fault, void __user *arg)
 	fault->tell_lost = limits.flags & IOPF_QUEUE_TELL_LOST;
 	fault->depth = limits.depth;
 	/* msecs_to_jiffies() of a number that is negative as an int is no time. */
-	fault->timeout = limits.timeout_ms ?
-		max(1UL, msecs_to_jiffies(min_t(u32, limits.timeout_ms,
-						INT_MAX))) : 0;
+	WRITE_ONCE(fault->timeout, limits.timeout_ms ?
+		   max(1UL, msecs_to_jiffies(min_t(u32, limits.timeout_ms,
+						   INT_MAX))) : 0);
 	spin_unlock(&fault->lock);
 
 	/* The work itself finds out when it has to run again. */
@@ -669,7 +675,7 @@ static void fault_close(struct iommufd_fault *fault)
 
 	spin_lock(&fault->lock);
 	fault->closed = true;
-	fault->timeout = 0;
+	WRITE_ONCE(fault->timeout, 0);
 	spin_unlock(&fault->lock);
 
 	mutex_lock(&fault->mutex);

@@ -80,13 +80,14 @@ static bool pasid_fits(struct iommufd_group *igroup,
 }
 
 static struct iommufd_attach_handle *
-pasid_new_handle(struct iommufd_group *igroup)
+pasid_new_handle(struct iommufd_group *igroup,
+		 const struct iommufd_hw_pagetable *hwpt)
 {
 	struct iommufd_attach_handle *handle;
 
 	handle = kzalloc(sizeof(*handle), GFP_KERNEL);
 	if (handle)
-		handle->igroup = igroup;
+		iommufd_handle_init(handle, igroup, hwpt);
 	return handle;
 }
 
@@ -130,7 +131,8 @@ static int pasid_attach_group(struct iommufd_pasid *attached,
 			      struct iommufd_device *idev, ioasid_t pasid,
 			      struct iommufd_hw_pagetable *hwpt)
 {
-	struct iommufd_attach_handle *handle = pasid_new_handle(idev->igroup);
+	struct iommufd_attach_handle *handle =
+		pasid_new_handle(idev->igroup, hwpt);
 	int rc;
 
 	if (!handle)
@@ -208,7 +210,7 @@ static int pasid_replace(struct iommufd_device *idev, ioasid_t pasid,
 	old_hwpt = attached->hwpt;
 	if (old_hwpt == hwpt)
 		return 0;
-	handle = pasid_new_handle(igroup);
+	handle = pasid_new_handle(igroup, hwpt);
 	if (!handle)
 		return -ENOMEM;
 	rc = iommu_replace_device_pasid(hwpt->domain, idev->dev, pasid,

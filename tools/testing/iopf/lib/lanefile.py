@@ -16,6 +16,7 @@ LANES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MODE = "${mode}"
 DEBIAN = ("5.10", "6.1", "6.12", "newest")
 BOOTED_ONLY = ("5.10", "6.1")   # nothing is fetched to build a module with
+SUITES = ("newest",)
 
 
 class TestbedError(Exception):
@@ -63,6 +64,7 @@ class Lane:
     accel: str = "tcg,thread=multi"     # without KVM
     compared: bool = True   # in the demonstration of all lanes
     release: str = ""       # of QEMU, if not that of the series
+    suite: str = ""         # kselftests of another kernel, one of SUITES
     named: bool = False     # only when it is named
     scripts: dict[str, str] = field(default_factory=dict)
     skips: dict[str, str] = field(default_factory=dict)
@@ -212,6 +214,10 @@ def load(name: str) -> Lane:
             _lines(lane["plan"]))
         made.compared = lane.getboolean("compared", True)
         made.release = lane.get("release", "")
+        made.suite = lane.get("suite", "")
+        if made.suite and made.suite not in SUITES:
+            raise TestbedError(f"lane {name}: there is no suite {made.suite}; there is "
+                               f"{' '.join(SUITES)}")
         made.named = lane.getboolean("named", False)
         made.sleep = lane.getboolean("sleep", False)
         made.options = _lines(_set_mode(lane.get("options", ""), parser, file, mode))

@@ -136,6 +136,17 @@ class Runner(unittest.TestCase):
             "--qemu", "x86-10.2.2=/nonexistent/qemu"])
         self.assertEqual((status, "/nonexistent/qemu" in text), (2, True), text)
 
+    def test_absent_suite(self) -> None:
+        """Its lane is skipped, and none of the same kernel."""
+        gone = ["--absent", "suite-newest=no package"]
+        status, text = self.run_lane(BOOT + GOOD, lane="mock-newest", more=["mock", *gone])
+        self.assertEqual((status, text.splitlines()[-1]), (0, "1 passed, 0 failed, 1 skipped"))
+        self.assertIn("skip    no suite newest: no package", text)
+
+    def test_suite_that_nobody_names(self) -> None:
+        status, text = self.run_lane(BOOT + GOOD, lane="mock-newest")
+        self.assertEqual((status, "give --suite" in text), (2, True), text)
+
     def test_modules_follow_the_initramfs(self) -> None:
         status, text = self.run_lane(BOOT + GOOD, lane="stock-newest")
         self.assertEqual((status, "give --modules" in text), (2, True), text)

@@ -111,6 +111,15 @@ class Files(unittest.TestCase):
         self.assertEqual(lanefile.usual_names(), ["a"])
         self.assertEqual(lanefile.load("b").release, "10.2.2")
 
+    def test_suite(self) -> None:
+        self.kernel()
+        self.write("a.lane", LANE)
+        self.write("b.lane", "[lane]\nlike = a\nsuite = newest\n")
+        self.write("c.lane", "[lane]\nlike = a\nsuite = oldest\n")
+        self.assertEqual([lanefile.load(n).suite for n in "ab"], ["", "newest"])
+        with self.assertRaisesRegex(lanefile.TestbedError, "no suite oldest; there is newest"):
+            lanefile.load("c")
+
     def test_preload(self) -> None:
         self.assertEqual(self.kernel("preload = virtio_pci\n\tvirtio_console\n").preload,
                          ["virtio_pci", "virtio_console"])

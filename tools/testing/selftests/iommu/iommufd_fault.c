@@ -10,8 +10,11 @@
  */
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -21,6 +24,7 @@
 #include <linux/vfio.h>
 
 #include "iommufd_utils.h"
+#include "iopf_sysfs.h"
 #include "iopf_trace.h"
 
 #define MSG sizeof(struct iommu_hwpt_pgfault)
@@ -237,6 +241,15 @@ TEST_FAULT(queue_alloc)
 	test_cmd_mock_domain_replace(self->stdev_id, self->ioas_id);
 	test_ioctl_destroy(self->hwpt_id);
 	test_ioctl_destroy(self->fault_id);
+}
+
+/* A device without ATS says so, which older kernels do not. */
+TEST_FAULT(without_ats)
+{
+	__u32 caps;
+
+	test_cmd_get_hw_capabilities(self->idev_id, caps);
+	EXPECT_TRUE(caps & IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED);
 }
 
 TEST_FAULT(single)
@@ -963,6 +976,133 @@ static unsigned int fault_wait_answers(int fd, __u32 dev_id, unsigned int total)
 		EXPECT_EQ(_t, fault_wait_answers(self->fd, self->idev_id,    \
 						 _t));                       \
 	})
+
+#define CGROUPS "/sys/fs/cgroup"
+#define CGROUP CGROUPS "/iommufd-fault"
+
+/* False if this kernel does not charge memory to cgroups. */
+static bool cgroup_make(void)
+{
+	if (mount("none", CGROUPS, "cgroup2", 0, NULL))
+		return false;
+	if (!write_file(CGROUPS "/cgroup.subtree_control", "+memory") &&
+	    !mkdir(CGROUP, 0755))
+		return true;
+	umount(CGROUPS);
+	return false;
+}
+
+static void cgroup_remove(void)
+{
+	rmdir(CGROUP);
+	umount(CGROUPS);
+}
+
+/* Bytes of small pieces of the kernel's memory, as counted a moment ago */
+static long cgroup_charged(void)
+{
+	FILE *file = fopen(CGROUP "/memory.stat", "re");
+	char line[128];
+	long bytes = -1;
+
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "slab_unreclaimable %ld", &bytes) == 1)
+			break;
+	if (file)
+		fclose(file);
+	return bytes;
+}
+
+/* Wait until there is more than that. The kernel counts every two seconds. */
+static bool cgroup_charges(long bytes)
+{
+	unsigned int i;
+
+	for (i = 0; i != 600; i++) {
+		if (cgroup_charged() > bytes)
+			return true;
+		usleep(100000);
+	}
+	return false;
+}
+
+/* There is to be no more than there is now. */
+static int cgroup_close(void)
+{
+	char bytes[32];
+
+	return read_text(CGROUP "/memory.current", bytes, sizeof(bytes)) ?:
+	       write_file(CGROUP "/memory.max", bytes);
+}
+
+/* Has a fault queue in a cgroup until it is killed. */
+static void fault_owner(int fd, int told)
+{
+	struct iommu_fault_alloc cmd = { .size = sizeof(cmd) };
+
+	if (write_file(CGROUP "/cgroup.procs", "0") ||
+	    ioctl(fd, IOMMU_FAULT_QUEUE_ALLOC, &cmd))
+		_exit(1);
+	if (write(told, &cmd.out_fault_id, sizeof(cmd.out_fault_id)) < 0)
+		_exit(1);
+	close(told);
+	for (;;)
+		pause();
+}
+
+/* What devices ask for is charged to whose queue it is, not to who runs now. */
+TEST_FAULT(charged)
+{
+	struct iommu_test_cmd cmd = {};
+	__u32 fault_id, hwpt_id;
+	unsigned int i;
+	int told[2];
+	pid_t owner;
+
+	if (!cgroup_make())
+		SKIP(return, "no memory cgroups");
+	ASSERT_EQ(0, pipe(told));
+	owner = fork();
+	ASSERT_NE(-1, owner);
+	if (!owner)
+		fault_owner(self->fd, told[1]);
+	close(told[1]);
+	ASSERT_EQ((ssize_t)sizeof(fault_id),
+		  read(told[0], &fault_id, sizeof(fault_id)));
+	test_cmd_hwpt_alloc_iopf(self->idev_id, self->ioas_id, fault_id,
+				 IOMMU_HWPT_FAULT_ID_VALID, &hwpt_id,
+				 IOMMU_HWPT_DATA_NONE, NULL, 0);
+	test_cmd_mock_domain_replace(self->stdev_id, hwpt_id);
+
+	for (i = 0; i != 500; i++)
+		test_send(1);
+	ASSERT_TRUE(cgroup_charges(500 * 128));
+	for (i = 0; i != 1500; i++)
+		test_send_part(2, 0x1000);
+	ASSERT_TRUE(cgroup_charges(500 * 128 + 1500 * 48));
+	expect_answers(0);
+
+	/* The owner has used up what it may have: try again, a little later. */
+	ASSERT_EQ(0, cgroup_close());
+	for (i = 0; i != 1500; i++)
+		test_send(1);
+	/* There are many, and the last is not for long: one that is still known. */
+	for (i = 0; i != 60000 && !cmd.iopf_answer.out_valid; i++) {
+		ASSERT_EQ(0, fault_answer_get(self->fd, self->idev_id,
+					      cmd.iopf_answer.out_total - 1,
+					      &cmd));
+		usleep(1000);
+	}
+	ASSERT_EQ(1, cmd.iopf_answer.out_valid);
+	EXPECT_EQ(PCI_SUCCESS, cmd.iopf_answer.out_code);
+
+	ASSERT_EQ(0, kill(owner, SIGKILL));
+	ASSERT_EQ(owner, waitpid(owner, NULL, 0));
+	test_cmd_mock_domain_replace(self->stdev_id, self->hwpt_id);
+	test_ioctl_destroy(hwpt_id);
+	close(told[0]);
+	cgroup_remove();
+}
 
 TEST_FAULT(limits_errors)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Random calls of what fault queues of iommufd are made of
+ * Random calls of what fault queues of iommufd are made of, vIOMMUs and PASIDs
  *
  * Copyright (C) 2026 The linux-iopf authors
  *
@@ -34,6 +34,7 @@
 #define __EXPORTED_HEADERS__
 #include <linux/iommufd.h>
 #include <linux/iopf.h>
+#include <linux/iopf_viommu.h>
 #include <linux/vfio.h>
 
 #include "../../../../drivers/iommu/iommufd/iommufd_test.h"
@@ -52,12 +53,16 @@
 #define NR_QUEUES	4
 #define NR_COOKIES	16
 #define NR_STABLE	2	/* mock devices that stay until the end */
+#define NR_PASIDS	3	/* from 1 on */
 #define NR_PAGES	64
 #define PAGE		4096UL
 #define MAX_CMD		8192	/* bytes, more than a call may have */
 #define HANG_SECONDS	600
 
-enum kind { IOAS, HWPT, QUEUE, DEV, STDEV, NR_KINDS };
+enum kind {
+	IOAS, HWPT, QUEUE, DEV, STDEV, VIOMMU, VDEVICE, VEVENTQ, HW_QUEUE,
+	NR_KINDS
+};
 
 struct queue {
 	pthread_rwlock_t lock;	/* writers open and close the file */
@@ -377,9 +382,11 @@ static void do_hwpt_alloc(struct thread *t)
 			 (parent || slip(t, 8) ?
 				  IOMMU_HWPT_ALLOC_NEST_PARENT : 0) |
 			 (slip(t, 6) ? IOMMU_HWPT_ALLOC_DIRTY_TRACKING : 0) |
+			 (one_in(t, 4) ? IOMMU_HWPT_ALLOC_PASID : 0) |
 			 (slip(t, 32) ? 1U << 31 : 0),
 		.dev_id = draw_id(t, DEV),
-		.pt_id = draw_id(t, nested ? HWPT : IOAS),
+		.pt_id = draw_id(t, !nested ? IOAS :
+				    one_in(t, 2) ? VIOMMU : HWPT),
 		.__reserved = slip(t, 64),
 		.fault_id = draw_id(t, QUEUE),
 	};
@@ -448,10 +455,12 @@ static void do_invalidate(struct thread *t)
 	__u32 asked;
 
 	*cmd = (struct iommu_hwpt_invalidate){
-		.hwpt_id = draw_id(t, HWPT),
+		.hwpt_id = draw_id(t, one_in(t, 3) ? VIOMMU : HWPT),
 		.data_uptr = draw_pointer(t),
 		.data_type = ANY_OF(t, IOMMU_HWPT_INVALIDATE_DATA_SELFTEST,
-				    IOMMU_HWPT_INVALIDATE_DATA_VTD_S1, 0x99),
+				    IOMMU_VIOMMU_INVALIDATE_DATA_SELFTEST,
+				    IOMMU_HWPT_INVALIDATE_DATA_VTD_S1,
+				    IOPF_HWPT_INVALIDATE_DATA_VTD, 0x99),
 		.entry_len = below(t, 64),
 		.entry_num = slip(t, 16) ? (__u32)draw(t) : below(t, 4),
 		.__reserved = slip(t, 64),
@@ -486,10 +495,117 @@ static void do_destroy(struct thread *t)
 	struct iommu_destroy *cmd = (void *)t->cmd;
 
 	*cmd = (struct iommu_destroy){
-		.id = draw_id(t, one_in(t, 4) ? QUEUE : HWPT),
+		.id = draw_id(t, ANY_OF(t, QUEUE, HWPT, HWPT, HWPT, VIOMMU,
+					VDEVICE, VEVENTQ, HW_QUEUE)),
 	};
 	if (!is_stable(cmd->id))
 		CALL(t, iommufd, IOMMU_DESTROY, *cmd, ENOENT, EBUSY);
+}
+
+static void do_viommu_alloc(struct thread *t)
+{
+	struct iommu_viommu_alloc *cmd = (void *)t->cmd;
+
+	*cmd = (struct iommu_viommu_alloc){
+		.flags = slip(t, 16),
+		.type = on_mock ? IOMMU_VIOMMU_TYPE_SELFTEST :
+				  IOPF_VIOMMU_TYPE_VTD,
+		.dev_id = draw_id(t, DEV),
+		.hwpt_id = draw_id(t, HWPT),
+		.__reserved = slip(t, 64),
+	};
+	if (slip(t, 8))
+		cmd->type = draw(t);
+	if (one_in(t, 3)) {
+		cmd->data_len = sizeof(struct iommu_viommu_selftest);
+		cmd->data_uptr = (uintptr_t)t->data;
+	} else if (slip(t, 4)) {
+		cmd->data_len = draw(t);
+		cmd->data_uptr = draw_pointer(t);
+	}
+	if (!CALL(t, iommufd, IOMMU_VIOMMU_ALLOC, *cmd, ENOENT, EOPNOTSUPP,
+		  ENODEV))
+		keep_id(t, VIOMMU, cmd->out_viommu_id);
+}
+
+static void do_vdevice_alloc(struct thread *t)
+{
+	struct iommu_vdevice_alloc *cmd = (void *)t->cmd;
+
+	*cmd = (struct iommu_vdevice_alloc){
+		.viommu_id = draw_id(t, VIOMMU),
+		.dev_id = draw_id(t, DEV),
+		.virt_id = slip(t, 8) ? draw(t) : below(t, 4),
+	};
+	if (!CALL(t, iommufd, IOMMU_VDEVICE_ALLOC, *cmd, ENOENT, EOPNOTSUPP,
+		  EEXIST))
+		keep_id(t, VDEVICE, cmd->out_vdevice_id);
+}
+
+static void do_veventq_alloc(struct thread *t)
+{
+	struct iommu_veventq_alloc *cmd = (void *)t->cmd;
+	int fd;
+
+	*cmd = (struct iommu_veventq_alloc){
+		.flags = slip(t, 16),
+		.viommu_id = draw_id(t, VIOMMU),
+		.type = on_mock ? IOMMU_VEVENTQ_TYPE_SELFTEST :
+				  IOPF_VEVENTQ_TYPE_VTD,
+		.veventq_depth = slip(t, 8) ? draw(t) : 1 + below(t, 64),
+		.__reserved = slip(t, 64),
+	};
+	if (CALL(t, iommufd, IOMMU_VEVENTQ_ALLOC, *cmd, ENOENT, EOPNOTSUPP,
+		 EEXIST))
+		return;
+	fd = cmd->out_veventq_fd;
+	keep_id(t, VEVENTQ, cmd->out_veventq_id);
+	if (read(fd, (void *)draw_pointer(t), below(t, 2 * PAGE)) < 0 &&
+	    errno != EINVAL && errno != EFAULT)
+		fail("read of events: %s", strerror(errno));
+	if (close(fd))
+		fail("close of an event queue: %s", strerror(errno));
+}
+
+static void do_hw_queue_alloc(struct thread *t)
+{
+	struct iommu_hw_queue_alloc *cmd = (void *)t->cmd;
+
+	*cmd = (struct iommu_hw_queue_alloc){
+		.flags = slip(t, 16),
+		.viommu_id = draw_id(t, VIOMMU),
+		.type = slip(t, 8) ? draw(t) : IOMMU_HW_QUEUE_TYPE_SELFTEST,
+		.index = slip(t, 8) ? draw(t) : below(t, 2),
+		.nesting_parent_iova = draw_iova(t),
+		.length = draw_length(t),
+	};
+	if (!CALL(t, iommufd, IOMMU_HW_QUEUE_ALLOC, *cmd, ENOENT, EOPNOTSUPP,
+		  EEXIST, EOVERFLOW, EBUSY, EIO))
+		keep_id(t, HW_QUEUE, cmd->out_hw_queue_id);
+}
+
+static __u32 draw_pasid(struct thread *t)
+{
+	return slip(t, 16) ? ANY_OF(t, 0, ~0U, 1U << 20, 1U << 19) :
+			     1 + below(t, NR_PASIDS);
+}
+
+static void do_mock_pasid(struct thread *t)
+{
+	struct iommu_test_cmd *cmd = (void *)t->cmd;
+
+	*cmd = (struct iommu_test_cmd){
+		.op = ANY_OF(t, IOMMU_TEST_OP_PASID_ATTACH,
+			     IOMMU_TEST_OP_PASID_REPLACE,
+			     IOMMU_TEST_OP_PASID_DETACH),
+		.id = draw_id(t, STDEV),
+		.pasid_attach.pasid = draw_pasid(t),
+		.pasid_attach.pt_id = draw_id(t, HWPT),
+	};
+	if (cmd->op == IOMMU_TEST_OP_PASID_DETACH)
+		cmd->pasid_attach.pt_id = 0;
+	CALL(t, iommufd, IOMMU_TEST_CMD, *cmd, ENOENT, ENODEV, EOPNOTSUPP,
+	     EBUSY, EADDRINUSE);
 }
 
 static void do_mock_create(struct thread *t)
@@ -583,7 +699,9 @@ static void do_vfio_detach(struct thread *t)
 	struct vfio_device_detach_iommufd_pt *cmd = (void *)t->cmd;
 
 	*cmd = (struct vfio_device_detach_iommufd_pt){
-		.flags = slip(t, 32),
+		.flags = slip(t, 32) ? 1U << 31 :
+			 one_in(t, 2) ? VFIO_DEVICE_DETACH_PASID : 0,
+		.pasid = draw_pasid(t),
 	};
 	CALL(t, iopf_dev_fd(endpoint.dev), VFIO_DEVICE_DETACH_IOMMUFD_PT, *cmd,
 	     EOPNOTSUPP);
@@ -883,11 +1001,14 @@ static void do_vfio_attach(struct thread *t)
 	struct vfio_device_attach_iommufd_pt *cmd = (void *)t->cmd;
 
 	*cmd = (struct vfio_device_attach_iommufd_pt){
-		.flags = slip(t, 32),
+		.flags = slip(t, 32) ? 1U << 31 :
+			 one_in(t, 4) ? VFIO_DEVICE_ATTACH_PASID : 0,
 		.pt_id = draw_id(t, one_in(t, 4) ? IOAS : HWPT),
+		.pasid = draw_pasid(t),
 	};
 	if (CALL(t, iopf_dev_fd(endpoint.dev), VFIO_DEVICE_ATTACH_IOMMUFD_PT,
-		 *cmd, ENOENT, ENODEV, EOPNOTSUPP, EBUSY, EADDRINUSE))
+		 *cmd, ENOENT, ENODEV, EOPNOTSUPP, EBUSY, EADDRINUSE, ENOSPC) ||
+	    (cmd->flags & VFIO_DEVICE_ATTACH_PASID))
 		return;
 	do_transfer(t);
 	serve_a_while(t);
@@ -911,7 +1032,12 @@ static const struct action actions[] = {
 	{ do_hw_info, { 3, 3 } },
 	{ do_invalidate, { 3, 3 } },
 	{ do_dirty_tracking, { 2, 2 } },
-	{ do_destroy, { 3, 3 } },
+	{ do_destroy, { 3, 4 } },
+	{ do_viommu_alloc, { 2, 4 } },
+	{ do_vdevice_alloc, { 2, 4 } },
+	{ do_veventq_alloc, { 2, 4 } },
+	{ do_hw_queue_alloc, { 1, 4 } },
+	{ do_mock_pasid, { 0, 4 } },
 	{ do_mock_create, { 0, 2 } },
 	{ do_mock_replace, { 0, 8 } },
 	{ do_mock_destroy, { 0, 2 } },
@@ -1083,6 +1209,7 @@ static bool endpoint_settled(void)
 	struct vfio_device_detach_iommufd_pt detach = {
 		.argsz = sizeof(detach),
 	};
+	__u32 pasid;
 
 	ksft_print_msg("last: %u requests, %u groups, %u done, %u failed\n",
 		       testdev_reg(td, IOPF_TD_REG_CNT_PR),
@@ -1092,6 +1219,15 @@ static bool endpoint_settled(void)
 	if (ioctl(iopf_dev_fd(endpoint.dev), VFIO_DEVICE_DETACH_IOMMUFD_PT,
 		  &detach)) {
 		ksft_print_msg("detach: %s\n", strerror(errno));
+		return false;
+	}
+	detach.flags = VFIO_DEVICE_DETACH_PASID;
+	for (pasid = 1; pasid <= NR_PASIDS; pasid++) {
+		detach.pasid = pasid;
+		if (!ioctl(iopf_dev_fd(endpoint.dev),
+			   VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach))
+			continue;
+		ksft_print_msg("detach of a PASID: %s\n", strerror(errno));
 		return false;
 	}
 	testdev_set(td, IOPF_TD_REG_COMMAND, IOPF_TD_CMD_ABORT);

@@ -1905,6 +1905,7 @@ TEST_IOPF(information)
 	EXPECT_GE(pci.pasid_cap >> 8 & 0x1f, info.pasid_bits);
 	EXPECT_NE(0, pci.ats);
 	EXPECT_NE(0, pci.ats_ctrl);
+	EXPECT_FALSE(info.caps & IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED);
 	EXPECT_EQ(1, pci.pri_ctrl & 1);
 	EXPECT_EQ(testdev_allocation(&ep->td), pci.pri_alloc);
 	/* ATS and PRI are shown by VFIO, and cannot be written through it. */
