@@ -35,8 +35,10 @@ struct guest {
 struct space {
 	struct guest *guest;
 	__u64 root;
+	__u64 table;	/* what leads to it, if the vendor has that */
 	__u32 domain;
 	__u32 pasid;
+	__u32 dev;	/* id of the guest */
 	__u32 hwpt_id;
 };
 
@@ -47,6 +49,7 @@ enum inv_what {
 	INV_DOMAIN_TABLES,	/* what leads to any space with that domain ID */
 	INV_DEVICE,		/* what a device has */
 	INV_DEVICE_SPACE,	/* what it has of a space */
+	INV_DEVICE_PAGE,	/* a page that it has */
 	INV_ALL,
 	INV_NR,
 };
@@ -59,6 +62,7 @@ struct inv {
 	__u64 gva;
 	__u64 npages;
 	bool leaf;
+	bool tlb_only;		/* leave to the device what it has */
 };
 
 /* A command that has to be refused, and how; on a vIOMMU or a HWPT only if it says so */
@@ -85,16 +89,29 @@ struct vendor {
 	size_t inv_len;
 	size_t event_len;
 	__u32 max_dev;		/* the largest id of a device */
+	int no_dev;		/* what a command for another one ends with */
+	bool guest_devtlb;	/* the guest invalidates what devices have, by itself */
+	bool ignores_data;	/* of a vIOMMU */
+	bool zero_extends;	/* elements of arrays that are short, or cuts long ones */
 	bool (*nests)(struct iopf_dev *dev);
+	/* Optional: a space gets what leads to it. */
+	void (*prepare)(struct space *space);
+	/* Optional: that leads to another root or domain now. */
+	void (*set_root)(struct space *space);
 	/* Fill in data_type and data of the allocation of a HWPT; @blob has 64 bytes. */
 	void (*nested)(const struct space *space, struct iommu_hwpt_alloc *cmd,
 		       void *blob);
+	/* Optional: the same of one without a space, which bypasses or blocks */
+	bool (*nested_without)(bool bypass, struct iommu_hwpt_alloc *cmd,
+			       void *blob);
 	/* @gpa: 0 for none */
 	void (*set_page)(const struct space *space, __u64 gva, __u64 gpa);
 	/* false if there is no such command */
 	bool (*inv)(const struct inv *inv, bool on_hwpt, void *elem);
 	int (*fault)(const void *event, struct guest_fault *fault);
 	const struct bad_inv *bad;
+	/* Optional: have a device in those of @bad that name one */
+	void (*for_device)(__u32 dev);
 	/*
 	 * The allocation of a HWPT number @nr that is refused with @err; NULL if there
 	 * are no more, or what is wrong
@@ -102,7 +119,7 @@ struct vendor {
 	const char *(*bad_nested)(unsigned int nr, const struct space *space,
 				  struct iommu_hwpt_alloc *cmd, void *blob,
 				  int *err);
-	/* The tracepoint of commands, and what those have in it */
+	/* The tracepoint of commands, NULL if there is none, and what those have in it */
 	const char *trace_event;
 	const char *trace_pages;
 	const char *trace_tables;
@@ -113,7 +130,8 @@ struct vendor {
 /* NULL if the IOMMU of a device is none of those */
 const struct vendor *vendor_of(struct iopf_dev *dev);
 
-extern const struct vendor vendor_vtd;
+/* Called by the constructor of a vendor's file */
+void vendor_add(const struct vendor *vendor);
 
 static inline void *host(const struct guest *guest, __u64 gpa)
 {
