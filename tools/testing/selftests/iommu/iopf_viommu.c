@@ -1228,6 +1228,15 @@ TEST_VIOMMU(events)
 	ASSERT_LIB(read_event(vendor, &events));
 	EXPECT_EQ(dev->virt_id, fault->dev);
 	EXPECT_EQ(PLACE(8), fault->addr);
+	/* And nothing of when it was not attached */
+	ASSERT_LIB(iopf_dev_attach(dev[1].ep.dev, self->guest.parent_id));
+	expect_on_console(vendor->fault_log);
+	ASSERT_LIB(write_fails(&dev[1], PLACE(6)));
+	expect_no_more_on_console();
+	ASSERT_LIB(iopf_dev_attach(dev[1].ep.dev, dev[1].space.hwpt_id));
+	ASSERT_LIB(write_fails(&dev[1], PLACE(7)));
+	ASSERT_LIB(read_event(vendor, &events));
+	EXPECT_EQ(PLACE(7), events.last.addr);
 	EXPECT_EQ(-EBUSY, iopf_destroy(self->ctx, id));
 	close(events.fd);
 	EXPECT_LIB(iopf_destroy(self->ctx, id));
