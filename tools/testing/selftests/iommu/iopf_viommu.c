@@ -316,6 +316,8 @@ static int arrives(struct guest_dev *dev, __u64 gva, __u64 gpa)
 	struct testdev_op op = {
 		.opcode = IOPF_TD_OP_FILL,
 		.mode = dev->mode,
+		.flags = dev->space.with_pasid ? IOPF_TD_F_PASID : 0,
+		.pasid = dev->space.with_pasid ? dev->space.pasid : 0,
 		.iova = gva,
 		.length = 4096,
 		.data = SEED,
@@ -1409,6 +1411,74 @@ TEST_VIOMMU(root)
 		ASSERT_LIB(invalidate(guest, &inv, false));
 		EXPECT_LIB(arrives(dev, PLACE(i), page[1]));
 	}
+}
+
+/* A table of the guest's has PASIDs, which nothing of the host is attached to. */
+TEST_VIOMMU(pasids)
+{
+	struct guest *guest = &self->guest;
+	struct guest_dev *dev = self->dev;
+	struct endpoint *ep = &dev->ep;
+	struct space rid = dev->space;
+	struct inv inv = { .what = INV_SPACE, .space = &dev->space,
+			   .dev = dev->virt_id, .tlb_only = true };
+	struct testdev_op op = {
+		.opcode = IOPF_TD_OP_FILL,
+		.flags = IOPF_TD_F_PASID,
+		.iova = PLACE(5),
+		.length = 4096,
+		.data = SEED,
+		.pasid = 5,
+	};
+	struct testdev_result r;
+	struct page page, other;
+	struct iopf_group g;
+	unsigned int slot;
+	int i;
+
+	/* Whoever has a PASID has ATS. */
+	if (!guest->vendor->set_pasid ||
+	    variant->mode != IOPF_TD_MODE_TRANSLATED)
+		return;
+	if (!(testdev_reg(&ep->td, IOPF_TD_REG_LIVE) & IOPF_TD_LIVE_PASID))
+		SKIP(return, "the kernel has not enabled PASID in the device");
+	ASSERT_LIB(move_page(&other, dev, GVA));
+	dev->space.root = guest_page(guest);
+	dev->space.domain = 60;
+	dev->space.pasid = 5;
+	dev->space.with_pasid = true;
+	guest->vendor->set_pasid(&rid, &dev->space);
+	ASSERT_LIB(move_page(&page, dev, GVA));
+	EXPECT_LIB(is_stale(&page));
+	ASSERT_LIB(invalidate(guest, &inv, false));
+	EXPECT_LIB(is_stale(&page));
+	inv.what = INV_DEVICE_SPACE;
+	ASSERT_LIB(invalidate(guest, &inv, false));
+	EXPECT_LIB(is_gone(&page));
+	dev->space.with_pasid = false;
+	EXPECT_LIB(is_stale(&other));
+
+	/* Requests have the PASID, and go with the page table of the RID. */
+	for (i = 0; i < 2; i++) {
+		ASSERT_LIB(testdev_submit(&ep->td, &op, &slot));
+		ASSERT_LIB(next_group(ep, &g));
+		EXPECT_TRUE(g.pasid_valid);
+		EXPECT_EQ(5, g.pasid);
+		EXPECT_EQ(op.iova, g.rec[0].addr);
+		if (i) {
+			ASSERT_LIB(iopf_dev_attach(ep->dev, guest->parent_id));
+		} else {
+			guest->vendor->set_page(&dev->space, op.iova,
+						guest_page(guest));
+			ASSERT_LIB(iopf_queue_answer(ep->queue, g.cookie,
+						     IOMMUFD_PAGE_RESP_SUCCESS));
+		}
+		ASSERT_LIB(wait_op(ep, slot, &r));
+		EXPECT_EQ(i, r.status != IOPF_TD_ST_OK);
+		op.iova = PLACE(6);
+	}
+	rid.hwpt_id = dev->space.hwpt_id;
+	dev->space = rid;
 }
 
 /* A guest that has its IOMMU off, or blocks a device */

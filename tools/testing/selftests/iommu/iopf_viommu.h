@@ -40,6 +40,7 @@ struct space {
 	__u32 pasid;
 	__u32 dev;	/* id of the guest */
 	__u32 hwpt_id;
+	bool with_pasid;	/* it is for DMA with this PASID */
 };
 
 enum inv_what {
@@ -98,6 +99,8 @@ struct vendor {
 	void (*prepare)(struct space *space);
 	/* Optional: that leads to another root or domain now. */
 	void (*set_root)(struct space *space);
+	/* Optional: the HWPT of @rid has @space for the PASID of that. */
+	void (*set_pasid)(const struct space *rid, const struct space *space);
 	/* Fill in data_type and data of the allocation of a HWPT; @blob has 64 bytes. */
 	void (*nested)(const struct space *space, struct iommu_hwpt_alloc *cmd,
 		       void *blob);

@@ -25,6 +25,8 @@
 #define STE_BYPASS	STE_CONFIG(4)
 #define STE_S1		STE_CONFIG(5)
 #define STE_CACHED	(1ULL << 2 | 1ULL << 4 | 3ULL << 6)
+#define STE_S1CDMAX(x)	((__u64)(x) << 59)
+#define STE_S1DSS_SSID0	2ULL
 #define STE_EATS(x)	((__u64)(x) << 28)
 
 /* Context descriptor: 48 bits, pages of 4 KiB, all walks cached, TTB0 alone */
@@ -34,6 +36,9 @@
 #define CD_FLAGS	(1ULL << 41 | 1ULL << 45 | 1ULL << 46 | 1ULL << 47)
 #define CD_ASID(x)	((__u64)(x) << 48)
 #define CD_MAIR		0xffULL
+/* As many as are in a page */
+#define CD_LOG2		6
+#define CD_WORDS	8
 
 /* Entries of page tables: user, inner shareable, accessed, not global */
 #define PTE_TABLE	0x3ULL
@@ -105,20 +110,32 @@ static void smmu_set_page(const struct space *space, __u64 gva, __u64 gpa)
 	__atomic_store_n(pte, gpa ? gpa | PTE_PAGE : 0, __ATOMIC_SEQ_CST);
 }
 
-/* The only descriptor there is */
-static void smmu_set_root(struct space *space)
+static void set_descriptor(const struct space *space, __u64 *cd)
 {
-	__u64 *cd = host(space->guest, space->table);
-	unsigned int oas = smmu.idr[5] & IDR5_OAS, i;
+	unsigned int oas = smmu.idr[5] & IDR5_OAS;
 
 	__atomic_store_n(&cd[1], space->root, __ATOMIC_SEQ_CST);
 	cd[3] = CD_MAIR;
 	__atomic_store_n(&cd[0], CD_TCR | CD_V | CD_FLAGS |
 				 CD_IPS(oas > OAS_48 ? OAS_48 : oas) |
 				 CD_ASID(space->domain), __ATOMIC_SEQ_CST);
+}
+
+static void smmu_set_root(struct space *space)
+{
+	unsigned int i;
+
+	set_descriptor(space, host(space->guest, space->table));
 	for (i = 0; i < MSI_PAGES; i++)
 		smmu_set_page(space, MSI_WINDOW + i * 4096,
 			      MSI_WINDOW + i * 4096);
+}
+
+static void smmu_set_pasid(const struct space *rid, const struct space *space)
+{
+	__u64 *table = host(rid->guest, rid->table);
+
+	set_descriptor(space, table + CD_WORDS * space->pasid);
 }
 
 static void smmu_prepare(struct space *space)
@@ -132,8 +149,8 @@ static void smmu_nested(const struct space *space, struct iommu_hwpt_alloc *cmd,
 {
 	struct iommu_hwpt_arm_smmuv3 *ste = blob;
 
-	ste->ste[0] = STE_V | STE_S1 | space->table;
-	ste->ste[1] = STE_CACHED | STE_EATS(1);
+	ste->ste[0] = STE_V | STE_S1 | space->table | STE_S1CDMAX(CD_LOG2);
+	ste->ste[1] = STE_S1DSS_SSID0 | STE_CACHED | STE_EATS(1);
 	cmd->data_type = IOMMU_HWPT_DATA_ARM_SMMUV3;
 	cmd->data_len = sizeof(*ste);
 }
@@ -235,6 +252,13 @@ static bool smmu_inv(const struct inv *inv, bool on_hwpt, void *elem)
 		return true;
 	case INV_DEVICE:
 		cmd[0] = OP_ATC_INV | SID(inv->dev);
+		cmd[1] = 52;
+		return true;
+	case INV_DEVICE_SPACE:
+		if (!inv->space->with_pasid)
+			return false;
+		cmd[0] = OP_ATC_INV | SSV | SSID(inv->space->pasid) |
+			 SID(inv->dev);
 		cmd[1] = 52;
 		return true;
 	case INV_DEVICE_PAGE:
@@ -373,6 +397,7 @@ static const struct vendor vendor_smmu = {
 	.nests = smmu_nests,
 	.prepare = smmu_prepare,
 	.set_root = smmu_set_root,
+	.set_pasid = smmu_set_pasid,
 	.nested = smmu_nested,
 	.nested_without = smmu_nested_without,
 	.set_page = smmu_set_page,
