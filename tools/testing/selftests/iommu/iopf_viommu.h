@@ -107,6 +107,9 @@ struct vendor {
 	/* Optional: the same of one without a space, which bypasses or blocks */
 	bool (*nested_without)(bool bypass, struct iommu_hwpt_alloc *cmd,
 			       void *blob);
+	/* Optional: the same of a space, of which devices must not have anything */
+	void (*nested_no_ats)(const struct space *space,
+			      struct iommu_hwpt_alloc *cmd, void *blob);
 	/* @gpa: 0 for none */
 	void (*set_page)(const struct space *space, __u64 gva, __u64 gpa);
 	/* false if there is no such command */

@@ -155,6 +155,15 @@ static void smmu_nested(const struct space *space, struct iommu_hwpt_alloc *cmd,
 	cmd->data_len = sizeof(*ste);
 }
 
+static void smmu_nested_no_ats(const struct space *space,
+			       struct iommu_hwpt_alloc *cmd, void *blob)
+{
+	struct iommu_hwpt_arm_smmuv3 *ste = blob;
+
+	smmu_nested(space, cmd, blob);
+	ste->ste[1] &= ~STE_EATS(3);
+}
+
 static bool smmu_nested_without(bool bypass, struct iommu_hwpt_alloc *cmd,
 				void *blob)
 {
@@ -400,6 +409,7 @@ static const struct vendor vendor_smmu = {
 	.set_pasid = smmu_set_pasid,
 	.nested = smmu_nested,
 	.nested_without = smmu_nested_without,
+	.nested_no_ats = smmu_nested_no_ats,
 	.set_page = smmu_set_page,
 	.inv = smmu_inv,
 	.fault = smmu_fault,
