@@ -1231,7 +1231,7 @@ TEST_VIOMMU(events)
 	EXPECT_EQ(dev->virt_id, fault->dev);
 	EXPECT_EQ(PLACE(8), fault->addr);
 	/* And nothing of when it was not attached */
-	ASSERT_LIB(iopf_dev_attach(dev[1].ep.dev, self->guest.parent_id));
+	ASSERT_LIB(iopf_dev_attach(dev[1].ep.dev, self->guest.ioas_id));
 	expect_on_console(vendor->fault_log);
 	ASSERT_LIB(write_fails(&dev[1], PLACE(6)));
 	expect_no_more_on_console();
