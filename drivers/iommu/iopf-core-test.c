@@ -1050,6 +1050,9 @@ static void test_sync_user_pasids(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial, 1);
 	t->ops.user_pasid_table = 1;
 	iopf_dev_sync(&t->dev, IOMMU_NO_PASID, &t->handle);
+	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial, 1);
+	t->domain.type = IOMMU_DOMAIN_NESTED;
+	iopf_dev_sync(&t->dev, IOMMU_NO_PASID, &t->handle);
 	KUNIT_EXPECT_EQ(test, test_param(t)->nr_partial, 0);
 }
 

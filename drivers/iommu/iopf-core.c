@@ -973,7 +973,8 @@ void iopf_dev_sync(struct device *dev, ioasid_t pasid,
 		return;
 
 	/* Requests of all PASIDs come to the RID's domain then. */
-	if (pasid == IOMMU_NO_PASID && dev_iommu_ops(dev)->user_pasid_table)
+	if (pasid == IOMMU_NO_PASID && dev_iommu_ops(dev)->user_pasid_table &&
+	    handle->domain->type == IOMMU_DOMAIN_NESTED)
 		pasid = IOPF_ANY_PASID;
 
 	/* A device that is on no queue may still have groups with the handler. */

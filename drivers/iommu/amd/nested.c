@@ -162,8 +162,8 @@ bool amd_nested_guest_flushes(const struct iommu_dev_data *dev_data,
  *
  * From here to amd_nested_end() no command of the guest is submitted.
  *
- * Return: 0, or -ENOENT if the guest does not know the device (never without @nested),
- * upon which amd_nested_end() is not called.
+ * Return: 0, or -ENOENT if the guest does not know the device (only if @nested has a
+ * table), upon which amd_nested_end() is not called.
  */
 int amd_nested_begin(struct iommu_dev_data *dev_data,
 		     struct amd_nested *nested)
@@ -181,13 +181,14 @@ int amd_nested_begin(struct iommu_dev_data *dev_data,
 		return 0;
 	ret = iommufd_viommu_get_vdev_id(&any->viommu->core, dev_data->dev,
 					 &devid);
-	if (ret) {
+	if (!ret) {
+		dev_data->guest.devid = devid;
+		if (list_empty(&dev_data->guest.node))
+			list_add(&dev_data->guest.node, &any->viommu->devs);
+	} else if (nested->domid) {
 		mutex_unlock(&any->viommu->lock);
 		return ret;
 	}
-	dev_data->guest.devid = devid;
-	if (list_empty(&dev_data->guest.node))
-		list_add(&dev_data->guest.node, &any->viommu->devs);
 	return 0;
 }
 
@@ -375,9 +376,12 @@ static int nested_attach_dev(struct iommu_domain *domain, struct device *dev)
 	unsigned long devid;
 	int ret;
 
-	/* A device that the guest does not know is not disturbed. */
+	/*
+	 * A device that the guest does not know is not disturbed. Without a table
+	 * of the guest there is nothing that it could invalidate.
+	 */
 	ret = iommufd_viommu_get_vdev_id(&nested->viommu->core, dev, &devid);
-	if (ret)
+	if (ret && nested->domid)
 		return ret;
 	return amd_iommu_attach(dev_data, nested->viommu->parent, nested);
 }

@@ -57,6 +57,11 @@ bool smmuv3_check_features(SMMUv3State *s, Error **errp)
                    s->ssidsize);
         return false;
     }
+    if (s->fwb && !(s->stage && (!strcmp(s->stage, "2") ||
+                                 !strcmp(s->stage, "nested")))) {
+        error_setg(errp, "fwb=on needs stage 2, which stage=1 leaves out");
+        return false;
+    }
     return true;
 }
 
@@ -72,5 +77,7 @@ void smmuv3_init_features(SMMUv3State *s)
     s->idr[1] = FIELD_DP32(s->idr[1], IDR1, SSIDSIZE, s->ssidsize);
     s->idr[1] = FIELD_DP32(s->idr[1], IDR1, PRIQS, s->pri ? s->priqs : 0);
     s->idr[3] = FIELD_DP32(s->idr[3], IDR3, RIL, s->ril);
+    /* Nothing is cached here, so STE.S2FWB has nothing to change */
+    s->idr[3] = FIELD_DP32(s->idr[3], IDR3, FWB, s->fwb);
     s->idr[5] = FIELD_DP32(s->idr[5], IDR5, OAS, smmuv3_oas_field(s->oas));
 }

@@ -35,11 +35,14 @@ struct guest {
 struct space {
 	struct guest *guest;
 	__u64 root;
+	__u64 table;	/* what leads to it, if the vendor has that */
 	__u32 domain;
 	__u32 pasid;
+	__u32 dev;	/* id of the guest */
 	__u32 hwpt_id;
-	/* What devices have of it, the guest invalidates itself; if there is a choice */
-	bool own_devtlb;
+	bool with_pasid;	/* it is for DMA with this PASID */
+	/* What devices have of it is left to the host; if there is a choice */
+	bool host_devtlb;
 };
 
 enum inv_what {
@@ -49,6 +52,7 @@ enum inv_what {
 	INV_DOMAIN_TABLES,	/* what leads to any space with that domain ID */
 	INV_DEVICE,		/* what a device has */
 	INV_DEVICE_SPACE,	/* what it has of a space */
+	INV_DEVICE_PAGE,	/* a page that it has */
 	INV_ALL,
 	INV_NR,
 };
@@ -61,6 +65,7 @@ struct inv {
 	__u64 gva;
 	__u64 npages;
 	bool leaf;
+	bool tlb_only;		/* leave to the device what it has */
 };
 
 /* A command that has to be refused, and how; on a vIOMMU or a HWPT only if it says so */
@@ -87,17 +92,35 @@ struct vendor {
 	size_t inv_len;
 	size_t event_len;
 	__u32 max_dev;		/* the largest id of a device */
-	bool own_devtlb;	/* there is that choice */
+	int no_dev;		/* what a command for another one ends with */
+	bool guest_devtlb;	/* the guest invalidates what devices have, by itself */
+	bool may_leave_devtlb;	/* or not, if it says so */
+	bool ignores_data;	/* of a vIOMMU */
+	bool zero_extends;	/* elements of arrays that are short, or cuts long ones */
 	bool (*nests)(struct iopf_dev *dev);
+	/* Optional: a space gets what leads to it. */
+	void (*prepare)(struct space *space);
+	/* Optional: that leads to another root or domain now. */
+	void (*set_root)(struct space *space);
+	/* Optional: the HWPT of @rid has @space for the PASID of that. */
+	void (*set_pasid)(const struct space *rid, const struct space *space);
 	/* Fill in data_type and data of the allocation of a HWPT; @blob has 64 bytes. */
 	void (*nested)(const struct space *space, struct iommu_hwpt_alloc *cmd,
 		       void *blob);
+	/* Optional: the same of one without a space, which bypasses or blocks */
+	bool (*nested_without)(bool bypass, struct iommu_hwpt_alloc *cmd,
+			       void *blob);
+	/* Optional: the same of a space, of which devices must not have anything */
+	void (*nested_no_ats)(const struct space *space,
+			      struct iommu_hwpt_alloc *cmd, void *blob);
 	/* @gpa: 0 for none */
 	void (*set_page)(const struct space *space, __u64 gva, __u64 gpa);
 	/* false if there is no such command */
 	bool (*inv)(const struct inv *inv, bool on_hwpt, void *elem);
 	int (*fault)(const void *event, struct guest_fault *fault);
 	const struct bad_inv *bad;
+	/* Optional: have a device in those of @bad that name one */
+	void (*for_device)(__u32 dev);
 	/*
 	 * The allocation of a HWPT number @nr that is refused with @err; NULL if there
 	 * are no more, or what is wrong
@@ -105,7 +128,7 @@ struct vendor {
 	const char *(*bad_nested)(unsigned int nr, const struct space *space,
 				  struct iommu_hwpt_alloc *cmd, void *blob,
 				  int *err);
-	/* The tracepoint of commands, and what those have in it; NULL if there is none */
+	/* The tracepoint of commands, NULL if there is none, and what those have in it */
 	const char *trace_event;
 	const char *trace_pages;
 	const char *trace_tables;
@@ -116,8 +139,8 @@ struct vendor {
 /* NULL if the IOMMU of a device is none of those */
 const struct vendor *vendor_of(struct iopf_dev *dev);
 
-extern const struct vendor vendor_vtd;
-extern const struct vendor vendor_amd;
+/* Called by the constructor of a vendor's file */
+void vendor_add(const struct vendor *vendor);
 
 /* @gpa: 0 for none */
 void x86_set_page(struct guest *guest, __u64 table, __u64 gva, __u64 gpa);

@@ -4,8 +4,9 @@
  *
  * Copyright (C) 2026 The linux-iopf authors
  *
- * What a space has for its root is a table of PASIDs (GCR3). Requests without PASID are
- * those of PASID 0 there.
+ * What leads to the page tables of a space is a table of PASIDs (GCR3). Requests without
+ * PASID are those of PASID 0 there. The guest invalidates what devices have by itself: it
+ * has set I in its device table entry.
  */
 #include <errno.h>
 #include <linux/iopf_viommu.h>
@@ -43,6 +44,8 @@
 #define IOTLB		(4ULL << 60)
 #define DOMID(id)	((__u64)(id) << 32)
 #define QUEUE(id)	((__u64)(id) << 32)
+/* The bits of it, except for the highest */
+#define IOTLB_PASID(id)	(((id) & 0xff) << 48 | ((id) >> 8 & 0xff) << 16)
 #define CMD_S		1ULL
 #define CMD_PDE		2ULL
 #define CMD_GN		4ULL
@@ -67,7 +70,7 @@ static bool amd_nests(struct iopf_dev *dev)
 	return amd.efr & EFR_GT && amd.efr & EFR_GIO && amd.efr2 & EFR2_GCR3TRP;
 }
 
-static void set_root(__u64 *dte, __u64 root)
+static void set_gcr3(__u64 *dte, __u64 root)
 {
 	dte[0] |= (root >> 12 & 7) << 58;
 	dte[1] |= (root >> 15 & 0xffff) << 16 | (root >> 31 & 0x1fffff) << 43;
@@ -82,10 +85,10 @@ static void amd_nested(const struct space *space, struct iommu_hwpt_alloc *cmd,
 		.dte = {
 			DTE_V | DTE_TV | DTE_PPR | DTE_GIOV | DTE_GV | DTE_IR |
 			DTE_IW,
-			space->domain | (space->own_devtlb ? DTE_I : 0),
+			space->domain | (space->host_devtlb ? 0 : DTE_I),
 		},
 	};
-	set_root(guest->dte, space->root);
+	set_gcr3(guest->dte, space->table);
 	cmd->data_type = IOMMU_HWPT_DATA_AMD_GUEST;
 	cmd->data_len = sizeof(*guest);
 }
@@ -147,13 +150,48 @@ static const char *amd_bad_nested(unsigned int nr, const struct space *space,
 	}
 }
 
+static bool amd_nested_without(bool bypass, struct iommu_hwpt_alloc *cmd,
+			       void *blob)
+{
+	struct iommu_hwpt_amd_guest *guest = blob;
+
+	/* What does not count */
+	guest->dte[0] = bypass ? ~DTE_V : ~DTE_TV;
+	guest->dte[1] = ~0ULL;
+	cmd->data_type = IOMMU_HWPT_DATA_AMD_GUEST;
+	cmd->data_len = sizeof(*guest);
+	return true;
+}
+
+/* Requests without PASID are those of PASID 0. */
+static void amd_set_root(struct space *space)
+{
+	__u64 *table = host(space->guest, space->table);
+
+	__atomic_store_n(table, space->root | ENTRY_P, __ATOMIC_SEQ_CST);
+}
+
+static void amd_prepare(struct space *space)
+{
+	space->table = guest_page(space->guest);
+	amd_set_root(space);
+}
+
+/* A domain ID is one of the device, for all of its PASIDs. */
+static __u32 rid_domain;
+
+static void amd_set_pasid(const struct space *rid, const struct space *space)
+{
+	__u64 *table = host(rid->guest, rid->table);
+
+	rid_domain = rid->domain;
+	__atomic_store_n(&table[space->pasid], space->root | ENTRY_P,
+			 __ATOMIC_SEQ_CST);
+}
+
 static void amd_set_page(const struct space *space, __u64 gva, __u64 gpa)
 {
-	__u64 *root = host(space->guest, space->root);
-
-	if (!(*root & ENTRY_P))
-		*root = guest_page(space->guest) | ENTRY_P;
-	x86_set_page(space->guest, *root & ENTRY_ADDR, gva, gpa);
+	x86_set_page(space->guest, space->root, gva, gpa);
 }
 
 /* The lowest bit that is 0 tells the size. */
@@ -172,32 +210,44 @@ static bool amd_inv(const struct inv *inv, bool on_hwpt, void *elem)
 {
 	struct iopf_amd_invalidate *cmd = elem;
 	const struct space *space = inv->space;
+	__u64 domain, pasid = 0;
 
 	memset(cmd, 0, sizeof(*cmd));
 	if (on_hwpt)
 		return false;
+	domain = space ? DOMID(space->domain) : 0;
+	if (space && space->with_pasid) {
+		domain = DOMID(rid_domain);
+		pasid = space->pasid;
+	}
 	switch (inv->what) {
 	case INV_PAGES:
-		cmd->cmd[0] = PAGES | DOMID(space->domain);
+		cmd->cmd[0] = PAGES | domain | pasid;
 		cmd->cmd[1] = pages(inv->gva, inv->npages) | CMD_GN |
 			      (inv->leaf ? 0 : CMD_PDE);
 		return true;
 	case INV_SPACE:
-	case INV_TABLE:
-		cmd->cmd[0] = PAGES | DOMID(space->domain);
-		cmd->cmd[1] = CMD_ALL | CMD_GN | CMD_PDE;
+		cmd->cmd[0] = PAGES | domain | pasid;
+		cmd->cmd[1] = CMD_ALL | CMD_GN;
 		return true;
+	case INV_TABLE:
 	case INV_DOMAIN_TABLES:
-		cmd->cmd[0] = PAGES | DOMID(space->domain);
-		cmd->cmd[1] = CMD_ALL | CMD_PDE;
+		cmd->cmd[0] = PAGES | domain | pasid;
+		cmd->cmd[1] = CMD_ALL | CMD_GN | CMD_PDE;
 		return true;
 	case INV_DEVICE:
 		cmd->cmd[0] = IOTLB | QUEUE(inv->dev) | inv->dev;
 		cmd->cmd[1] = CMD_ALL;
 		return true;
 	case INV_DEVICE_SPACE:
-		cmd->cmd[0] = IOTLB | QUEUE(inv->dev) | inv->dev;
+		cmd->cmd[0] = IOTLB | QUEUE(inv->dev) | inv->dev |
+			      IOTLB_PASID(pasid);
 		cmd->cmd[1] = CMD_ALL | CMD_GN;
+		return true;
+	case INV_DEVICE_PAGE:
+		cmd->cmd[0] = IOTLB | QUEUE(inv->dev) | inv->dev |
+			      IOTLB_PASID(pasid);
+		cmd->cmd[1] = inv->gva | CMD_GN;
 		return true;
 	default:
 		return false;
@@ -259,6 +309,31 @@ static const struct amd_bad {
 
 static struct bad_inv amd_bad_inv[ARRAY_SIZE(amd_bad) + 1];
 
+static const struct vendor vendor_amd = {
+	.name = "AMD-Vi",
+	.viommu_type = IOPF_VIOMMU_TYPE_AMD,
+	.event_type = IOPF_VEVENTQ_TYPE_AMD,
+	.inv_type = IOPF_HWPT_INVALIDATE_DATA_AMD,
+	.inv_len = sizeof(struct iopf_amd_invalidate),
+	.event_len = sizeof(struct iopf_vevent_amd),
+	.max_dev = 0xffff,
+	.no_dev = -ENOENT,
+	.guest_devtlb = true,
+	.may_leave_devtlb = true,
+	.nests = amd_nests,
+	.prepare = amd_prepare,
+	.set_root = amd_set_root,
+	.set_pasid = amd_set_pasid,
+	.nested = amd_nested,
+	.nested_without = amd_nested_without,
+	.set_page = amd_set_page,
+	.inv = amd_inv,
+	.fault = amd_fault,
+	.bad = amd_bad_inv,
+	.bad_nested = amd_bad_nested,
+	.fault_log = "Event logged \\[IO_PAGE_FAULT",
+};
+
 /* Ends with one that is empty */
 __attribute__((constructor)) static void amd_init(void)
 {
@@ -273,23 +348,5 @@ __attribute__((constructor)) static void amd_init(void)
 		memcpy(amd_bad_inv[i].elem, &amd_bad[i].cmd,
 		       sizeof(amd_bad[i].cmd));
 	}
+	vendor_add(&vendor_amd);
 }
-
-const struct vendor vendor_amd = {
-	.name = "AMD-Vi",
-	.viommu_type = IOPF_VIOMMU_TYPE_AMD,
-	.event_type = IOPF_VEVENTQ_TYPE_AMD,
-	.inv_type = IOPF_HWPT_INVALIDATE_DATA_AMD,
-	.inv_len = sizeof(struct iopf_amd_invalidate),
-	.event_len = sizeof(struct iopf_vevent_amd),
-	.max_dev = 0xffff,
-	.own_devtlb = true,
-	.nests = amd_nests,
-	.nested = amd_nested,
-	.set_page = amd_set_page,
-	.inv = amd_inv,
-	.fault = amd_fault,
-	.bad = amd_bad_inv,
-	.bad_nested = amd_bad_nested,
-	.fault_log = "Event logged \\[IO_PAGE_FAULT",
-};

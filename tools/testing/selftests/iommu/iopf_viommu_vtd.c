@@ -247,6 +247,28 @@ static const struct vtd_bad {
 
 static struct bad_inv vtd_bad_inv[ARRAY_SIZE(vtd_bad) + 1];
 
+static const struct vendor vendor_vtd = {
+	.name = "VT-d",
+	.viommu_type = IOPF_VIOMMU_TYPE_VTD,
+	.event_type = IOPF_VEVENTQ_TYPE_VTD,
+	.inv_type = IOPF_HWPT_INVALIDATE_DATA_VTD,
+	.inv_len = sizeof(struct iopf_vtd_invalidate),
+	.event_len = sizeof(struct iopf_vevent_vtd),
+	.max_dev = 0xffff,
+	.no_dev = -ENOENT,
+	.nests = vtd_nests,
+	.nested = vtd_nested,
+	.set_page = vtd_set_page,
+	.inv = vtd_inv,
+	.fault = vtd_fault,
+	.bad = vtd_bad_inv,
+	.bad_nested = vtd_bad_nested,
+	.trace_event = "intel_iommu/qi_submit",
+	.trace_pages = "p_iotlb_inv",
+	.trace_tables = "pc_inv",
+	.fault_log = "DMAR: (DRHD: handling fault status|\\[DMA Write )",
+};
+
 /* Ends with one that is empty */
 __attribute__((constructor)) static void vtd_init(void)
 {
@@ -262,25 +284,5 @@ __attribute__((constructor)) static void vtd_init(void)
 		memcpy(vtd_bad_inv[i].elem, &vtd_bad[i].cmd,
 		       sizeof(vtd_bad[i].cmd));
 	}
+	vendor_add(&vendor_vtd);
 }
-
-const struct vendor vendor_vtd = {
-	.name = "VT-d",
-	.viommu_type = IOPF_VIOMMU_TYPE_VTD,
-	.event_type = IOPF_VEVENTQ_TYPE_VTD,
-	.inv_type = IOPF_HWPT_INVALIDATE_DATA_VTD,
-	.inv_len = sizeof(struct iopf_vtd_invalidate),
-	.event_len = sizeof(struct iopf_vevent_vtd),
-	.max_dev = 0xffff,
-	.nests = vtd_nests,
-	.nested = vtd_nested,
-	.set_page = vtd_set_page,
-	.inv = vtd_inv,
-	.fault = vtd_fault,
-	.bad = vtd_bad_inv,
-	.bad_nested = vtd_bad_nested,
-	.trace_event = "intel_iommu/qi_submit",
-	.trace_pages = "p_iotlb_inv",
-	.trace_tables = "pc_inv",
-	.fault_log = "DMAR: (DRHD: handling fault status|\\[DMA Write )",
-};
