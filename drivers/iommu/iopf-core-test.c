@@ -1014,11 +1014,11 @@ static void test_sync_after_reset(struct kunit *test)
 
 	t->handler_dequeues = false;
 	report(t, 1, 0, LAST, 0x1000);
-	INIT_WORK(&t->work, test_busy_work);
-	schedule_work(&t->work);
 	iommu_iopf_reset_prepare(&t->dev);
 	iommu_iopf_reset_done(&t->dev);
 	KUNIT_EXPECT_EQ(test, t->nr_answers, 1);
+	INIT_WORK(&t->work, test_busy_work);
+	schedule_work(&t->work);
 	iopf_dev_sync(&t->dev, IOMMU_NO_PASID, &t->handle);
 	KUNIT_EXPECT_TRUE(test, READ_ONCE(t->work_done));
 	flush_work(&t->work);
@@ -1030,10 +1030,10 @@ static void test_sync_after_remove(struct kunit *test)
 
 	t->handler_dequeues = false;
 	report(t, 1, 0, LAST, 0x1000);
-	INIT_WORK(&t->work, test_busy_work);
-	schedule_work(&t->work);
 	iopf_queue_remove_device(t->queue, &t->dev);
 	KUNIT_EXPECT_EQ(test, t->nr_answers, 1);
+	INIT_WORK(&t->work, test_busy_work);
+	schedule_work(&t->work);
 	iopf_dev_sync(&t->dev, IOMMU_NO_PASID, &t->handle);
 	KUNIT_EXPECT_TRUE(test, READ_ONCE(t->work_done));
 	flush_work(&t->work);
