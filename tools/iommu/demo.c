@@ -479,10 +479,12 @@ static int demo_with_device(struct demo *d)
 	if (ret)
 		goto close_server;
 	if (d->pasid)
-		say(d, "an empty I/O address space with a fault queue is attached to PASID %llu, nothing is mapped",
+		say(d,
+		    "an empty I/O address space with a fault queue is attached to PASID %llu, nothing is mapped",
 		    d->pasid);
 	else
-		say(d, "an empty I/O address space with a fault queue is attached, nothing is mapped");
+		say(d,
+		    "an empty I/O address space with a fault queue is attached, nothing is mapped");
 	ret = testdev_open(d->dev, &d->td);
 	if (ret)
 		goto close_server;

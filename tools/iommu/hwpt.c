@@ -11,7 +11,7 @@
 #include "internal.h"
 
 /* Newer than the headers of many a machine, which have the rest */
-#define ALLOC_PASID	(1 << 3)
+#define ALLOC_PASID	0x8
 
 static int alloc(struct iopf_ctx *ctx, __u32 dev_id, __u32 ioas_id,
 		 __u32 flags, struct iopf_queue *queue, __u32 *hwpt_id)

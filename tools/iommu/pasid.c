@@ -11,7 +11,7 @@
 #include "internal.h"
 
 /* Newer than the headers of many a machine, which have the rest. */
-#define ATTACH_PASID	(1 << 0)
+#define ATTACH_PASID	0x1
 
 struct attach_pasid {
 	__u32 argsz;
@@ -35,7 +35,7 @@ static int pasid_error(const struct iopf_dev *dev, const char *what,
 	case EINVAL:
 	case ENOTTY:
 	case E2BIG:
-		cure = "; the kernel, the IOMMU or the device has no such PASID, or the RID has a page table beside which none can be";
+		cure = "; there is no such PASID, or none can be beside the RID's page table";
 		break;
 	case ENODEV:
 	case EOPNOTSUPP:

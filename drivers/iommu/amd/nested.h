@@ -34,7 +34,7 @@ struct protection_domain;
 struct amd_viommu {
 	struct iommufd_viommu core;
 	struct protection_domain *parent;
-	struct mutex lock;
+	struct mutex lock; /* domids, devs */
 	struct xarray domids;
 	struct list_head devs;
 };

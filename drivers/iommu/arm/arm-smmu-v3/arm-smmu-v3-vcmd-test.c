@@ -208,6 +208,7 @@ static struct kunit_suite vcmd_test_suite = {
 	.name = "arm-smmu-v3-vcmd",
 	.test_cases = vcmd_test_cases,
 };
+
 kunit_test_suite(vcmd_test_suite);
 
 MODULE_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);

@@ -26,7 +26,7 @@ void check_demand_paging(Endpoint *ep, uint64_t addr, MapPage *map);
  */
 void check_wrong_pasid(Test *t, uint32_t pasid);
 
-/* The smallest translation unit, as a power of two of pages; switches PRI off */
+/* The smallest translation unit, a power of two of pages; switches PRI off */
 void set_stu(Endpoint *ep, unsigned stu);
 
 /*

@@ -17,23 +17,23 @@
 #include "iopf_viommu.h"
 
 /* Extended feature registers */
-#define EFR_GT		(1ULL << 4)
-#define EFR_GIO		(1ULL << 48)
-#define EFR2_GCR3TRP	(1ULL << 3)
+#define EFR_GT		0x10ULL
+#define EFR_GIO		0x1000000000000ULL
+#define EFR2_GCR3TRP	0x8ULL
 
 /* Device table entry */
-#define DTE_V		(1ULL << 0)
-#define DTE_TV		(1ULL << 1)
-#define DTE_MODE	(1ULL << 9)
-#define DTE_PPR		(1ULL << 52)
-#define DTE_GIOV	(1ULL << 54)
-#define DTE_GV		(1ULL << 55)
-#define DTE_GLX		(1ULL << 56)
-#define DTE_IR		(1ULL << 61)
-#define DTE_IW		(1ULL << 62)
+#define DTE_V		0x1ULL
+#define DTE_TV		0x2ULL
+#define DTE_MODE	0x200ULL
+#define DTE_PPR		0x10000000000000ULL
+#define DTE_GIOV	0x40000000000000ULL
+#define DTE_GV		0x80000000000000ULL
+#define DTE_GLX		0x100000000000000ULL
+#define DTE_IR		0x2000000000000000ULL
+#define DTE_IW		0x4000000000000000ULL
 /* Of the second and the third quadword */
-#define DTE_I		(1ULL << 32)
-#define DTE_LEVELS	(1ULL << 54)
+#define DTE_I		0x100000000ULL
+#define DTE_LEVELS	0x40000000000000ULL
 
 /* Both in tables of PASIDs, with the address, and in page tables */
 #define ENTRY_P		0x001ULL
@@ -44,8 +44,6 @@
 #define IOTLB		(4ULL << 60)
 #define DOMID(id)	((__u64)(id) << 32)
 #define QUEUE(id)	((__u64)(id) << 32)
-/* The bits of it, except for the highest */
-#define IOTLB_PASID(id)	(((id) & 0xff) << 48 | ((id) >> 8 & 0xff) << 16)
 #define CMD_S		1ULL
 #define CMD_PDE		2ULL
 #define CMD_GN		4ULL
@@ -54,8 +52,8 @@
 /* Events */
 #define EVENT_TYPE	(0xfULL << 60)
 #define EVENT_FAULT	(2ULL << 60)
-#define EVENT_RW	(1ULL << 53)
-#define EVENT_GN	(1ULL << 48)
+#define EVENT_RW	0x20000000000000ULL
+#define EVENT_GN	0x1000000000000ULL
 #define EVENT_PASID	(0xffffULL << 32 | 0xfULL << 16)
 #define EVENT_DEVID	0xffffULL
 
@@ -194,6 +192,12 @@ static void amd_set_page(const struct space *space, __u64 gva, __u64 gpa)
 	x86_set_page(space->guest, space->root, gva, gpa);
 }
 
+/* The bits of it, except for the highest */
+static __u64 iotlb_pasid(__u64 pasid)
+{
+	return (pasid & 0xff) << 48 | (pasid >> 8 & 0xff) << 16;
+}
+
 /* The lowest bit that is 0 tells the size. */
 static __u64 pages(__u64 gva, __u64 npages)
 {
@@ -241,12 +245,12 @@ static bool amd_inv(const struct inv *inv, bool on_hwpt, void *elem)
 		return true;
 	case INV_DEVICE_SPACE:
 		cmd->cmd[0] = IOTLB | QUEUE(inv->dev) | inv->dev |
-			      IOTLB_PASID(pasid);
+			      iotlb_pasid(pasid);
 		cmd->cmd[1] = CMD_ALL | CMD_GN;
 		return true;
 	case INV_DEVICE_PAGE:
 		cmd->cmd[0] = IOTLB | QUEUE(inv->dev) | inv->dev |
-			      IOTLB_PASID(pasid);
+			      iotlb_pasid(pasid);
 		cmd->cmd[1] = inv->gva | CMD_GN;
 		return true;
 	default:

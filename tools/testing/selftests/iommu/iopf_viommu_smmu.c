@@ -13,8 +13,8 @@
 #include "iopf_viommu.h"
 
 #define IDR0_STAGES	0x3U
-#define IDR3_FWB	(1U << 8)
-#define IDR3_RIL	(1U << 10)
+#define IDR3_FWB	0x100U
+#define IDR3_RIL	0x400U
 #define IDR5_OAS	0x7U
 #define OAS_48		5
 
@@ -24,16 +24,16 @@
 #define STE_ABORT	STE_CONFIG(0)
 #define STE_BYPASS	STE_CONFIG(4)
 #define STE_S1		STE_CONFIG(5)
-#define STE_CACHED	(1ULL << 2 | 1ULL << 4 | 3ULL << 6)
+#define STE_CACHED	(0x4ULL | 0x10ULL | 3ULL << 6)
 #define STE_S1CDMAX(x)	((__u64)(x) << 59)
 #define STE_S1DSS_SSID0	2ULL
 #define STE_EATS(x)	((__u64)(x) << 28)
 
 /* Context descriptor: 48 bits, pages of 4 KiB, all walks cached, TTB0 alone */
-#define CD_TCR		(16ULL | 1ULL << 8 | 1ULL << 10 | 3ULL << 12 | 1ULL << 30)
-#define CD_V		(1ULL << 31)
+#define CD_TCR		(16ULL | 0x100ULL | 0x400ULL | 3ULL << 12 | 0x40000000ULL)
+#define CD_V		0x80000000ULL
 #define CD_IPS(x)	((__u64)(x) << 32)
-#define CD_FLAGS	(1ULL << 41 | 1ULL << 45 | 1ULL << 46 | 1ULL << 47)
+#define CD_FLAGS	(0x20000000000ULL | 0x200000000000ULL | 0x400000000000ULL | 0x800000000000ULL)
 #define CD_ASID(x)	((__u64)(x) << 48)
 #define CD_MAIR		0xffULL
 /* As many as are in a page */
@@ -42,7 +42,7 @@
 
 /* Entries of page tables: user, inner shareable, accessed, not global */
 #define PTE_TABLE	0x3ULL
-#define PTE_PAGE	(0x3ULL | 1ULL << 6 | 3ULL << 8 | 1ULL << 10 | 1ULL << 11)
+#define PTE_PAGE	(0x3ULL | 0x40ULL | 3ULL << 8 | 0x400ULL | 0x800ULL)
 #define PTE_ADDR	0x0000fffffffff000ULL
 
 /* Where the host has doorbells of interrupts, which the guest maps to itself */
@@ -58,7 +58,7 @@
 #define OP_NH_VAA	0x13ULL
 #define OP_NSNH_ALL	0x30ULL
 #define OP_ATC_INV	0x40ULL
-#define SSV		(1ULL << 11)
+#define SSV		0x800ULL
 #define SSID(x)		((__u64)(x) << 12)
 #define NUM(x)		((__u64)(x) << 12)
 #define SCALE(x)	((__u64)(x) << 20)
@@ -68,13 +68,13 @@
 /* Word 1 */
 #define LEAF		1ULL
 #define TTL(x)		((__u64)(x) << 8)
-#define TG_4K		(1ULL << 10)
+#define TG_4K		0x400ULL
 
 /* Events */
 #define EVT_TRANSLATION	0x10
-#define EVT_SSV		(1ULL << 11)
-#define EVT_READ	(1ULL << 35)
-#define EVT_S2		(1ULL << 39)
+#define EVT_SSV		0x800ULL
+#define EVT_READ	0x800000000ULL
+#define EVT_S2		0x8000000000ULL
 
 static struct iommu_hw_info_arm_smmuv3 smmu;
 
