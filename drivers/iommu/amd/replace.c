@@ -47,6 +47,23 @@ bool amd_iommu_can_replace(struct iommu_dev_data *dev_data,
 	       has_table(dev_data->domain, mode) && has_table(domain, mode);
 }
 
+static void move_locked(struct iommu_dev_data *dev_data,
+			struct protection_domain *to,
+			void (*change)(struct iommu_dev_data *dev_data,
+				       void *data), void *data)
+{
+	list_move(&dev_data->list, &to->dev_list);
+	dev_data->domain = to;
+	if (change)
+		change(dev_data, data);
+	if (to->pd_mode == PD_MODE_V2)
+		/* There is an entry to write to, which is all that can be missing. */
+		WARN_ON(amd_iommu_set_gcr3_rid(dev_data, to));
+	else
+		/* Flushes entry, device and what is known by the old domain's ID. */
+		dev_update_dte(dev_data, true);
+}
+
 /*
  * Whoever unmaps something from either of the domains finds the device in it until
  * its caches have nothing of it. Neither table grows meanwhile.
@@ -63,20 +80,13 @@ static void move_device(struct iommu_dev_data *dev_data,
 
 	/* Locks of two domains are taken in the order of their addresses. */
 	spin_lock_irqsave(&first->lock, flags);
-	if (second != first)
+	if (first == second) {
+		move_locked(dev_data, to, change, data);
+	} else {
 		spin_lock_nested(&second->lock, SINGLE_DEPTH_NESTING);
-	list_move(&dev_data->list, &to->dev_list);
-	dev_data->domain = to;
-	if (change)
-		change(dev_data, data);
-	if (to->pd_mode == PD_MODE_V2)
-		/* There is an entry to write to, which is all that can be missing. */
-		WARN_ON(amd_iommu_set_gcr3_rid(dev_data, to));
-	else
-		/* Flushes entry, device and what is known by the old domain's ID. */
-		dev_update_dte(dev_data, true);
-	if (second != first)
+		move_locked(dev_data, to, change, data);
 		spin_unlock(&second->lock);
+	}
 	spin_unlock_irqrestore(&first->lock, flags);
 }
 
