@@ -160,10 +160,10 @@ bool amd_nested_guest_flushes(const struct iommu_dev_data *dev_data,
  * @dev_data: the device, with its mutex held
  * @nested: its new domain of a guest, NULL for none
  *
- * From here to amd_nested_end() no command of the guest is submitted.
+ * From here to amd_nested_end(), which is called whatever this returns, no command of
+ * the guest is submitted.
  *
- * Return: 0, or -ENOENT if the guest does not know the device (only if @nested has a
- * table), upon which amd_nested_end() is not called.
+ * Return: 0, or -ENOENT if the guest does not know the device and @nested has a table.
  */
 int amd_nested_begin(struct iommu_dev_data *dev_data,
 		     struct amd_nested *nested)
@@ -181,14 +181,11 @@ int amd_nested_begin(struct iommu_dev_data *dev_data,
 		return 0;
 	ret = iommufd_viommu_get_vdev_id(&any->viommu->core, dev_data->dev,
 					 &devid);
-	if (!ret) {
-		dev_data->guest.devid = devid;
-		if (list_empty(&dev_data->guest.node))
-			list_add(&dev_data->guest.node, &any->viommu->devs);
-	} else if (nested->domid) {
-		mutex_unlock(&any->viommu->lock);
-		return ret;
-	}
+	if (ret)
+		return nested->domid ? ret : 0;
+	dev_data->guest.devid = devid;
+	if (list_empty(&dev_data->guest.node))
+		list_add(&dev_data->guest.node, &any->viommu->devs);
 	return 0;
 }
 
@@ -272,11 +269,10 @@ static int replace_nested(struct iommu_dev_data *dev_data,
 	int ret;
 
 	ret = amd_nested_begin(dev_data, nested);
-	if (ret)
-		return ret;
 	/* The guest has PASIDs that nobody else knows. */
-	ret = amd_iommu_move(dev_data, domain, IOPF_ANY_PASID, change_nested,
-			     nested);
+	if (!ret)
+		ret = amd_iommu_move(dev_data, domain, IOPF_ANY_PASID,
+				     change_nested, nested);
 	if (!ret)
 		WRITE_ONCE(dev_data->giov, amd_nested_has_giov(dev_data));
 	amd_nested_end(dev_data, old, nested);
