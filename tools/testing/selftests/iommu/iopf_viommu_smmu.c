@@ -33,7 +33,7 @@
 #define CD_TCR		(16ULL | 0x100ULL | 0x400ULL | 3ULL << 12 | 0x40000000ULL)
 #define CD_V		0x80000000ULL
 #define CD_IPS(x)	((__u64)(x) << 32)
-#define CD_FLAGS	(0x20000000000ULL | 0x200000000000ULL | 0x400000000000ULL | 0x800000000000ULL)
+#define CD_FLAGS	0xe20000000000ULL
 #define CD_ASID(x)	((__u64)(x) << 48)
 #define CD_MAIR		0xffULL
 /* As many as are in a page */
