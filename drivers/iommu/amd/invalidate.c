@@ -66,6 +66,7 @@
  * @nr: how many of these there are
  * @ids: what the last commands of the guest have had in common
  * @run: how many of them
+ * @iotlb: devices were told something
  * @ret: the first errno of queueing them
  */
 struct inv_work {
@@ -76,6 +77,7 @@ struct inv_work {
 	unsigned int nr;
 	u64 ids[2];
 	unsigned int run;
+	bool iotlb;
 	int ret;
 };
 
@@ -136,7 +138,11 @@ static void add_iotlb(struct inv_work *work, struct iommu_dev_data *dev_data,
 		    FIELD_PREP(IOTLB_QUEUE, dev_data->devid) |
 		    FIELD_PREP(IOTLB_MAXPEND, dev_data->ats_qdep);
 
-	if (!dev_data->ats_enabled || amd_iotlb_silent(dev_data))
+	if (!dev_data->ats_enabled)
+		return;
+	/* One that is left out is blocked before the array is done. */
+	work->iotlb = true;
+	if (amd_iotlb_silent(dev_data))
 		return;
 	/* What requests without PASID have left has no PASID there. */
 	if (second & CMD_GN && !pasid)
@@ -193,16 +199,6 @@ static bool run_has(struct inv_work *work, u64 first, u64 *second)
 	return false;
 }
 
-static bool is_guest_device(struct amd_viommu *viommu, u16 devid)
-{
-	bool found;
-
-	xa_lock(&viommu->core.vdevs);
-	found = iommufd_viommu_find_vdevice(&viommu->core, devid);
-	xa_unlock(&viommu->core.vdevs);
-	return found;
-}
-
 /* One that is not attached has nothing of the guest. */
 static void add_iotlb_of_guest(struct inv_work *work, u64 first, u64 second)
 {
@@ -228,8 +224,8 @@ static int add_command(struct inv_work *work,
 	if (ret)
 		return ret;
 	iotlb = FIELD_GET(CMD_OPCODE, first) == CMD_INV_IOTLB_PAGES;
-	if (iotlb && !is_guest_device(work->viommu,
-				      FIELD_GET(IOTLB_DEVID, first)))
+	if (iotlb && !iommufd_viommu_has_vdevice(&work->viommu->core,
+						 FIELD_GET(IOTLB_DEVID, first)))
 		return -ENOENT;
 	if (run_has(work, first, &second))
 		return 0;
@@ -245,26 +241,20 @@ static int do_chunk(struct inv_work *work, struct iommu_user_data_array *array,
 		    u32 *done)
 {
 	u32 i, nr = min(array->entry_num - *done, INV_CHUNK);
-	int ret;
+	int ret, err = 0;
 
 	ret = iommufd_copy_user_array(work->user, sizeof(work->user[0]), array,
-				      *done, nr);
-	if (ret == -EFAULT && nr > 1) {
-		/* Those that can be read are done. */
-		nr = 1;
-		ret = iommufd_copy_user_array(work->user,
-					      sizeof(work->user[0]), array,
-					      *done, nr);
-	}
-	if (ret)
-		return ret;
+				      *done, &nr);
 	mutex_lock(&work->viommu->lock);
-	for (i = 0; i < nr && !ret; i++)
-		ret = add_command(work, &work->user[i]);
+	for (i = 0; i < nr; i++) {
+		err = add_command(work, &work->user[i]);
+		if (err)
+			break;
+	}
 	queue(work);
 	mutex_unlock(&work->viommu->lock);
-	*done += ret ? i - 1 : nr;
-	return ret;
+	*done += i;
+	return err ?: ret;
 }
 
 /* Nobody leaves before the devices have completed what they were told. */
@@ -276,9 +266,10 @@ static void finish(struct inv_work *work, u32 since)
 
 	mutex_lock(&viommu->lock);
 	ret = iommu_completion_wait(work->iommu) ?: work->ret;
-	list_for_each_entry(dev_data, &viommu->devs, guest.node)
-		amd_iotlb_end(dev_data, 0, ~0UL, IOMMU_NO_PASID, false, since,
-			      ret);
+	if (work->iotlb)
+		list_for_each_entry(dev_data, &viommu->devs, guest.node)
+			amd_iotlb_end(dev_data, 0, ~0UL, IOMMU_NO_PASID, false,
+				      since, ret);
 	mutex_unlock(&viommu->lock);
 }
 
@@ -307,8 +298,8 @@ int amd_viommu_invalidate(struct iommufd_viommu *core,
 		array->entry_num = 0;
 		return -ENOMEM;
 	}
-	work->viommu = container_of(core, struct amd_viommu, core);
-	work->iommu = container_of(core->iommu_dev, struct amd_iommu, iommu);
+	work->viommu = to_amd_viommu(core);
+	work->iommu = amd_viommu_iommu(work->viommu);
 	while (!ret && done < array->entry_num) {
 		ret = do_chunk(work, array, &done);
 		cond_resched();

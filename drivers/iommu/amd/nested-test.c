@@ -83,14 +83,19 @@ static void test_no_guest(struct kunit *test)
 /* Nothing but V counts then. */
 static void test_not_valid(struct kunit *test)
 {
+	static const u64 entries[] = { ~V, TV, 0 };
 	struct nested_context *ctx = test->priv;
+	unsigned int i;
 
-	ctx->nested.dte[0] = ~V;
-	build(ctx);
-	KUNIT_EXPECT_EQ(test, ctx->dte.data[0],
-			V | TV | HAD | MODE(4) | HOST_ROOT | PPR | IR | IW);
-	KUNIT_EXPECT_EQ(test, ctx->dte.data[1], HOST_DOMID | I);
-	KUNIT_EXPECT_FALSE(test, amd_nested_has_table(ctx->dev_data));
+	for (i = 0; i < ARRAY_SIZE(entries); i++) {
+		ctx->nested.dte[0] = entries[i];
+		build(ctx);
+		KUNIT_EXPECT_EQ(test, ctx->dte.data[0],
+				V | TV | HAD | MODE(4) | HOST_ROOT | PPR | IR |
+				IW);
+		KUNIT_EXPECT_EQ(test, ctx->dte.data[1], HOST_DOMID | I);
+		KUNIT_EXPECT_FALSE(test, amd_nested_has_table(ctx->dev_data));
+	}
 }
 
 static void test_blocked(struct kunit *test)

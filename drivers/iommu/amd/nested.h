@@ -107,6 +107,12 @@ int amd_nested_flush(struct iommu_dev_data *dev_data, u64 address,
 bool amd_nested_report(struct amd_iommu *iommu, const u32 *event);
 
 /* The vIOMMU */
+static inline struct amd_viommu *to_amd_viommu(struct iommufd_viommu *core)
+{
+	return container_of(core, struct amd_viommu, core);
+}
+
+struct amd_iommu *amd_viommu_iommu(struct amd_viommu *viommu);
 size_t amd_viommu_size(struct device *dev, unsigned int type);
 int amd_viommu_init(struct iommufd_viommu *core, struct iommu_domain *parent,
 		    const struct iommu_user_data *user_data);

@@ -24,11 +24,6 @@
 
 #include "amd_iommu.h"
 
-static struct amd_viommu *to_amd_viommu(struct iommufd_viommu *core)
-{
-	return container_of(core, struct amd_viommu, core);
-}
-
 static struct amd_guest_domid *new_domid(struct amd_viommu *viommu, u16 guest)
 {
 	struct amd_guest_domid *domid;
@@ -77,6 +72,17 @@ int amd_viommu_get_domid(struct amd_viommu *viommu, u16 guest,
 }
 
 /**
+ * amd_viommu_iommu() - Which IOMMU does a guest have a part of?
+ * @viommu: the guest
+ *
+ * Return: the IOMMU.
+ */
+struct amd_iommu *amd_viommu_iommu(struct amd_viommu *viommu)
+{
+	return container_of(viommu->core.iommu_dev, struct amd_iommu, iommu);
+}
+
+/**
  * amd_viommu_put_domid() - A domain with a domain ID of a guest is freed
  * @viommu: the guest
  * @domid: the ID. No device has it any more
@@ -90,8 +96,7 @@ void amd_viommu_put_domid(struct amd_viommu *viommu,
 	mutex_lock(&viommu->lock);
 	if (!--domid->users) {
 		xa_erase(&viommu->domids, domid->guest);
-		amd_iommu_flush_all(container_of(viommu->core.iommu_dev,
-						 struct amd_iommu, iommu));
+		amd_iommu_flush_all(amd_viommu_iommu(viommu));
 		amd_iommu_free_domid(domid->host);
 		kfree(domid);
 	}

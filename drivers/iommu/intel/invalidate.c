@@ -477,17 +477,6 @@ static int inv_from_vtd_s1(const struct iommu_hwpt_vtd_s1_invalidate *user,
 	return 0;
 }
 
-/* It may go at any time: then the device has nothing any more of the guest. */
-static bool is_guest_device(struct intel_viommu *viommu, u16 sid)
-{
-	bool found;
-
-	xa_lock(&viommu->core.vdevs);
-	found = iommufd_viommu_find_vdevice(&viommu->core, sid);
-	xa_unlock(&viommu->core.vdevs);
-	return found;
-}
-
 /* @viommu: NULL for a HWPT */
 static int copy_entry(struct intel_inv *inv, struct iommu_user_data_array *array,
 		      u32 index, struct intel_viommu *viommu)
@@ -513,7 +502,7 @@ static int copy_entry(struct intel_inv *inv, struct iommu_user_data_array *array
 		return ret;
 	if (viommu && inv->gran != IOPF_VTD_INV_GRAN_GUEST &&
 	    inv->cache & IOPF_VTD_INV_CACHE_DEVTLB &&
-	    !is_guest_device(viommu, inv->sid))
+	    !iommufd_viommu_has_vdevice(&viommu->core, inv->sid))
 		return -ENOENT;
 	return 0;
 }

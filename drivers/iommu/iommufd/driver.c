@@ -63,6 +63,28 @@ struct device *iommufd_viommu_find_dev(struct iommufd_viommu *viommu,
 EXPORT_SYMBOL_NS_GPL(iommufd_viommu_find_dev, IOMMUFD);
 
 /**
+ * iommufd_viommu_has_vdevice() - Has a guest a device with an id?
+ * @viommu: the vIOMMU of the guest
+ * @virt_id: the id
+ *
+ * It may go as soon as this returns: then the device has nothing any more of the guest,
+ * or will have nothing when its domain changes.
+ *
+ * Return: true if it has.
+ */
+bool iommufd_viommu_has_vdevice(struct iommufd_viommu *viommu,
+				unsigned long virt_id)
+{
+	bool found;
+
+	xa_lock(&viommu->vdevs);
+	found = iommufd_viommu_find_vdevice(viommu, virt_id);
+	xa_unlock(&viommu->vdevs);
+	return found;
+}
+EXPORT_SYMBOL_NS_GPL(iommufd_viommu_has_vdevice, IOMMUFD);
+
+/**
  * iommufd_viommu_get_vdev_id() - By which id does a guest know a device?
  * @viommu: the vIOMMU of the guest
  * @dev: the device
@@ -96,41 +118,45 @@ EXPORT_SYMBOL_NS_GPL(iommufd_viommu_get_vdev_id, IOMMUFD);
 
 /**
  * iommufd_copy_user_array() - Copy some entries of an array of user space
- * @dst: room for @nr entries of the kernel's size
+ * @dst: room for so many entries of the kernel's size
  * @dst_len: the kernel's size of an entry. Shorter ones of user space are filled up
  *           with zeroes, longer ones must have zeroes at their end
  * @array: the array
  * @first: the first entry to copy
- * @nr: how many. There must be so many
+ * @nr: how many. There must be so many. Set to how many could be copied
  *
  * So that an array can be worked off in pieces of a size that the driver chooses.
  *
- * Return: 0, -EFAULT, or -E2BIG if an entry has something that the kernel does not
- * know. What is in @dst is of no use then.
+ * Return: 0, or the errno of the first that could not be: -EFAULT, or -E2BIG if it has
+ * something that the kernel does not know.
  */
 int iommufd_copy_user_array(void *dst, size_t dst_len,
 			    const struct iommu_user_data_array *array,
-			    u32 first, u32 nr)
+			    u32 first, u32 *nr)
 {
 	void __user *src = array->uptr + array->entry_len * first;
-	u32 i;
-	int rc;
+	u32 i, wanted = *nr;
+	int rc = 0;
 
+	*nr = 0;
 	if (WARN_ON_ONCE(first > array->entry_num ||
-			 nr > array->entry_num - first))
+			 wanted > array->entry_num - first))
 		return -EINVAL;
 
-	if (array->entry_len == dst_len)
-		return copy_from_user(dst, src, array_size(dst_len, nr)) ?
-			       -EFAULT : 0;
+	if (array->entry_len == dst_len &&
+	    !copy_from_user(dst, src, array_size(dst_len, wanted))) {
+		*nr = wanted;
+		return 0;
+	}
 
-	for (i = 0; i < nr; i++) {
+	for (i = 0; i < wanted; i++) {
 		rc = copy_struct_from_user(dst, dst_len, src, array->entry_len);
 		if (rc)
-			return rc;
+			break;
 		dst += dst_len;
 		src += array->entry_len;
 	}
-	return 0;
+	*nr = i;
+	return rc;
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_copy_user_array, IOMMUFD);

@@ -162,7 +162,7 @@ static int mock_viommu_cache_invalidate(struct iommufd_viommu *viommu,
 	while (!rc && done < array->entry_num) {
 		nr = min_t(u32, array->entry_num - done, ARRAY_SIZE(cmds));
 		rc = iommufd_copy_user_array(cmds, sizeof(cmds[0]), array, done,
-					     nr);
+					     &nr);
 		for (i = 0; !rc && i < nr; i++) {
 			rc = mock_viommu_command(viommu, &cmds[i]);
 			if (!rc)

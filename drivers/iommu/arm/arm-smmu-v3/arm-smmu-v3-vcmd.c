@@ -247,34 +247,15 @@ static int issue_all(struct vcmd_work *work, struct arm_vsmmu *vsmmu)
 	return ret;
 }
 
-/* Returns how many can be read, @ret is why it is not all of them. */
-static unsigned int copy_commands(struct vcmd_work *work,
-				  const struct iommu_user_data_array *array,
-				  u32 first, unsigned int nr, int *ret)
-{
-	size_t len = sizeof(*work->user);
-	unsigned int i;
-
-	*ret = iommufd_copy_user_array(work->user, len, array, first, nr);
-	if (!*ret)
-		return nr;
-	for (i = 0; i < nr; i++) {
-		*ret = iommufd_copy_user_array(&work->user[i], len, array,
-					       first + i, 1);
-		if (*ret)
-			break;
-	}
-	return i;
-}
-
 /* Adds to @done how many are. */
 static int do_commands(struct vcmd_work *work, struct arm_vsmmu *vsmmu,
 		       const struct iommu_user_data_array *array, u32 *done)
 {
-	unsigned int nr = min_t(u32, array->entry_num - *done, VCMD_MAX), i;
+	u32 nr = min_t(u32, array->entry_num - *done, VCMD_MAX), i;
 	int ret, err = 0;
 
-	nr = copy_commands(work, array, *done, nr, &ret);
+	ret = iommufd_copy_user_array(work->user, sizeof(*work->user), array,
+				      *done, &nr);
 	work->nr_tlb = 0;
 	work->nr_atc = 0;
 	work->has_atc = false;

@@ -228,4 +228,17 @@ static inline int late_result(pid_t pid)
 	return 0;
 }
 
+/* Call @func while no page request is worked off, and have them worked off then. */
+static inline int late_through(struct late *late,
+			       int (*func)(struct endpoint *ep),
+			       struct endpoint *ep)
+{
+	pid_t pid;
+	int ret;
+
+	ret = late_call(&pid, func, ep);
+	late_end(late);
+	return ret ?: late_result(pid);
+}
+
 #endif /* IOPF_LATE_H */

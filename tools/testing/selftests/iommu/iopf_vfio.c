@@ -2020,17 +2020,13 @@ TEST_IOPF(late_detach)
 	struct testdev_result r;
 	struct late late;
 	unsigned int slot;
-	pid_t pid;
 	int ret;
 
 	ret = late_request(ep, &late, &slot);
 	if (late_cannot(ret))
 		SKIP(return, "%s", iopf_error());
 	ASSERT_LIB(ret);
-	ret = late_call(&pid, call_detach, ep);
-	late_end(&late);
-	ASSERT_LIB(ret);
-	ASSERT_LIB(late_result(pid));
+	ASSERT_LIB(late_through(&late, call_detach, ep));
 	EXPECT_EQ(0, testdev_reg(&ep->td, IOPF_TD_REG_PRI_OUTSTANDING));
 	ASSERT_LIB(wait_op(ep, slot, &r));
 	EXPECT_EQ(IOPF_TD_ST_RSP_INVALID, r.status);
@@ -2049,7 +2045,6 @@ TEST_IOPF(late_replace)
 	struct iopf_group g;
 	unsigned int slot;
 	struct late late;
-	pid_t pid;
 	int ret;
 
 	ASSERT_LIB(iopf_queue_open(self->ctx, &ep->queue));
@@ -2059,10 +2054,7 @@ TEST_IOPF(late_replace)
 	if (late_cannot(ret))
 		SKIP(return, "%s", iopf_error());
 	ASSERT_LIB(ret);
-	ret = late_call(&pid, call_attach, ep);
-	late_end(&late);
-	ASSERT_LIB(ret);
-	ASSERT_LIB(late_result(pid));
+	ASSERT_LIB(late_through(&late, call_attach, ep));
 	/* The device was told to ask again, and asks the new one. */
 	ASSERT_LIB(serve_op(ep, slot, &r));
 	EXPECT_EQ(IOPF_TD_ST_OK, r.status)
@@ -2079,17 +2071,13 @@ TEST_IOPF(late_reset)
 	struct endpoint *ep = &self->ep;
 	struct late late;
 	unsigned int slot;
-	pid_t pid;
 	int ret;
 
 	ret = late_request(ep, &late, &slot);
 	if (late_cannot(ret))
 		SKIP(return, "%s", iopf_error());
 	ASSERT_LIB(ret);
-	ret = late_call(&pid, call_reset, ep);
-	late_end(&late);
-	ASSERT_LIB(ret);
-	ASSERT_LIB(late_result(pid));
+	ASSERT_LIB(late_through(&late, call_reset, ep));
 	iopf_queue_drop(ep->queue, iopf_dev_id(ep->dev));
 	ASSERT_LIB(testdev_start(&ep->td));
 	ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, BASE, 0x4000));

@@ -101,46 +101,40 @@ static const char *amd_bad_nested(unsigned int nr, const struct space *space,
 	*err = -EINVAL;
 	switch (nr) {
 	case 0:
-		cmd->data_len--;
-		return "short data";
-	case 1:
-		cmd->data_len += 8;
-		return "long data";
-	case 2:
 		guest->dte[0] |= DTE_MODE;
 		return "levels of the host";
-	case 3:
+	case 1:
 		guest->dte[0] |= 0x1000;
 		return "a table of the host";
-	case 4:
+	case 2:
 		guest->dte[0] |= 1 << 7;
 		return "HA";
-	case 5:
+	case 3:
 		guest->dte[0] &= ~DTE_GV;
 		return "GIoV without GV";
-	case 6:
+	case 4:
 		guest->dte[0] &= ~(7ULL << 58);
 		guest->dte[1] = space->domain;
 		return "no root";
-	case 7:
+	case 5:
 		guest->dte[0] |= 3 * DTE_GLX;
 		return "reserved levels of PASIDs";
-	case 8:
+	case 6:
 		guest->dte[2] |= 2 * DTE_LEVELS;
 		return "reserved paging mode";
 	}
 	*err = -EOPNOTSUPP;
 	switch (nr) {
-	case 9:
+	case 7:
 		guest->dte[0] |= 2 * DTE_GLX;
 		return "more levels of PASIDs than there are";
-	case 10:
+	case 8:
 		guest->dte[2] |= DTE_LEVELS;
 		return "five levels";
-	case 11:
+	case 9:
 		cmd->data_type = IOMMU_HWPT_DATA_VTD_S1;
 		return "data of VT-d";
-	case 12:
+	case 10:
 		cmd->data_type = IOPF_TYPE_PREFIX | 2;
 		return "unknown data";
 	default:

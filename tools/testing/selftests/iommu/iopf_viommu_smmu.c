@@ -188,38 +188,32 @@ static const char *smmu_bad_nested(unsigned int nr, const struct space *space,
 	*err = -EINVAL;
 	switch (nr) {
 	case 0:
-		cmd->data_len--;
-		return "short data";
-	case 1:
-		cmd->data_len += 8;
-		return "long data";
-	case 2:
 		cmd->data_type = IOMMU_HWPT_DATA_VTD_S1;
 		return "VT-d's data";
-	case 3:
+	case 1:
 		cmd->data_type = 0x7777;
 		return "unknown data";
 	}
 	*err = -EIO;
 	switch (nr) {
-	case 4:
+	case 2:
 		ste->ste[0] |= STE_CONFIG(2);
 		return "two stages";
-	case 5:
+	case 3:
 		ste->ste[0] = STE_V | STE_CONFIG(6);
 		return "a second stage";
-	case 6:
+	case 4:
 		ste->ste[0] = STE_V | STE_CONFIG(1);
 		return "reserved Config";
-	case 7:
+	case 5:
 		ste->ste[1] |= STE_EATS(2);
 		return "EATS of 3";
-	case 8:
+	case 6:
 		ste->ste[1] ^= STE_EATS(3);
 		return "EATS of 2";
 	}
 	/* Each of the other bits */
-	for (bit = 0, nr -= 8; bit < 128; bit++)
+	for (bit = 0, nr -= 6; bit < 128; bit++)
 		if (!(good[bit / 64] >> bit % 64 & 1) && !--nr)
 			break;
 	if (bit == 128)

@@ -57,40 +57,34 @@ static const char *vtd_bad_nested(unsigned int nr, const struct space *space,
 	*err = -EINVAL;
 	switch (nr) {
 	case 0:
-		cmd->data_len--;
-		return "short data";
-	case 1:
-		cmd->data_len += 8;
-		return "long data";
-	case 2:
 		entry->addr_width = 39;
 		return "width of 39 bits";
-	case 3:
+	case 1:
 		entry->addr_width = 0;
 		return "no width";
-	case 4:
+	case 2:
 		entry->pgtbl_addr |= 8;
 		return "odd table";
-	case 5:
+	case 3:
 		entry->pasid = 1 << 20;
 		return "PASID of 21 bits";
 	}
 	*err = -EOPNOTSUPP;
 	switch (nr) {
-	case 6:
+	case 4:
 		entry->flags = 8;
 		return "unknown flag";
-	case 7:
+	case 5:
 		entry->flags = 1ULL << 63;
 		return "high flag";
-	case 8:
+	case 6:
 		entry->__reserved[2] = 1;
 		return "reserved field";
-	case 9:
+	case 7:
 		cmd->data_type = IOMMU_HWPT_DATA_VTD_S1;
 		cmd->data_len = sizeof(struct iommu_hwpt_vtd_s1);
 		return "data without ids";
-	case 10:
+	case 8:
 		cmd->data_type++;
 		return "unknown data";
 	default:

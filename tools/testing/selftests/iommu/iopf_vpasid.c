@@ -93,31 +93,6 @@ static int hwpt_alloc(struct iopf_ctx *ctx, __u32 dev_id, __u32 pt_id,
 	return 0;
 }
 
-static int pasid_attach(struct iopf_dev *dev, __u32 pasid, __u32 pt_id)
-{
-	struct vfio_device_attach_iommufd_pt cmd = {
-		.argsz = sizeof(cmd),
-		.flags = VFIO_DEVICE_ATTACH_PASID,
-		.pt_id = pt_id,
-		.pasid = pasid,
-	};
-
-	return ioctl(iopf_dev_fd(dev), VFIO_DEVICE_ATTACH_IOMMUFD_PT, &cmd) ?
-	       -errno : 0;
-}
-
-static int pasid_detach(struct iopf_dev *dev, __u32 pasid)
-{
-	struct vfio_device_detach_iommufd_pt cmd = {
-		.argsz = sizeof(cmd),
-		.flags = VFIO_DEVICE_DETACH_PASID,
-		.pasid = pasid,
-	};
-
-	return ioctl(iopf_dev_fd(dev), VFIO_DEVICE_DETACH_IOMMUFD_PT, &cmd) ?
-	       -errno : 0;
-}
-
 /* Nothing is attached yet. */
 static int space_make(struct space *space, struct iopf_ctx *ctx,
 		      struct iopf_dev *dev)
@@ -272,7 +247,8 @@ static int attach_all(struct endpoint *ep, struct space *space)
 	int i, ret = 0;
 
 	for (i = 1; i < NR_SPACES && !ret; i++)
-		ret = pasid_attach(ep->dev, space[i].pasid, space[i].hwpt_id);
+		ret = iopf_dev_attach_pasid(ep->dev, space[i].pasid,
+					    space[i].hwpt_id);
 	return ret;
 }
 
@@ -330,14 +306,15 @@ TEST_PASID(detached)
 	expect_dma_faults(self->found.bdf[0], space->pasid, "[0-9a-f]+",
 			  DMA_ANY_FAULT);
 	EXPECT_LT(IOPF_TD_ST_OK, fail(&self->ep, space, BASE));
-	ASSERT_EQ(0, pasid_attach(self->ep.dev, space->pasid, space->hwpt_id));
+	ASSERT_EQ(0, iopf_dev_attach_pasid(self->ep.dev, space->pasid,
+					   space->hwpt_id));
 	ASSERT_LIB(fill(&self->ep, space, BASE, 4096, SEED));
-	ASSERT_EQ(0, pasid_detach(self->ep.dev, space->pasid));
+	ASSERT_EQ(0, iopf_dev_detach_pasid(self->ep.dev, space->pasid));
 	EXPECT_LT(IOPF_TD_ST_OK, fail(&self->ep, space, BASE));
 	ASSERT_DATA(space, BASE, 4096, SEED);
 	/* once more is no error, and neither is what was never attached */
-	EXPECT_EQ(0, pasid_detach(self->ep.dev, space->pasid));
-	EXPECT_EQ(0, pasid_detach(self->ep.dev, 77));
+	EXPECT_EQ(0, iopf_dev_detach_pasid(self->ep.dev, space->pasid));
+	EXPECT_EQ(0, iopf_dev_detach_pasid(self->ep.dev, 77));
 	/* the RID has noticed nothing */
 	ASSERT_LIB(fill(&self->ep, &self->space[0], BASE, 4096, SEED));
 	expect_no_more_on_console();
@@ -384,17 +361,19 @@ TEST_PASID(replace)
 	int round;
 
 	two->pasid = pasid;
-	ASSERT_EQ(0, pasid_attach(self->ep.dev, pasid, one->hwpt_id));
+	ASSERT_EQ(0, iopf_dev_attach_pasid(self->ep.dev, pasid, one->hwpt_id));
 	for (round = 0; round < 10; round++) {
 		ASSERT_LIB(fill(&self->ep, one, BASE, 0x4000, SEED + round));
-		ASSERT_EQ(0, pasid_attach(self->ep.dev, pasid, two->hwpt_id));
+		ASSERT_EQ(0, iopf_dev_attach_pasid(self->ep.dev, pasid,
+						   two->hwpt_id));
 		ASSERT_LIB(fill(&self->ep, two, BASE, 0x4000, ~SEED - round));
 		ASSERT_DATA(one, BASE, 0x4000UL, SEED + round);
 		ASSERT_DATA(two, BASE, 0x4000UL, ~SEED - round);
-		ASSERT_EQ(0, pasid_attach(self->ep.dev, pasid, one->hwpt_id));
+		ASSERT_EQ(0, iopf_dev_attach_pasid(self->ep.dev, pasid,
+						   one->hwpt_id));
 	}
 	/* by itself */
-	ASSERT_EQ(0, pasid_attach(self->ep.dev, pasid, one->hwpt_id));
+	ASSERT_EQ(0, iopf_dev_attach_pasid(self->ep.dev, pasid, one->hwpt_id));
 	ASSERT_LIB(fill(&self->ep, one, BASE, 0x4000, SEED));
 }
 
@@ -407,11 +386,11 @@ TEST_PASID(replace_open_request)
 	unsigned int slot;
 
 	two->pasid = one->pasid;
-	ASSERT_EQ(0, pasid_attach(self->ep.dev, one->pasid, one->hwpt_id));
+	ASSERT_EQ(0, iopf_dev_attach_pasid(self->ep.dev, one->pasid, one->hwpt_id));
 	ASSERT_LIB(start_in(&self->ep, one, IOPF_TD_OP_FILL, BASE, 4096, SEED,
 			    &slot));
 	ASSERT_LIB(next_group(&self->ep, &g));
-	ASSERT_EQ(0, pasid_attach(self->ep.dev, one->pasid, two->hwpt_id));
+	ASSERT_EQ(0, iopf_dev_attach_pasid(self->ep.dev, one->pasid, two->hwpt_id));
 	EXPECT_EQ(-EINVAL, iopf_queue_answer(one->queue, g.cookie, IOPF_SUCCESS));
 	ASSERT_LIB(next_group(in_space(&self->ep, two), &g));
 	EXPECT_EQ(one->pasid, g.rec[0].pasid);
@@ -454,9 +433,9 @@ TEST_PASID(replace_no_gap)
 	ASSERT_LIB(iopf_dev_hw_info(self->ep.dev, &info));
 	gap = info.type == IOMMU_HW_INFO_TYPE_ARM_SMMUV3;
 	two->pasid = one->pasid;
-	ASSERT_EQ(0, pasid_attach(self->ep.dev, one->pasid, two->hwpt_id));
+	ASSERT_EQ(0, iopf_dev_attach_pasid(self->ep.dev, one->pasid, two->hwpt_id));
 	ASSERT_LIB(fill(&self->ep, two, BASE, 1 << 20, SEED));
-	ASSERT_EQ(0, pasid_attach(self->ep.dev, one->pasid, one->hwpt_id));
+	ASSERT_EQ(0, iopf_dev_attach_pasid(self->ep.dev, one->pasid, one->hwpt_id));
 	ASSERT_LIB(fill(&self->ep, one, BASE, 1 << 20, SEED));
 	if (gap)
 		testdev_set(&self->ep.td, IOPF_TD_REG_PRI_RETRY, 1000);
@@ -464,11 +443,11 @@ TEST_PASID(replace_no_gap)
 		ASSERT_LIB(start_in(&self->ep, one, IOPF_TD_OP_FILL, BASE, 1 << 20,
 				    SEED + round, &slot));
 		while (!testdev_done(&self->ep.td, slot, &r)) {
-			ASSERT_EQ(0, pasid_attach(self->ep.dev, one->pasid,
-						  two->hwpt_id));
+			ASSERT_EQ(0, iopf_dev_attach_pasid(self->ep.dev, one->pasid,
+							   two->hwpt_id));
 			ASSERT_LIB(serve_gap(&self->ep, two));
-			ASSERT_EQ(0, pasid_attach(self->ep.dev, one->pasid,
-						  one->hwpt_id));
+			ASSERT_EQ(0, iopf_dev_attach_pasid(self->ep.dev, one->pasid,
+							   one->hwpt_id));
 			ASSERT_LIB(serve_gap(&self->ep, one));
 		}
 		ASSERT_EQ(IOPF_TD_ST_OK, r.status)
@@ -492,9 +471,9 @@ TEST_PASID(replace_unmapped)
 	unsigned int slot;
 
 	two->pasid = one->pasid;
-	ASSERT_EQ(0, pasid_attach(self->ep.dev, one->pasid, one->hwpt_id));
+	ASSERT_EQ(0, iopf_dev_attach_pasid(self->ep.dev, one->pasid, one->hwpt_id));
 	ASSERT_LIB(fill(&self->ep, one, BASE, 0x4000, SEED));
-	ASSERT_EQ(0, pasid_attach(self->ep.dev, one->pasid, two->hwpt_id));
+	ASSERT_EQ(0, iopf_dev_attach_pasid(self->ep.dev, one->pasid, two->hwpt_id));
 	ASSERT_LIB(fill(&self->ep, two, BASE, 0x4000, SEED));
 	unmap.ioas_id = two->ioas_id;
 	ASSERT_EQ(0, ioctl(iopf_ctx_fd(self->ctx), IOMMU_IOAS_UNMAP, &unmap));
@@ -525,7 +504,8 @@ TEST_PASID(detach_open_requests)
 	ASSERT_LIB(next_group(in_space(&self->ep, &self->space[1]), &g));
 	ASSERT_EQ(1, iopf_queue_wait(self->space[2].queue, LONG_MS));
 	for (i = 1; i < NR_SPACES; i++) {
-		ASSERT_EQ(0, pasid_detach(self->ep.dev, self->space[i].pasid));
+		ASSERT_EQ(0, iopf_dev_detach_pasid(self->ep.dev,
+						   self->space[i].pasid));
 		ASSERT_LIB(wait_op(&self->ep, slot[i], &r));
 		EXPECT_EQ(refusal, r.status);
 	}
@@ -551,8 +531,9 @@ TEST_PASID(detach_shared_queue)
 	ASSERT_EQ(0, hwpt_alloc(self->ctx, iopf_dev_id(self->ep.dev),
 				space[2].ioas_id, IOMMU_HWPT_ALLOC_PASID,
 				space[1].queue, &hwpt_id));
-	ASSERT_EQ(0, pasid_attach(self->ep.dev, space[1].pasid, space[1].hwpt_id));
-	ASSERT_EQ(0, pasid_attach(self->ep.dev, space[2].pasid, hwpt_id));
+	ASSERT_EQ(0, iopf_dev_attach_pasid(self->ep.dev, space[1].pasid,
+					   space[1].hwpt_id));
+	ASSERT_EQ(0, iopf_dev_attach_pasid(self->ep.dev, space[2].pasid, hwpt_id));
 	testdev_set(&self->ep.td, IOPF_TD_REG_CONTEXTS, 8);
 	for (i = 0; i < 2; i++)
 		ASSERT_LIB(start_in(&self->ep, &space[1 + i], IOPF_TD_OP_FILL, BASE,
@@ -568,7 +549,7 @@ TEST_PASID(detach_shared_queue)
 		own.rec = &rec;
 	}
 	ASSERT_EQ(1, own.nr);
-	ASSERT_EQ(0, pasid_detach(self->ep.dev, space[1].pasid));
+	ASSERT_EQ(0, iopf_dev_detach_pasid(self->ep.dev, space[1].pasid));
 	ASSERT_LIB(wait_op(&self->ep, slot[0], &r));
 	EXPECT_EQ(refusal, r.status);
 	/* the other one still waits for its answer */
@@ -578,7 +559,7 @@ TEST_PASID(detach_shared_queue)
 	ASSERT_LIB(wait_op(&self->ep, slot[1], &r));
 	EXPECT_EQ(IOPF_TD_ST_OK, r.status);
 	ASSERT_DATA(&space[2], BASE, 4096, SEED + 1);
-	ASSERT_EQ(0, pasid_detach(self->ep.dev, space[2].pasid));
+	ASSERT_EQ(0, iopf_dev_detach_pasid(self->ep.dev, space[2].pasid));
 	ASSERT_LIB(iopf_destroy(self->ctx, hwpt_id));
 }
 
@@ -605,12 +586,12 @@ static struct space late_space;
 
 static int call_detach(struct endpoint *ep)
 {
-	return pasid_detach(ep->dev, late_space.pasid);
+	return iopf_dev_detach_pasid(ep->dev, late_space.pasid);
 }
 
 static int call_attach(struct endpoint *ep)
 {
-	return pasid_attach(ep->dev, late_space.pasid, late_space.hwpt_id);
+	return iopf_dev_attach_pasid(ep->dev, late_space.pasid, late_space.hwpt_id);
 }
 
 /* When the attachment has ended nothing that was asked before is left. */
@@ -622,22 +603,18 @@ TEST_PASID(late_detach)
 	struct iopf_group g;
 	unsigned int slot;
 	struct late late;
-	pid_t pid;
 	int ret;
 
 	next->pasid = space->pasid;
-	ASSERT_EQ(0, pasid_attach(ep->dev, space->pasid, space->hwpt_id));
+	ASSERT_EQ(0, iopf_dev_attach_pasid(ep->dev, space->pasid, space->hwpt_id));
 	late_space = *space;
 	ret = late_request(ep, space, &late, &slot);
 	if (late_cannot(ret))
 		SKIP(return, "%s", iopf_error());
 	ASSERT_LIB(ret);
-	ret = late_call(&pid, call_detach, ep);
-	late_end(&late);
-	ASSERT_LIB(ret);
-	ASSERT_LIB(late_result(pid));
+	ASSERT_LIB(late_through(&late, call_detach, ep));
 	EXPECT_EQ(0, testdev_reg(&ep->td, IOPF_TD_REG_PRI_OUTSTANDING));
-	ASSERT_EQ(0, pasid_attach(ep->dev, next->pasid, next->hwpt_id));
+	ASSERT_EQ(0, iopf_dev_attach_pasid(ep->dev, next->pasid, next->hwpt_id));
 	ASSERT_LIB(wait_op(ep, slot, &r));
 	EXPECT_EQ(refusal, r.status);
 	EXPECT_EQ(0, iopf_queue_read(next->queue, &g));
@@ -655,20 +632,16 @@ TEST_PASID(late_replace)
 	struct iopf_group g;
 	unsigned int slot;
 	struct late late;
-	pid_t pid;
 	int ret;
 
 	next->pasid = space->pasid;
-	ASSERT_EQ(0, pasid_attach(ep->dev, space->pasid, space->hwpt_id));
+	ASSERT_EQ(0, iopf_dev_attach_pasid(ep->dev, space->pasid, space->hwpt_id));
 	late_space = *next;
 	ret = late_request(ep, space, &late, &slot);
 	if (late_cannot(ret))
 		SKIP(return, "%s", iopf_error());
 	ASSERT_LIB(ret);
-	ret = late_call(&pid, call_attach, ep);
-	late_end(&late);
-	ASSERT_LIB(ret);
-	ASSERT_LIB(late_result(pid));
+	ASSERT_LIB(late_through(&late, call_attach, ep));
 	/* The device was told to ask again, and asks the new one. */
 	ASSERT_LIB(serve_op(in_space(ep, next), slot, &r));
 	EXPECT_EQ(IOPF_TD_ST_OK, r.status)
@@ -693,7 +666,7 @@ TEST_PASID(recycled)
 
 	next->pasid = owner->pasid;
 	testdev_set(&ep->td, IOPF_TD_REG_CONTEXTS, NR_ASKED);
-	ASSERT_EQ(0, pasid_attach(ep->dev, owner->pasid, owner->hwpt_id));
+	ASSERT_EQ(0, iopf_dev_attach_pasid(ep->dev, owner->pasid, owner->hwpt_id));
 	for (round = 0; round < NR_OWNERS; round++) {
 		before = missed(ep);
 		for (i = 0; i < NR_ASKED; i++)
@@ -702,8 +675,9 @@ TEST_PASID(recycled)
 					    &slot[i]));
 		/* They have left the endpoint, and nobody serves. */
 		ASSERT_LIB(wait_missed(ep, before, NR_ASKED));
-		ASSERT_EQ(0, pasid_detach(ep->dev, owner->pasid));
-		ASSERT_EQ(0, pasid_attach(ep->dev, next->pasid, next->hwpt_id));
+		ASSERT_EQ(0, iopf_dev_detach_pasid(ep->dev, owner->pasid));
+		ASSERT_EQ(0, iopf_dev_attach_pasid(ep->dev, next->pasid,
+						   next->hwpt_id));
 		for (i = 0; i < NR_ASKED; i++) {
 			ASSERT_LIB(wait_op(ep, slot[i], &r));
 			ASSERT_EQ(refusal, r.status)
@@ -750,8 +724,8 @@ TEST_PASID(many)
 
 	for (round = 0; round < 3; round++) {
 		for (i = 0; i < NR_MANY; i++)
-			ASSERT_EQ(0, pasid_attach(self->ep.dev, 10 + i,
-						  self->space[1 + i % 2].hwpt_id));
+			ASSERT_EQ(0, iopf_dev_attach_pasid(self->ep.dev, 10 + i,
+							   self->space[1 + i % 2].hwpt_id));
 		for (i = 0; i < NR_MANY; i++) {
 			space = self->space[1 + i % 2];
 			space.pasid = 10 + i;
@@ -760,7 +734,7 @@ TEST_PASID(many)
 			ASSERT_DATA(&space, BASE + i * 0x1000, 4096UL, SEED + i);
 		}
 		for (i = 0; i < NR_MANY; i++)
-			ASSERT_EQ(0, pasid_detach(self->ep.dev, 10 + i));
+			ASSERT_EQ(0, iopf_dev_detach_pasid(self->ep.dev, 10 + i));
 	}
 }
 
@@ -774,27 +748,27 @@ TEST_PASID(compatible)
 
 	ASSERT_EQ(0, hwpt_alloc(self->ctx, iopf_dev_id(dev), space[0].ioas_id, 0,
 				NULL, &plain));
-	EXPECT_EQ(-EINVAL, pasid_attach(dev, 5, plain));
-	EXPECT_EQ(-EINVAL, pasid_attach(dev, 5, space[0].ioas_id));
-	ASSERT_EQ(0, pasid_attach(dev, 5, space[1].hwpt_id));
-	EXPECT_EQ(-EINVAL, pasid_attach(dev, 5, plain));
+	EXPECT_EQ(-EINVAL, iopf_dev_attach_pasid(dev, 5, plain));
+	EXPECT_EQ(-EINVAL, iopf_dev_attach_pasid(dev, 5, space[0].ioas_id));
+	ASSERT_EQ(0, iopf_dev_attach_pasid(dev, 5, space[1].hwpt_id));
+	EXPECT_EQ(-EINVAL, iopf_dev_attach_pasid(dev, 5, plain));
 	EXPECT_EQ(-EINVAL, iopf_dev_attach(dev, plain));
 	EXPECT_EQ(-EINVAL, iopf_dev_attach(dev, space[0].ioas_id));
 	ASSERT_EQ(0, iopf_dev_attach(dev, space[2].hwpt_id));
 	ASSERT_EQ(0, iopf_dev_attach(dev, space[0].hwpt_id));
 	ASSERT_LIB(fill(&self->ep, &space[0], BASE, 4096, SEED));
-	ASSERT_EQ(0, pasid_detach(dev, 5));
+	ASSERT_EQ(0, iopf_dev_detach_pasid(dev, 5));
 	ASSERT_EQ(0, iopf_dev_attach(dev, plain));
-	EXPECT_EQ(-EINVAL, pasid_attach(dev, 5, space[1].hwpt_id));
+	EXPECT_EQ(-EINVAL, iopf_dev_attach_pasid(dev, 5, space[1].hwpt_id));
 	ASSERT_LIB(iopf_dev_detach(dev));
-	ASSERT_EQ(0, pasid_attach(dev, 5, space[1].hwpt_id));
+	ASSERT_EQ(0, iopf_dev_attach_pasid(dev, 5, space[1].hwpt_id));
 	EXPECT_EQ(-EINVAL, iopf_dev_attach(dev, plain));
 	ASSERT_EQ(0, iopf_dev_attach(dev, space[0].hwpt_id));
 	ASSERT_LIB(fill(&self->ep, &space[0], BASE, 4096, SEED));
-	ASSERT_EQ(0, pasid_detach(dev, 5));
+	ASSERT_EQ(0, iopf_dev_detach_pasid(dev, 5));
 	nobody = plain;
 	ASSERT_LIB(iopf_destroy(self->ctx, plain));
-	EXPECT_EQ(-ENOENT, pasid_attach(dev, 5, nobody));
+	EXPECT_EQ(-ENOENT, iopf_dev_attach_pasid(dev, 5, nobody));
 }
 
 /* The RID is blocked when it has no page table, and its PASIDs have what they had. */
@@ -843,14 +817,14 @@ TEST_PASID(rid_later)
 	ASSERT_LIB(expect_blocked_interrupts(&self->ep, self->found.bdf[0]));
 	ASSERT_LIB(iopf_dev_detach(self->ep.dev));
 	for (round = 0; round < 10; round++) {
-		ASSERT_EQ(0, pasid_attach(self->ep.dev, space[1].pasid,
-					  space[1].hwpt_id));
+		ASSERT_EQ(0, iopf_dev_attach_pasid(self->ep.dev, space[1].pasid,
+						   space[1].hwpt_id));
 		ASSERT_LIB(fill(&self->ep, &space[1], BASE + round * 0x4000, 0x3000,
 				SEED + round));
 		ASSERT_EQ(0, iopf_dev_attach(self->ep.dev, space[0].hwpt_id));
 		ASSERT_LIB(fill(&self->ep, &space[0], BASE + round * 0x4000, 0x3000,
 				~SEED - round));
-		ASSERT_EQ(0, pasid_detach(self->ep.dev, space[1].pasid));
+		ASSERT_EQ(0, iopf_dev_detach_pasid(self->ep.dev, space[1].pasid));
 		ASSERT_LIB(fill(&self->ep, &space[0], BASE + round * 0x4000, 0x4000,
 				~SEED - round));
 		ASSERT_DATA(&space[1], BASE + round * 0x4000, 0x3000, SEED + round);
@@ -861,7 +835,8 @@ TEST_PASID(rid_later)
 	ASSERT_EQ(0, attach_all(&self->ep, space));
 	ASSERT_LIB(fill(&self->ep, &space[2], BASE, 0x4000, SEED));
 	for (round = 1; round < NR_SPACES; round++)
-		ASSERT_EQ(0, pasid_detach(self->ep.dev, space[round].pasid));
+		ASSERT_EQ(0, iopf_dev_detach_pasid(self->ep.dev,
+						   space[round].pasid));
 	expect_dma_faults(self->found.bdf[0], DMA_ANY_PASID, "[0-9a-f]+",
 			  DMA_ANY_FAULT);
 	EXPECT_LT(IOPF_TD_ST_OK, fail(&self->ep, &space[2], BASE));
@@ -881,7 +856,8 @@ TEST_PASID(rid_moves)
 	unsigned int slot, round;
 	struct testdev_result r;
 
-	ASSERT_EQ(0, pasid_attach(self->ep.dev, space[1].pasid, space[1].hwpt_id));
+	ASSERT_EQ(0, iopf_dev_attach_pasid(self->ep.dev, space[1].pasid,
+					   space[1].hwpt_id));
 	ASSERT_LIB(fill(&self->ep, &space[1], BASE, 1 << 20, SEED));
 	ASSERT_LIB(expect_blocked_interrupts(&self->ep, self->found.bdf[0]));
 	for (round = 0; round < 10; round++) {
@@ -910,15 +886,17 @@ TEST_PASID(numbers)
 	struct iopf_hw_info info;
 
 	ASSERT_LIB(iopf_dev_hw_info(dev, &info));
-	EXPECT_EQ(-EINVAL, pasid_attach(dev, 0, hwpt_id));
-	EXPECT_EQ(-EINVAL, pasid_attach(dev, 1U << info.pasid_bits, hwpt_id));
-	EXPECT_EQ(-EINVAL, pasid_attach(dev, 1U << 20, hwpt_id));
-	EXPECT_EQ(-ENOSPC, pasid_attach(dev, 1U << 31, hwpt_id));
-	EXPECT_EQ(0, pasid_detach(dev, 1U << 31));
-	EXPECT_EQ(0, pasid_attach(dev, 1, hwpt_id));
-	EXPECT_EQ(0, pasid_attach(dev, (1U << info.pasid_bits) - 1, hwpt_id));
-	EXPECT_EQ(0, pasid_detach(dev, 1));
-	EXPECT_EQ(0, pasid_detach(dev, (1U << info.pasid_bits) - 1));
+	EXPECT_EQ(-EINVAL, iopf_dev_attach_pasid(dev, 0, hwpt_id));
+	EXPECT_EQ(-EINVAL, iopf_dev_attach_pasid(dev, 1U << info.pasid_bits,
+						 hwpt_id));
+	EXPECT_EQ(-EINVAL, iopf_dev_attach_pasid(dev, 1U << 20, hwpt_id));
+	EXPECT_EQ(-ENOSPC, iopf_dev_attach_pasid(dev, 1U << 31, hwpt_id));
+	EXPECT_EQ(0, iopf_dev_detach_pasid(dev, 1U << 31));
+	EXPECT_EQ(0, iopf_dev_attach_pasid(dev, 1, hwpt_id));
+	EXPECT_EQ(0, iopf_dev_attach_pasid(dev, (1U << info.pasid_bits) - 1,
+					   hwpt_id));
+	EXPECT_EQ(0, iopf_dev_detach_pasid(dev, 1));
+	EXPECT_EQ(0, iopf_dev_detach_pasid(dev, (1U << info.pasid_bits) - 1));
 }
 
 /* The highest addresses that can be mapped are as good as any. */
@@ -1003,7 +981,7 @@ TEST_PASID(bad_sizes)
 	attach.argsz = 4096;
 	attach.flags = VFIO_DEVICE_ATTACH_PASID;
 	EXPECT_EQ(0, ioctl(fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach));
-	EXPECT_EQ(0, pasid_detach(self->ep.dev, 5));
+	EXPECT_EQ(0, iopf_dev_detach_pasid(self->ep.dev, 5));
 }
 
 /* The id cannot be given back: nothing stays attached, and the RID is left alone. */
