@@ -15,10 +15,79 @@ import xml.etree.ElementTree as xml
 from testing import SCRIPTS, Sandboxed
 import check_readme
 from iopf import (check, checks, errors, fresh, host, lanes, model_mutants, packages,
-                  results)
+                  process, results)
 from iopf.errors import Failure
 from iopf.results import Result
 from iopf.testbed import Count
+
+
+class PatchBuilds(Sandboxed):
+    """A patch whose tree was built before is not built again."""
+
+    FILES = [("drivers/a.c", "1"), ("drivers/b.c", "1"), ("Documentation/c.rst", "1"),
+             ("drivers/d.c", "1")]
+
+    def setUp(self):
+        super().setUp()
+        self.built, self.tool = [], "gcc 1"
+        self.patch(packages, "versions", lambda names: [self.tool])
+        self.patch(checks, "write_fragment", lambda work, arch: self.top / "config")
+        self.patch(checks, "logged", self.logged)
+        self.patch(checks.build, "build_env", lambda: {})
+        self.patch(checks.base, "scratch_checkout", lambda repo, tree, commit: None)
+        (self.top / "config").write_text("CONFIG_X=y\n")
+
+    def logged(self, argv, _log, what=None, **_kw):
+        if what:
+            self.built.append(re.search("'(.*)'", what)[1])
+
+    def build(self, files):
+        """The titles of the patches that are built of a series that adds these files."""
+        repo = self.top / f"repo{len(list(self.top.glob('repo*')))}"
+        git = ["git", "-C", repo, "-c", "user.name=a", "-c", "user.email=a@b"]
+        process.run(["git", "init", "-q", repo])
+        process.run([*git, "commit", "-q", "--allow-empty", "-m", "base"])
+        process.run([*git, "tag", "base"])
+        for name, text in files:
+            (repo / name).parent.mkdir(parents=True, exist_ok=True)
+            (repo / name).write_text(text)
+            process.run([*git, "add", name])
+            process.run([*git, "commit", "-q", "-m", name])
+        self.built = []
+        checks.build_patches(repo, "HEAD", self.top, self.top, "x86", self.top / "log")
+        return self.built
+
+    def test_kept(self):
+        code = [name for name, _ in self.FILES if name.startswith("drivers")]
+        self.assertEqual(self.build(self.FILES), code)
+        self.assertEqual(self.build(self.FILES), [])
+        page = [(name, "2" if name.endswith(".rst") else text) for name, text in self.FILES]
+        self.assertEqual(self.build(page), [])
+
+    def test_what_stands_behind_a_change(self):
+        self.build(self.FILES)
+        second = [(name, "2" if name == "drivers/b.c" else text) for name, text in self.FILES]
+        self.assertEqual(self.build(second), ["drivers/b.c", "drivers/d.c"])
+
+    def test_key(self):
+        """Compiler, configuration, and the user who forces it."""
+        for change in (lambda: setattr(self, "tool", "gcc 2"),
+                       lambda: (self.top / "config").write_text("CONFIG_Y=y\n"),
+                       lambda: os.environ.update(FORCE="1")):
+            self.build(self.FILES)
+            change()
+            self.assertEqual(len(self.build(self.FILES)), 3)
+
+    def test_failure_is_not_kept(self):
+        def fails(argv, _log, what=None, **_kw):
+            if what:
+                raise Failure("no", 1)
+
+        self.patch(checks, "logged", fails)
+        with self.assertRaises(Failure):
+            self.build(self.FILES)
+        self.patch(checks, "logged", self.logged)
+        self.assertEqual(len(self.build(self.FILES)), 3)
 
 
 class Keeping(Sandboxed):

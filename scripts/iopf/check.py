@@ -47,7 +47,7 @@ def run_check(label, check):
     with lock.of_out(f"runs the check '{check.title}'"):
         try:
             kept = Kept(slug, checks.full_key(check))
-            count = None if os.environ.get("FORCE") == "1" else kept.load()
+            count = None if checks.forced() else kept.load()
             if count:
                 say(f"{label}: {colour('passed', 'green')} (kept: nothing changed since)")
                 return Result(check.group, check.title, count, kept=True)

@@ -19,6 +19,7 @@ from iopf.errors import Failure
 from iopf.host import REPO
 from iopf.patches import BUILD_IDENT, SERIES, patched_paths
 from iopf.process import logged, run
+from iopf.results import Kept
 from iopf.testbed import TESTBED, Count, lanefile
 
 
@@ -298,7 +299,8 @@ def check_coccinelle(log):
 
 
 def check_patches(log):
-    """Each patch of the kernel series builds, one after the other."""
+    """Each patch of the kernel series builds, one after the other; a tree that was
+    built before, by this compiler, is not built again."""
     repo = base.repository("linux")
     tip, _ = series.commit_series(repo, SERIES["linux"], BUILD_IDENT)
     for arch in ARCHS:
@@ -310,25 +312,41 @@ def build_patches(repo, tip, tree, work, arch, log):
     merged = write_fragment(work, arch)
     make, env = kernel_make(tree, work, arch), build.build_env()
     commits = run(["git", "-C", repo, "rev-list", "--reverse", f"refs/tags/base..{tip}"]).split()
+    built_by = digest(machine_key(PATCH_BUILD), arch, merged.read_text(), *folders(arch))
     configured = False
     for commit in commits:
         title, *changed = run(["git", "-C", repo, "show", "--format=%s", "--name-only",
                                commit]).split("\n")
         if not is_compiled(changed, arch):
             continue
+        kept = Kept(f"kernel-patch-{arch}", digest(built_by, compiled_tree(repo, commit)))
+        if not forced() and kept.load():
+            configured = False      # by a patch that is built no more, perhaps otherwise
+            continue
         base.scratch_checkout(repo, tree, commit)
         if not configured or any("Kconfig" in path for path in changed):
             logged([*make, "allnoconfig"], log, env={**env, "KCONFIG_ALLCONFIG": str(merged)})
             configured = True
         logged([*make, "prepare", *folders(arch)], log, env=env, what=f"build of '{title}'")
+        kept.store(Count(1))
+
+
+# What stands beside the kernel and is no part of it
+BESIDE = ("MAINTAINERS", "Documentation/", "tools/")
 
 
 def is_compiled(paths, arch):
-    """Whether a change of these files concerns the kernel, and not what stands beside it;
-    arm64 has to build only what x86 does not."""
-    paths = [path for path in paths if path and path != "MAINTAINERS"
-             and not path.startswith(("Documentation/", "tools/"))]
-    return any(path.startswith(ARM) == (arch == "arm64") for path in paths)
+    """Whether a change of these files concerns the kernel; arm64 has to build only what
+    x86 does not."""
+    return any(path.startswith(ARM) == (arch == "arm64") for path in paths
+               if path and not path.startswith(BESIDE))
+
+
+def compiled_tree(repo, commit):
+    """What the build of a commit reads, as one digest."""
+    entries = run(["git", "-C", repo, "ls-tree", commit]).splitlines()
+    beside = [name.rstrip("/") for name in BESIDE]
+    return digest(*[entry for entry in entries if entry.split("\t")[1] not in beside])
 
 
 # Configurations that no lane has: architecture, options beside those of the lane, and
@@ -569,6 +587,7 @@ Check = namedtuple("Check", "group title key func packages", defaults=[()])
 
 COMPILER = ("gcc", "libc6-dev", "make")
 KERNEL_BUILD = (*COMPILER, "bc", "bison", "flex", "libelf-dev", "libssl-dev", "perl", "rsync")
+PATCH_BUILD = (*KERNEL_BUILD, "gcc-aarch64-linux-gnu")
 QEMU_BUILD = (*COMPILER, "ninja-build", "pkgconf", "libfdt-dev", "libglib2.0-dev",
               "libpixman-1-dev", "zlib1g-dev", "python3-venv", "seabios", "qemu-system-data",
               "ipxe-qemu")
@@ -597,9 +616,9 @@ CHECKS = [
           (*KERNEL_BUILD, "sparse")),
     Check("kernel", "kernel-doc", kernel_key, check_kernel_doc, ("perl", "python3-docutils")),
     Check("kernel", "coccicheck", kernel_key, check_coccinelle, ("coccinelle",)),
-    Check("patches", "each kernel patch builds", kernel_key, check_patches, KERNEL_BUILD),
+    Check("patches", "each kernel patch builds", kernel_key, check_patches, PATCH_BUILD),
     Check("patches", "i386, arm64, without SVM or page faults", kernel_key,
-          check_configurations, (*KERNEL_BUILD, "gcc-aarch64-linux-gnu")),
+          check_configurations, PATCH_BUILD),
     Check("user", "tools/iommu unit tests, man page", kernel_key, check_user,
           (*KERNEL_BUILD, "g++", "mandoc", "busybox-static")),
     Check("user", "tools/iommu with musl, and on 32 bit", kernel_key, check_user_ports,
@@ -627,5 +646,15 @@ def full_key(check):
     one whose result is not kept."""
     if not check.key:
         return None
-    return digest(check.key(), build.os_release("PRETTY_NAME"), *packages.versions(
-        ["python3", "git", "gcc", *check.packages]))
+    return digest(check.key(), machine_key(check.packages))
+
+
+def machine_key(names):
+    """The distribution, and the versions of packages of it, as one digest."""
+    return digest(build.os_release("PRETTY_NAME"), *packages.versions(
+        ["python3", "git", "gcc", *names]))
+
+
+def forced():
+    """Whether what was found right before is to be checked again."""
+    return os.environ.get("FORCE") == "1"
