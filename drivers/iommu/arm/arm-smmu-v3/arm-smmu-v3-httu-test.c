@@ -5,9 +5,8 @@
  * Copyright (C) 2026 The linux-iopf authors
  */
 #include <kunit/test.h>
+#include <linux/cpufeature.h>
 #include <linux/mm_types.h>
-
-#include <asm/cpufeature.h>
 
 #include "arm-smmu-v3.h"
 

@@ -11,9 +11,9 @@
  * The kernel is ready for page table entries that change by themselves when it lets the
  * processors do the same. So the SMMU does no more than they do.
  */
-#include <linux/kconfig.h>
-#include <asm/cpufeature.h>
 #include <kunit/visibility.h>
+#include <linux/cpufeature.h>
+#include <linux/kconfig.h>
 
 #include "arm-smmu-v3.h"
 
