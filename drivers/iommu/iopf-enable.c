@@ -283,6 +283,7 @@ void iopf_dev_fence(struct device *dev, const bool *silent)
 	}
 	mutex_unlock(&iommu->iopf_mutex);
 }
+EXPORT_SYMBOL_GPL(iopf_dev_fence);
 
 /**
  * iopf_dev_end_resets() - A device is about to be released by the IOMMU driver

@@ -175,6 +175,7 @@ struct iopf_sva_wait {
  * @stop_markers: stop markers sent
  * @held: accesses that the IOMMU held, to be made once their page is there
  * @may_hold: not 0 if the IOMMU may hold accesses of the device, which has no ATS then
+ * @marks: not 0 if the IOMMU can mark pages of processes as accessed and as dirty
  *
  * Counters start at 0 with the driver and after a reset.
  */
@@ -195,6 +196,7 @@ struct iopf_sva_info {
 	__u32 stop_markers;
 	__u32 held;
 	__u32 may_hold;
+	__u32 marks;
 };
 
 /**

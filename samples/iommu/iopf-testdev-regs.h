@@ -249,7 +249,9 @@
 #define   IOPF_TD_HOSTILE_REFUSE_INV    0x00000800
 /* ask for a translation of address 0 as soon as ATS is enabled */
 #define   IOPF_TD_HOSTILE_ASK_EARLY     0x00001000
-#define   IOPF_TD_HOSTILE_ALL           0x00001fff
+/* the same as long as it is, when it is about to be disabled */
+#define   IOPF_TD_HOSTILE_ASK_LATE      0x00002000
+#define   IOPF_TD_HOSTILE_ALL           0x00003fff
 
 /*
  * WO: have an uncorrectable error, a bit of the AER Uncorrectable Error Status

@@ -426,6 +426,10 @@ static void sva_read_info(const struct sva_dev *sva, struct iopf_sva_info *info)
 	info->may_hold = !sva->pdev->ats_enabled &&
 			 (engine_reg(engine, IOPF_TD_REG_CAPS) &
 			  IOPF_TD_CAPS_STALL);
+	/* Page tables of x86 processes are never walked without. */
+	info->marks = IS_ENABLED(CONFIG_X86) ||
+		      device_iommu_capable(&sva->pdev->dev,
+					   IOMMU_CAP_DIRTY_TRACKING);
 }
 
 static long sva_ioctl_info(struct sva_dev *sva, void __user *arg)

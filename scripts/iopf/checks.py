@@ -12,8 +12,8 @@ import sys
 from collections import namedtuple
 
 import check_readme
-from iopf import (base, build, deb, docs, fresh, host, model_mutants, on_top, packages, process,
-                  series, structure, vmstate)
+from iopf import (base, build, deb, docs, exports, fresh, host, model_mutants, on_top, packages,
+                  process, series, structure, vmstate)
 from iopf.cache import digest, digest_files
 from iopf.errors import Failure
 from iopf.host import REPO
@@ -360,7 +360,12 @@ CONFIGURATIONS = {
                             ["IOMMUFD", "VFIO_PCI", "!IOMMU_IOPF"]),
     "arm64": ("arm64", "CONFIG_ARM_SMMU_V3=y\nCONFIG_ARM_SMMU_V3_SVA=y\n",
               ["ARM_SMMU_V3_SVA", "IOMMU_IOPF", "IOMMUFD", "VFIO_PCI"]),
+    "arm64 with a module": ("arm64", "CONFIG_MODULES=y\nCONFIG_ARM_SMMU_V3=m\n"
+                            "CONFIG_ARM_SMMU_V3_SVA=y\n",
+                            ["MODULES", "!ARM_SMMU_V3", "ARM_SMMU_V3_SVA", "IOMMU_IOPF"]),
 }
+# Of the configurations with modules: what has to find all that it uses
+MODULES = {"arm64 with a module": ("drivers/iommu/arm/arm-smmu-v3/arm_smmu_v3.o",)}
 
 
 def check_configurations(log):
@@ -382,6 +387,8 @@ def build_configuration(tree, name, arch, options, wanted, work, log):
         raise Failure(f"configuration {name}: {wrong[0]} is not as it should be; see "
                       f"CONFIGURATIONS in {__file__}")
     logged([*make, "prepare", *folders(arch)], log, env=env, what=f"build for {name}")
+    for module in MODULES.get(name, ()):
+        exports.check_module(tree, f"{build.compiler(arch)}nm", [work / module])
     ours = [p[:-2] + ".o" for p in new_files(".c") if not git_has(p)]
     logged([*make, "W=1", *[o for o in ours if (work / o).exists()]], log, env=env,
            what=f"build with W=1 for {name}")
@@ -617,7 +624,7 @@ CHECKS = [
     Check("kernel", "kernel-doc", kernel_key, check_kernel_doc, ("perl", "python3-docutils")),
     Check("kernel", "coccicheck", kernel_key, check_coccinelle, ("coccinelle",)),
     Check("patches", "each kernel patch builds", kernel_key, check_patches, PATCH_BUILD),
-    Check("patches", "i386, arm64, without SVM or page faults", kernel_key,
+    Check("patches", "i386, arm64, a module, without SVM or page faults", kernel_key,
           check_configurations, PATCH_BUILD),
     Check("user", "tools/iommu unit tests, man page", kernel_key, check_user,
           (*KERNEL_BUILD, "g++", "mandoc", "busybox-static")),

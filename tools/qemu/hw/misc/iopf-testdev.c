@@ -722,6 +722,17 @@ static void iopf_config_changed(IOPFTestDev *s, bool ats, bool pri,
     iopf_credits_changed(s);
 }
 
+/* Would the write disable ATS? */
+static bool iopf_config_ends_ats(PCIDevice *pci_dev, uint32_t addr,
+                                 uint32_t val, int len)
+{
+    /* Its bit is in the upper byte */
+    uint32_t enable = pci_dev->exp.ats_cap + PCI_ATS_CTRL + 1;
+
+    return pcie_ats_enabled(pci_dev) && addr <= enable && enable < addr + len &&
+           !(val >> 8 * (enable - addr) & PCI_ATS_CTRL_ENABLE >> 8);
+}
+
 static void iopf_config_write(PCIDevice *pci_dev, uint32_t addr, uint32_t val,
                               int len)
 {
@@ -731,6 +742,10 @@ static void iopf_config_write(PCIDevice *pci_dev, uint32_t addr, uint32_t val,
     bool pasid = pcie_pasid_enabled(pci_dev);
     bool asleep = iopf_asleep(s);
 
+    if ((s->hostile & IOPF_TD_HOSTILE_ASK_LATE) &&
+        iopf_config_ends_ats(pci_dev, addr, val, len)) {
+        iopf_translate(s, PCI_NO_PASID, false, false, 0, 1, false);
+    }
     pci_default_write_config(pci_dev, addr, val, len);
     if (s->aer) {
         pcie_aer_write_config(pci_dev, addr, val, len);

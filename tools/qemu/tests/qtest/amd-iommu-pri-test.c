@@ -849,6 +849,15 @@ static void test_translated(void)
     check_no_event(t);
     cfg_writew(ep, ep->ats + PCI_ATS_CTRL, PCI_ATS_CTRL_ENABLE);
     check_event(ep, AMDVI_EVT_INVALID_DEV);
+    /* Nor as long as it can */
+    ep_writel(ep, IOPF_TD_REG_HOSTILE, IOPF_TD_HOSTILE_ASK_LATE);
+    cfg_writew(ep, ep->ats + PCI_ATS_CTRL, PCI_ATS_CTRL_ENABLE);
+    check_no_event(t);
+    cfg_writew(ep, ep->ats + PCI_ATS_CTRL, 0);
+    check_event(ep, AMDVI_EVT_INVALID_DEV);
+    cfg_writew(ep, ep->ats + PCI_ATS_CTRL, 0);
+    check_no_event(t);
+    cfg_writew(ep, ep->ats + PCI_ATS_CTRL, PCI_ATS_CTRL_ENABLE);
     ep_writel(ep, IOPF_TD_REG_HOSTILE, 0);
     /* But other requests pass */
     check_untranslated(ep, PAGE_B, PAGE_B);

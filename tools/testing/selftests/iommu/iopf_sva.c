@@ -38,6 +38,9 @@
 #define HUGE		(2UL << 20)
 #define NR_PROCESSES	16
 
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ	22
+#endif
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE	25
 #endif
@@ -634,6 +637,78 @@ TEST_SVA(shared_file)
 }
 
 /* Memory goes while the endpoint is at it: an end of some kind, and no harm. */
+/* Kilobytes of a line of smaps, of the mapping at an address; -1 if it is not there. */
+static long smaps_kb(const void *addr, const char *key)
+{
+	FILE *f = fopen("/proc/self/smaps", "re");
+	unsigned long start;
+	bool here = false;
+	char line[256];
+	long kb = -1;
+
+	while (f && kb < 0 && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-", &start) == 1 && strchr(line, '-') &&
+		    strchr(line, '-') < strchr(line, ' '))
+			here = start == (uintptr_t)addr;
+		else if (here && !strncmp(line, key, strlen(key)))
+			kb = atol(line + strlen(key));
+	}
+	if (f)
+		fclose(f);
+	return kb;
+}
+
+/* Have no page of this process been accessed, as far as its page tables say. */
+static bool forget_accesses(void)
+{
+	int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+	bool done = fd >= 0 && write(fd, "1", 1) == 1;
+
+	close(fd);
+	return done;
+}
+
+/*
+ * Pages that are there need no page fault to be marked as accessed, or as written to,
+ * where the IOMMU does that itself. Where it does not the device has to ask.
+ */
+TEST_SVA(marks_pages)
+{
+	size_t length = 8 * PAGE;
+	struct iopf_sva_info info, after;
+	char *mem, *file;
+	bool marks;
+	int fd;
+
+	ASSERT_EQ(0, bond_look(self->fd, &info));
+	marks = info.marks;
+	mem = map(length);
+	madvise(mem, length, MADV_NOHUGEPAGE);
+	testdev_pattern(mem, length, SEED, 0);
+	fd = memfd_create("marks", MFD_CLOEXEC);
+	ASSERT_EQ(0, ftruncate(fd, length));
+	file = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, file);
+	ASSERT_EQ(0, madvise(file, length, MADV_POPULATE_READ));
+	ASSERT_EQ(0, smaps_kb(file, "Private_Dirty:"));
+
+	ASSERT_TRUE(forget_accesses());
+	ASSERT_EQ(0, smaps_kb(mem, "Referenced:"));
+	ASSERT_OK(compare(self->fd, mem, length, SEED));
+	ASSERT_EQ((long)length / 1024, smaps_kb(mem, "Referenced:"));
+	ASSERT_EQ(0, bond_look(self->fd, &after));
+	EXPECT_EQ(!marks, after.requests + after.held != info.requests + info.held);
+
+	ASSERT_EQ(0, bond_look(self->fd, &info));
+	ASSERT_OK(fill(self->fd, file, length, SEED));
+	ASSERT_EQ((long)length / 1024, smaps_kb(file, "Private_Dirty:"));
+	ASSERT_EQ(0, bond_look(self->fd, &after));
+	EXPECT_EQ(!marks, after.requests + after.held != info.requests + info.held);
+	ASSERT_PATTERN(file, length, SEED);
+	munmap(file, length);
+	close(fd);
+}
+
 TEST_SVA(munmap_in_flight)
 {
 	size_t length = 2 << 20;
