@@ -19,7 +19,8 @@
 /**
  * struct iommufd_pasid - what is attached to a PASID of a group
  * @hwpt: the page table, of which each device holds a reference
- * @handle: of the attachment
+ * @handle: of the attachment; NULL if @hwpt is that of a process that has ended, and
+ *	    another one could not take its place
  * @devices: that are attached, by the id of the object
  */
 struct iommufd_pasid {
@@ -171,6 +172,17 @@ static int pasid_attach_group(struct iommufd_pasid *attached,
 	return 0;
 }
 
+static void pasid_detach_group(struct iommufd_pasid *attached,
+			       struct iommufd_device *idev, ioasid_t pasid)
+{
+	if (!attached->handle)
+		return;
+	iommu_detach_device_pasid(attached->hwpt->domain, idev->dev, pasid);
+	pasid_end_handle(attached->hwpt, attached->handle,
+			 IOMMU_PAGE_RESP_INVALID);
+	attached->handle = NULL;
+}
+
 static int pasid_attach(struct iommufd_device *idev, ioasid_t pasid,
 			struct iommufd_hw_pagetable *hwpt)
 {
@@ -213,22 +225,6 @@ err_free:
 	return rc;
 }
 
-/* Nothing is attached to the PASID any more, but for the books. */
-static void pasid_forget(struct iommufd_pasid *attached,
-			 struct iommufd_group *igroup, ioasid_t pasid,
-			 struct iommufd_hw_pagetable *hwpt)
-{
-	struct iommufd_device *idev;
-	unsigned long index;
-
-	xa_for_each(&attached->devices, index, idev) {
-		iommufd_device_unuse_faults(idev, hwpt);
-		refcount_dec(&hwpt->obj.users);
-		refcount_dec(&idev->obj.users);
-	}
-	pasid_free(igroup, pasid, attached);
-}
-
 /* Page tables of PASIDs are made by user space, who destroys them. */
 static void pasid_move_users(struct iommufd_pasid *attached,
 			     struct iommufd_hw_pagetable *from,
@@ -244,8 +240,8 @@ static void pasid_move_users(struct iommufd_pasid *attached,
 }
 
 /*
- * The process of the old page table is gone. There is nothing to go back to if this
- * fails, and nothing is lost: the PASID has no page table then.
+ * The process of the old page table is gone. If this fails there is nothing to go back
+ * to, and nothing is lost: the old one stays in the books alone.
  */
 static int pasid_follow(struct iommufd_pasid *attached,
 			struct iommufd_device *idev, ioasid_t pasid,
@@ -254,12 +250,9 @@ static int pasid_follow(struct iommufd_pasid *attached,
 	struct iommufd_hw_pagetable *old_hwpt = attached->hwpt;
 	int rc;
 
-	iommu_detach_device_pasid(old_hwpt->domain, idev->dev, pasid);
-	pasid_end_handle(old_hwpt, attached->handle, IOMMU_PAGE_RESP_INVALID);
+	pasid_detach_group(attached, idev, pasid);
 	rc = pasid_attach_group(attached, idev, pasid, hwpt);
-	if (rc)
-		pasid_forget(attached, idev->igroup, pasid, old_hwpt);
-	else
+	if (!rc)
 		pasid_move_users(attached, old_hwpt, hwpt);
 	return rc;
 }
@@ -336,9 +329,7 @@ static void pasid_detach(struct iommufd_device *idev, ioasid_t pasid)
 	iommufd_device_unuse_faults(idev, hwpt);
 	xa_erase(&attached->devices, idev->obj.id);
 	if (xa_empty(&attached->devices)) {
-		iommu_detach_device_pasid(hwpt->domain, idev->dev, pasid);
-		pasid_end_handle(hwpt, attached->handle,
-				 IOMMU_PAGE_RESP_INVALID);
+		pasid_detach_group(attached, idev, pasid);
 		pasid_free(igroup, pasid, attached);
 	}
 	refcount_dec(&hwpt->obj.users);
@@ -409,8 +400,7 @@ EXPORT_SYMBOL_NS_GPL(iommufd_device_attach_pasid, IOMMUFD);
  *
  * Context: may sleep.
  *
- * Return: 0 on success. On failure the old page table remains, unless it is that of a
- * process that has ended; then the PASID may have none any more. The errors are those of
+ * Return: 0 on success. On failure the old page table remains; the errors are those of
  * iommufd_device_attach_pasid() but for -EBUSY, and -EINVAL if there is no old one.
  */
 int iommufd_device_replace_pasid(struct iommufd_device *idev, ioasid_t pasid,
