@@ -8,7 +8,8 @@
  * keep a CPU busy. So they are on only while somebody wants them:
  *
  * - a domain with an iopf_handler is attached to the RID of the device,
- * - one that is not that of a process is attached to a PASID of the device, or
+ * - one is attached to a PASID of the device, unless it is that of a process
+ *   and was attached by a driver, or
  * - a driver asked for IOMMU_DEV_FEAT_IOPF.
  *
  * Each of them counts as one user. The first turns the faults on and the last
@@ -221,9 +222,11 @@ void iopf_attach_finish(struct device *dev, struct iommu_domain *domain)
 	WARN_ON_ONCE(iopf_dev_put(dev));
 }
 
+/* fault_data of an address space: its device has no driver that has asked. */
 static bool iopf_pasid_counts(struct iommu_domain *domain)
 {
-	return domain->iopf_handler && domain->type != IOMMU_DOMAIN_SVA;
+	return domain->iopf_handler &&
+	       (domain->type != IOMMU_DOMAIN_SVA || domain->fault_data);
 }
 
 /**

@@ -177,6 +177,12 @@ one_line 'no groups' 64 'at least 1' demo --groups 0
 one_line 'demo, PASID 0' 64 '--pasid: give something from 1' demo --pasid 0
 one_line 'demo, PASID of 21 bits' 64 'is no number from 0 to 1048575' \
 	demo --pasid 1048576
+one_line 'demo, two address spaces' 64 'give one of them' demo --sva --process 1
+one_line 'demo, process 0' 64 '--process: give the number' demo --process 0
+one_line 'demo, the kernel refuses nothing' 64 '--invalid: the kernel serves' \
+	demo --sva --invalid
+one_line 'demo, address of own memory' 64 'with --sva the memory is where it is' \
+	demo --sva --iova 4096
 one_line 'demo, address is not a page' 64 '--iova: .*multiple of the page size' \
 	demo --iova 4097
 one_line 'demo, address and size overflow' 64 'end of the address space' \

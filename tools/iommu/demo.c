@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * iopf demo: the emulated test endpoint reads and writes memory that no one
- * mapped, and the program maps it while the device waits.
+ * mapped, and the program maps it while the device waits. Or it works with the
+ * memory of a process, and the kernel serves.
  *
  * Copyright (C) 2026 The linux-iopf authors
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -28,6 +33,10 @@ static const char usage[] =
 "                 group (default 16)\n"
 "  --iova ADDR    where (default 0x100000000)\n"
 "  --pasid N      let the transfers have this PASID, with a page table of its own\n"
+"  --sva          share the address space of this program with the device: the\n"
+"                 kernel serves\n"
+"  --process PID  let the device read memory of this process, at its addresses\n"
+"                 (default of --iova: the first that can be read)\n"
 "  --invalid      answer INVALID: the device has to report failed transfers\n"
 "  --summary      a line of KEY=VALUE pairs for other programs at the end\n"
 "  --verbose, -v  a line for every group\n"
@@ -36,13 +45,18 @@ static const char usage[] =
 "\n"
 "Exit status: 0 passed, 1 failed, 2 something is in the way, 64 wrong call.\n";
 
-enum { OPT_SIZE = 256, OPT_GROUPS, OPT_IOVA, OPT_PASID, OPT_INVALID, OPT_SUMMARY };
+enum {
+	OPT_SIZE = 256, OPT_GROUPS, OPT_IOVA, OPT_PASID, OPT_SVA, OPT_PROCESS,
+	OPT_INVALID, OPT_SUMMARY
+};
 
 static const struct option options[] = {
 	{ "size", required_argument, NULL, OPT_SIZE },
 	{ "groups", required_argument, NULL, OPT_GROUPS },
 	{ "iova", required_argument, NULL, OPT_IOVA },
 	{ "pasid", required_argument, NULL, OPT_PASID },
+	{ "sva", no_argument, NULL, OPT_SVA },
+	{ "process", required_argument, NULL, OPT_PROCESS },
 	{ "invalid", no_argument, NULL, OPT_INVALID },
 	{ "summary", no_argument, NULL, OPT_SUMMARY },
 	{ "verbose", no_argument, NULL, 'v' },
@@ -55,6 +69,9 @@ static const struct option options[] = {
 #define LOOK_MS		100
 /* A PASID has 20 bits. */
 #define PASID_MAX	0xfffffU
+/* What is taken for the address space of a process, if nothing else is asked for. */
+#define PASID_PROCESS	1
+#define PID_MAX		0x400000U
 /* Seeds of the patterns the device and the program write. */
 #define SEED_DEVICE	0x1090f
 #define SEED_CPU	0xc0ffee
@@ -64,6 +81,9 @@ struct demo {
 	__u64 groups;
 	__u64 iova;
 	__u64 pasid;		/* 0: requests without PASID */
+	__u64 process;		/* 0: none */
+	bool sva;
+	bool iova_given;
 	bool invalid;
 	bool summary;
 	bool verbose;
@@ -103,6 +123,7 @@ static int parse_args(int argc, char **argv, struct demo *d)
 		case OPT_IOVA:
 			if (!cli_size("--iova", optarg, &d->iova))
 				return CLI_USAGE;
+			d->iova_given = true;
 			break;
 		case OPT_PASID:
 			if (!cli_number("--pasid", optarg, PASID_MAX,
@@ -111,6 +132,16 @@ static int parse_args(int argc, char **argv, struct demo *d)
 			if (!d->pasid)
 				return cli_wrong("--pasid: give something from 1 to %u",
 						 PASID_MAX);
+			break;
+		case OPT_SVA:
+			d->sva = true;
+			break;
+		case OPT_PROCESS:
+			if (!cli_number("--process", optarg, PID_MAX,
+					&d->process))
+				return CLI_USAGE;
+			if (!d->process)
+				return cli_wrong("--process: give the number of a process");
 			break;
 		case OPT_INVALID:
 			d->invalid = true;
@@ -129,6 +160,22 @@ static int parse_args(int argc, char **argv, struct demo *d)
 		return cli_wrong("one device is enough");
 	if (optind < argc && iopf_pci_bdf(argv[optind], d->bdf))
 		return cli_lib_wrong();
+	return -1;
+}
+
+/* Who serves cannot be told to refuse, and has its own addresses. */
+static int check_process(struct demo *d)
+{
+	if (!d->sva && !d->process)
+		return -1;
+	if (d->sva && d->process)
+		return cli_wrong("--sva and --process: give one of them");
+	if (d->invalid)
+		return cli_wrong("--invalid: the kernel serves with --sva and --process, leave one out");
+	if (d->sva && d->iova_given)
+		return cli_wrong("--iova: with --sva the memory is where it is, leave it out");
+	if (!d->pasid)
+		d->pasid = PASID_PROCESS;
 	return -1;
 }
 
@@ -212,7 +259,8 @@ static void drain_irqs(struct testdev *td)
 static int finish(struct demo *d, unsigned int slot, struct testdev_result *r)
 {
 	struct pollfd pfd[] = {
-		{ .fd = iopf_queue_fd(d->s.queue), .events = POLLIN },
+		{ .fd = d->s.queue ? iopf_queue_fd(d->s.queue) : -1,
+		  .events = POLLIN },
 		{ .fd = d->td.irq[0], .events = POLLIN },
 		{ .fd = d->td.irq[1], .events = POLLIN },
 		{ .fd = d->signals, .events = POLLIN },
@@ -233,7 +281,7 @@ static int finish(struct demo *d, unsigned int slot, struct testdev_result *r)
 		if (pfd[4].revents)
 			return iopf_err(-ENODEV,
 					"the kernel wants %s back", d->bdf);
-		ret = server_run(&d->s);
+		ret = d->s.queue ? server_run(&d->s) : 0;
 		if (ret < 0)
 			return ret;
 		if (ret)
@@ -419,6 +467,8 @@ static int check_held(struct demo *d)
 	__u32 held = testdev_reg(&d->td, IOPF_TD_REG_CNT_STALL);
 
 	printf("\n  the device: %u accesses held by the IOMMU\n", held);
+	if (!d->s.queue)
+		return 0;
 	if (held == d->s.count.groups)
 		return 0;
 	return iopf_err(-EIO, "%llu faults were read for that",
@@ -503,6 +553,222 @@ close_server:
 	return ret;
 }
 
+/* How many pages the device has missed so far */
+static __u32 missed(struct demo *d)
+{
+	return testdev_reg(&d->td, testdev_may_be_held(&d->td) ?
+				   IOPF_TD_REG_CNT_STALL :
+				   IOPF_TD_REG_CNT_PR_LAST);
+}
+
+static int show_own_memory(struct demo *d, char *mem)
+{
+	__u32 before;
+	int ret;
+
+	say(d, "the device writes %llu KiB at %p, which the program has not touched",
+	    d->size >> 10, (void *)mem);
+	ret = run_transfers(d, IOPF_TD_OP_FILL, d->iova, SEED_DEVICE);
+	if (!ret)
+		ret = check_memory(mem, d->size, SEED_DEVICE);
+	if (ret)
+		return ret;
+	before = missed(d);
+	say(d, "the program checks the data: all bytes are right; the kernel has served %u times",
+	    before);
+	testdev_pattern(mem, d->size, SEED_CPU, 0);
+	say(d, "the device reads what the program has written there");
+	ret = run_transfers(d, IOPF_TD_OP_COMPARE, d->iova, SEED_CPU);
+	if (ret)
+		return ret;
+	say(d, "the device compared the data: all bytes are right; the kernel has served %u times more",
+	    missed(d) - before);
+	if (munmap(mem, d->size) ||
+	    mmap(mem, d->size, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != mem)
+		return iopf_err(-errno, "cannot map again: %s", strerror(errno));
+	say(d, "the program maps other memory there, and the device writes again");
+	ret = run_transfers(d, IOPF_TD_OP_FILL, d->iova, ~SEED_DEVICE);
+	if (!ret)
+		ret = check_memory(mem, d->size, ~SEED_DEVICE);
+	if (!ret)
+		say(d, "the program checks the data: all bytes are right");
+	return ret;
+}
+
+static int show_sva(struct demo *d)
+{
+	void *mem = mmap(NULL, d->size, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int ret;
+
+	if (mem == MAP_FAILED)
+		return iopf_err(-errno, "cannot map %llu bytes: %s", d->size,
+				strerror(errno));
+	d->iova = (uintptr_t)mem;
+	ret = show_own_memory(d, mem);
+	munmap(mem, d->size);
+	return ret;
+}
+
+/* The first range of a process that can be read, or that with an address in it. */
+static int find_range(struct demo *d)
+{
+	unsigned long long start, end;
+	char path[64], line[512], r;
+	bool found = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%llu/maps", d->process);
+	f = fopen(path, "re");
+	if (!f)
+		return iopf_err(-errno, "%s: %s", path, strerror(errno));
+	while (!found && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%llx-%llx %c", &start, &end, &r) != 3 ||
+		    r != 'r')
+			continue;
+		found = !d->iova_given || (start <= d->iova && d->iova < end);
+	}
+	fclose(f);
+	if (!found)
+		return iopf_err(-EFAULT, "process %llu has no memory there that can be read",
+				d->process);
+	if (!d->iova_given)
+		d->iova = start;
+	if (d->size > end - d->iova)
+		d->size = end - d->iova;
+	return 0;
+}
+
+static int read_process(struct demo *d, int fd, void *buf, __u64 addr,
+			size_t length)
+{
+	ssize_t got = pread(fd, buf, length, addr);
+
+	if (got == (ssize_t)length)
+		return 0;
+	return iopf_err(got < 0 ? -errno : -EFAULT,
+			"cannot read memory of process %llu: %s", d->process,
+			strerror(got < 0 ? errno : EFAULT));
+}
+
+/* A page, which the process may change meanwhile: then look again. */
+static int compare_page(struct demo *d, int fd, __u64 addr, size_t page,
+			char *before, char *after)
+{
+	struct testdev_op op = {
+		.opcode = IOPF_TD_OP_READ,
+		.flags = IOPF_TD_F_IRQ | IOPF_TD_F_PASID,
+		.pasid = d->pasid,
+		.iova = addr,
+		.length = page,
+		.ram = IOPF_TD_RAM_DATA,
+	};
+	struct testdev_result r;
+	unsigned int slot;
+	int tries, ret;
+
+	for (tries = 0; tries < 10; tries++) {
+		ret = read_process(d, fd, before, addr, page);
+		if (!ret)
+			ret = testdev_submit(&d->td, &op, &slot);
+		if (!ret)
+			ret = finish(d, slot, &r);
+		if (!ret)
+			ret = check_result(d, &op, &r);
+		if (!ret)
+			ret = read_process(d, fd, after, addr, page);
+		if (ret)
+			return ret;
+		d->transfers++;
+		if (!memcmp(before, after, page))
+			break;
+	}
+	if (memcmp(after, (char *)d->td.ram.mem + IOPF_TD_RAM_DATA, page))
+		return iopf_err(-EIO, "the device has read something else at %#llx",
+				addr);
+	return 0;
+}
+
+static int compare_pages(struct demo *d, int fd)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+	char *before = malloc(2 * page);
+	__u64 at;
+	int ret = 0;
+
+	if (!before)
+		return iopf_err(-ENOMEM, "out of memory");
+	for (at = 0; at < d->size && !ret; at += page)
+		ret = compare_page(d, fd, d->iova + at, page, before,
+				   before + page);
+	free(before);
+	return ret;
+}
+
+static int show_process(struct demo *d)
+{
+	char path[64];
+	int fd, ret;
+
+	snprintf(path, sizeof(path), "/proc/%llu/mem", d->process);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return iopf_err(-errno, "%s: %s", path, strerror(errno));
+	say(d, "the device reads %llu KiB of process %llu at %#llx",
+	    d->size >> 10, d->process, d->iova);
+	ret = compare_pages(d, fd);
+	close(fd);
+	if (!ret)
+		say(d, "the program looks itself: all bytes are right; the kernel has served %u times",
+		    missed(d));
+	return ret;
+}
+
+static int run_process(struct demo *d)
+{
+	int ret;
+
+	ret = testdev_open(d->dev, &d->td);
+	if (ret)
+		return ret;
+	ret = d->sva ? show_sva(d) : show_process(d);
+	if (!ret)
+		ret = check_responses(d);
+	testdev_close(&d->td);
+	return ret;
+}
+
+static int demo_process(struct demo *d)
+{
+	int pidfd = -1, ret;
+	__u32 hwpt_id;
+
+	d->s.pasid = d->pasid;
+	d->s.log = stdout;
+	if (d->process) {
+		ret = find_range(d);
+		if (ret)
+			return ret;
+		pidfd = syscall(SYS_pidfd_open, (pid_t)d->process, 0);
+		if (pidfd < 0)
+			return iopf_err(-errno, "process %llu: %s", d->process,
+					strerror(errno));
+	}
+	ret = server_open_process(d->ctx, d->dev, &d->s, pidfd, &hwpt_id);
+	if (ret)
+		goto close_pidfd;
+	say(d, "the address space of %s is attached to PASID %llu, nothing is pinned",
+	    d->process ? "the process" : "this program", d->pasid);
+	ret = run_process(d);
+	server_close_process(d->ctx, d->dev, &d->s, hwpt_id);
+
+close_pidfd:
+	if (pidfd >= 0)
+		close(pidfd);
+	return ret;
+}
+
 static int demo(struct demo *d)
 {
 	sigset_t mask;
@@ -526,7 +792,8 @@ static int demo(struct demo *d)
 	    d->invalid ? ", the program will refuse its requests" : "");
 	ret = devevents_open(d->dev, &d->events);
 	if (!ret) {
-		ret = demo_with_device(d);
+		ret = d->sva || d->process ? demo_process(d) :
+					     demo_with_device(d);
 		devevents_close(&d->events);
 	}
 	iopf_dev_close(d->dev);
@@ -549,14 +816,22 @@ static void summary_times(const char *prefix, const struct iopf_stat *stat)
 	       prefix, stat->max / 1000);
 }
 
+static const char *mode(const struct demo *d)
+{
+	if (d->sva)
+		return "sva";
+	if (d->process)
+		return "process";
+	return d->invalid ? "invalid" : "serve";
+}
+
 /* One line: values have no blanks, and new keys come at the end. */
 static void summary(const struct demo *d, const char *result)
 {
 	const struct server_count *c = &d->s.count;
 	struct iopf_pci pci;
 
-	printf("#demo result=%s mode=%s", result,
-	       d->invalid ? "invalid" : "serve");
+	printf("#demo result=%s mode=%s", result, mode(d));
 	if (d->bdf[0])
 		printf(" device=%s", d->bdf);
 	if (d->bdf[0] && !iopf_pci_read(d->bdf, &pci) && pci.iommu[0])
@@ -589,6 +864,8 @@ int cmd_demo(int argc, char **argv)
 		return cli_error("out of memory");
 	ret = parse_args(argc, argv, d);
 	if (ret < 0)
+		ret = check_process(d);
+	if (ret < 0)
 		ret = check_args(d);
 	if (ret >= 0)
 		goto out;
@@ -597,6 +874,7 @@ int cmd_demo(int argc, char **argv)
 	d->invalid = refusing;
 	if (!ret) {
 		printf("\ndemo%s: passed, %llu transfers\n",
+		       d->sva ? " --sva" : d->process ? " --process" :
 		       d->invalid ? " --invalid" : "", d->transfers);
 		ret = CLI_OK;
 	} else {

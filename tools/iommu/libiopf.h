@@ -248,6 +248,24 @@ int iopf_hwpt_alloc(struct iopf_ctx *ctx, __u32 dev_id, __u32 ioas_id,
 int iopf_hwpt_alloc_pasid(struct iopf_ctx *ctx, __u32 dev_id, __u32 ioas_id,
 			  struct iopf_queue *queue, __u32 *hwpt_id);
 
+/**
+ * iopf_hwpt_alloc_process - let PASIDs have the addresses of a process
+ * @ctx: context
+ * @dev_id: device whose IOMMU decides about the format, see iopf_dev_id()
+ * @pidfd: pidfd of the process, or -1 for this one
+ * @hwpt_id: set to the id; free it with iopf_destroy() after the detach
+ *
+ * For iopf_dev_attach_pasid(). The kernel serves the page requests, nothing is
+ * pinned. When the process ends or executes a program the device gets at nothing
+ * any more.
+ *
+ * Return: 0, -EOPNOTSUPP when kernel, IOMMU or device cannot do it, -EPERM if this
+ * process may not attach to the other one with ptrace(), -ESRCH if that has ended,
+ * -ENOSPC if there are too many of it, or another negative errno.
+ */
+int iopf_hwpt_alloc_process(struct iopf_ctx *ctx, __u32 dev_id, int pidfd,
+			    __u32 *hwpt_id);
+
 /*
  * Fault queues
  */

@@ -250,6 +250,28 @@ void server_close(struct iopf_ctx *ctx, struct iopf_dev *dev, struct server *s,
 	iopf_destroy(ctx, ioas_id);
 }
 
+int server_open_process(struct iopf_ctx *ctx, struct iopf_dev *dev,
+			struct server *s, int pidfd, __u32 *hwpt_id)
+{
+	int ret;
+
+	ret = iopf_hwpt_alloc_process(ctx, iopf_dev_id(dev), pidfd, hwpt_id);
+	if (ret)
+		return ret;
+	ret = attach(ctx, dev, s, *hwpt_id);
+	if (ret)
+		iopf_destroy(ctx, *hwpt_id);
+	return ret;
+}
+
+void server_close_process(struct iopf_ctx *ctx, struct iopf_dev *dev,
+			  struct server *s, __u32 hwpt_id)
+{
+	iopf_dev_bus_master(dev, false);
+	detach(ctx, dev, s);
+	iopf_destroy(ctx, hwpt_id);
+}
+
 void server_time_row(FILE *out, const char *label,
 		     const struct iopf_stat *stat)
 {

@@ -108,6 +108,29 @@ void server_close(struct iopf_ctx *ctx, struct iopf_dev *dev, struct server *s,
 		  __u32 ioas_id, __u32 hwpt_id);
 
 /**
+ * server_open_process - let a device have the addresses of a process
+ * @ctx: context
+ * @dev: device
+ * @s: with @s->pasid, not 0; what the RID has is set. The kernel serves
+ * @pidfd: of the process, or -1
+ * @hwpt_id: set to the page table
+ *
+ * Return: 0 or a negative errno.
+ */
+int server_open_process(struct iopf_ctx *ctx, struct iopf_dev *dev,
+			struct server *s, int pidfd, __u32 *hwpt_id);
+
+/**
+ * server_close_process - stop the device and undo server_open_process()
+ * @ctx: context
+ * @dev: device
+ * @s: state
+ * @hwpt_id: page table
+ */
+void server_close_process(struct iopf_ctx *ctx, struct iopf_dev *dev,
+			  struct server *s, __u32 hwpt_id);
+
+/**
  * server_log_end - say how many lines were left out, if any
  * @s: state
  */

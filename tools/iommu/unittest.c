@@ -145,6 +145,7 @@ static unsigned int nr_areas;
 static unsigned int map_calls;
 static int map_error;		/* errno of the next map call */
 static int hwpt_error;		/* errno of IOMMU_HWPT_ALLOC */
+static int process_pidfd;
 static __u32 hwpt_flags;	/* its flags */
 static unsigned int nr_ranges;	/* usable addresses */
 static int fault_fds[2];	/* [1] is the kernel's end of a fault queue */
@@ -228,6 +229,20 @@ static int fake_fault_alloc(struct iommu_fault_alloc *cmd)
 	return 0;
 }
 
+/* linux/iopf_process.h, which the headers of this machine may lack */
+#define ALLOC_PROCESS	0xfb10UL
+
+static int fake_process(__u32 *cmd)
+{
+	process_pidfd = cmd[3];
+	if (cmd[0] != 24 || cmd[1] || cmd[5])
+		return fail(EINVAL);
+	if (hwpt_error)
+		return fail(hwpt_error);
+	cmd[4] = cmd[2] + 1;
+	return 0;
+}
+
 int __wrap_ioctl(int fd, unsigned long nr, ...)
 {
 	va_list ap;
@@ -251,6 +266,8 @@ int __wrap_ioctl(int fd, unsigned long nr, ...)
 		return fail(hwpt_error);
 	case IOMMU_DESTROY:
 		return 0;
+	case ALLOC_PROCESS:
+		return fake_process(arg);
 	}
 	return fail(ENOTTY);
 }
@@ -580,6 +597,30 @@ static void test_queue(void)
 	iopf_queue_close(q);
 }
 
+static void test_process(void)
+{
+	__u32 id = 0;
+
+	hwpt_error = 0;
+	CHECK(iopf_hwpt_alloc_process(&fake, 41, -1, &id) == 0 && id == 42);
+	CHECK(process_pidfd == -1);
+	id = 1;
+	hwpt_error = EPERM;
+	CHECK(iopf_hwpt_alloc_process(&fake, 41, 9, &id) == -EPERM && id == 1);
+	CHECK(process_pidfd == 9 && strstr(iopf_error(), "debugger"));
+	hwpt_error = ESRCH;
+	CHECK(iopf_hwpt_alloc_process(&fake, 41, 9, &id) == -ESRCH);
+	CHECK(strstr(iopf_error(), "has ended"));
+	hwpt_error = EOPNOTSUPP;
+	CHECK(iopf_hwpt_alloc_process(&fake, 41, 9, &id) == -EOPNOTSUPP);
+	CHECK(strstr(iopf_error(), "iopf probe"));
+	/* a kernel that does not know the call */
+	hwpt_error = ENOTTY;
+	CHECK(iopf_hwpt_alloc_process(&fake, 41, 9, &id) == -EOPNOTSUPP);
+	CHECK(strstr(iopf_error(), "linux-iopf series"));
+	hwpt_error = 0;
+}
+
 /* However many reserved regions cut the address space. */
 static void test_last(void)
 {
@@ -845,13 +886,14 @@ static void test_sysfile(void)
 
 int main(void)
 {
-	printf("TAP version 13\n1..15\n");
+	printf("TAP version 13\n1..16\n");
 	run("coalesce", test_coalesce);
 	run("serve", test_serve);
 	run("refuse", test_refuse);
 	run("upgrade", test_upgrade);
 	run("file", test_file);
 	run("queue", test_queue);
+	run("process", test_process);
 	run("last", test_last);
 	run("stat", test_stat);
 	run("bdf", test_bdf);

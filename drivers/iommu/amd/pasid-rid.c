@@ -86,8 +86,9 @@ void amd_iommu_pasid_end(struct device *dev)
 int amd_iommu_pasid_faults(struct iommu_dev_data *dev_data,
 			   const struct iommu_domain *domain)
 {
-	return (domain->type & __IOMMU_DOMAIN_PAGING) && domain->iopf_handler &&
-	       !READ_ONCE(dev_data->pri_on) ? -EIO : 0;
+	/* fault_data of the address space of a process: no driver has asked for them. */
+	return ((domain->type & __IOMMU_DOMAIN_PAGING) || domain->fault_data) &&
+	       domain->iopf_handler && !READ_ONCE(dev_data->pri_on) ? -EIO : 0;
 }
 
 /**

@@ -10,6 +10,7 @@
  */
 #include <linux/iommu.h>
 #include <linux/iommufd.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 
 #include "../iommu-priv.h"
@@ -18,7 +19,8 @@
 /**
  * struct iommufd_pasid - what is attached to a PASID of a group
  * @hwpt: the page table, of which each device holds a reference
- * @handle: of the attachment
+ * @handle: of the attachment; NULL if @hwpt is that of a process that has ended, and
+ *	    another one could not take its place
  * @devices: that are attached, by the id of the object
  */
 struct iommufd_pasid {
@@ -91,6 +93,23 @@ pasid_new_handle(struct iommufd_group *igroup,
 	return handle;
 }
 
+/*
+ * The page table of a process is taken away from devices when the process ends. One that
+ * gets it while that goes on would keep it.
+ */
+static int pasid_hold(const struct iommufd_hw_pagetable *hwpt)
+{
+	return hwpt->domain->type != IOMMU_DOMAIN_SVA ||
+	       mmget_not_zero(hwpt->domain->mm) ? 0 : -ESRCH;
+}
+
+static void pasid_release(const struct iommufd_hw_pagetable *hwpt)
+{
+	/* What ends with a process may need locks that are held here. */
+	if (hwpt->domain->type == IOMMU_DOMAIN_SVA)
+		mmput_async(hwpt->domain->mm);
+}
+
 /* The attachment has ended, or has failed: no fault finds it any more. */
 static void pasid_end_handle(struct iommufd_hw_pagetable *hwpt,
 			     struct iommufd_attach_handle *handle,
@@ -137,8 +156,12 @@ static int pasid_attach_group(struct iommufd_pasid *attached,
 
 	if (!handle)
 		return -ENOMEM;
-	rc = iommu_attach_device_pasid(hwpt->domain, idev->dev, pasid,
-				       &handle->handle);
+	rc = pasid_hold(hwpt);
+	if (!rc) {
+		rc = iommu_attach_device_pasid(hwpt->domain, idev->dev, pasid,
+					       &handle->handle);
+		pasid_release(hwpt);
+	}
 	if (rc) {
 		/* Faults may have come before the attach failed. */
 		pasid_end_handle(hwpt, handle, IOMMU_PAGE_RESP_INVALID);
@@ -147,6 +170,17 @@ static int pasid_attach_group(struct iommufd_pasid *attached,
 	attached->hwpt = hwpt;
 	attached->handle = handle;
 	return 0;
+}
+
+static void pasid_detach_group(struct iommufd_pasid *attached,
+			       struct iommufd_device *idev, ioasid_t pasid)
+{
+	if (!attached->handle)
+		return;
+	iommu_detach_device_pasid(attached->hwpt->domain, idev->dev, pasid);
+	pasid_end_handle(attached->hwpt, attached->handle,
+			 IOMMU_PAGE_RESP_INVALID);
+	attached->handle = NULL;
 }
 
 static int pasid_attach(struct iommufd_device *idev, ioasid_t pasid,
@@ -191,6 +225,58 @@ err_free:
 	return rc;
 }
 
+/* Page tables of PASIDs are made by user space, who destroys them. */
+static void pasid_move_users(struct iommufd_pasid *attached,
+			     struct iommufd_hw_pagetable *from,
+			     struct iommufd_hw_pagetable *to)
+{
+	unsigned long index, nr = 0;
+	void *entry;
+
+	xa_for_each(&attached->devices, index, entry)
+		nr++;
+	refcount_add(nr, &to->obj.users);
+	WARN_ON(refcount_sub_and_test(nr, &from->obj.users));
+}
+
+/*
+ * The process of the old page table is gone. If this fails there is nothing to go back
+ * to, and nothing is lost: the old one stays in the books alone.
+ */
+static int pasid_follow(struct iommufd_pasid *attached,
+			struct iommufd_device *idev, ioasid_t pasid,
+			struct iommufd_hw_pagetable *hwpt)
+{
+	struct iommufd_hw_pagetable *old_hwpt = attached->hwpt;
+	int rc;
+
+	pasid_detach_group(attached, idev, pasid);
+	rc = pasid_attach_group(attached, idev, pasid, hwpt);
+	if (!rc)
+		pasid_move_users(attached, old_hwpt, hwpt);
+	return rc;
+}
+
+static int pasid_exchange(struct iommufd_device *idev, ioasid_t pasid,
+			  struct iommufd_hw_pagetable *hwpt,
+			  struct iommufd_attach_handle *handle)
+{
+	int rc = pasid_hold(hwpt);
+
+	if (rc)
+		return rc;
+	rc = iommu_replace_device_pasid(hwpt->domain, idev->dev, pasid,
+					&handle->handle);
+	pasid_release(hwpt);
+	return rc;
+}
+
+/* Does the kernel, or somebody at the fault queue, serve page requests? */
+static bool pasid_serves(const struct iommufd_hw_pagetable *hwpt)
+{
+	return hwpt->fault || hwpt->domain->type == IOMMU_DOMAIN_SVA;
+}
+
 static int pasid_replace(struct iommufd_device *idev, ioasid_t pasid,
 			 struct iommufd_hw_pagetable *hwpt)
 {
@@ -198,8 +284,6 @@ static int pasid_replace(struct iommufd_device *idev, ioasid_t pasid,
 	struct iommufd_hw_pagetable *old_hwpt;
 	struct iommufd_attach_handle *handle;
 	struct iommufd_pasid *attached;
-	unsigned long index, nr = 0;
-	void *entry;
 	int rc;
 
 	if (!pasid_fits(igroup, hwpt))
@@ -210,27 +294,25 @@ static int pasid_replace(struct iommufd_device *idev, ioasid_t pasid,
 	old_hwpt = attached->hwpt;
 	if (old_hwpt == hwpt)
 		return 0;
+	/* It may be needed again, on failure. */
+	if (pasid_hold(old_hwpt))
+		return pasid_follow(attached, idev, pasid, hwpt);
 	handle = pasid_new_handle(igroup, hwpt);
-	if (!handle)
-		return -ENOMEM;
-	rc = iommu_replace_device_pasid(hwpt->domain, idev->dev, pasid,
-					&handle->handle);
+	rc = handle ? pasid_exchange(idev, pasid, hwpt, handle) : -ENOMEM;
+	pasid_release(old_hwpt);
 	if (rc) {
 		/* Faults may have come before the replace failed. */
-		pasid_end_handle(hwpt, handle, IOMMU_PAGE_RESP_INVALID);
+		if (handle)
+			pasid_end_handle(hwpt, handle, IOMMU_PAGE_RESP_INVALID);
 		return rc;
 	}
 	/* If the new one takes faults too, let the device ask that. */
 	pasid_end_handle(old_hwpt, attached->handle,
-			 hwpt->fault ? IOMMU_PAGE_RESP_SUCCESS :
-				       IOMMU_PAGE_RESP_INVALID);
+			 pasid_serves(hwpt) ? IOMMU_PAGE_RESP_SUCCESS :
+					      IOMMU_PAGE_RESP_INVALID);
 	attached->handle = handle;
 	attached->hwpt = hwpt;
-	xa_for_each(&attached->devices, index, entry)
-		nr++;
-	/* Page tables of PASIDs are made by user space, who destroys them. */
-	refcount_add(nr, &hwpt->obj.users);
-	WARN_ON(refcount_sub_and_test(nr, &old_hwpt->obj.users));
+	pasid_move_users(attached, old_hwpt, hwpt);
 	return 0;
 }
 
@@ -247,9 +329,7 @@ static void pasid_detach(struct iommufd_device *idev, ioasid_t pasid)
 	iommufd_device_unuse_faults(idev, hwpt);
 	xa_erase(&attached->devices, idev->obj.id);
 	if (xa_empty(&attached->devices)) {
-		iommu_detach_device_pasid(hwpt->domain, idev->dev, pasid);
-		pasid_end_handle(hwpt, attached->handle,
-				 IOMMU_PAGE_RESP_INVALID);
+		pasid_detach_group(attached, idev, pasid);
 		pasid_free(igroup, pasid, attached);
 	}
 	refcount_dec(&hwpt->obj.users);
@@ -269,9 +349,12 @@ static int pasid_change(struct iommufd_device *idev, ioasid_t pasid, u32 pt_id,
 	obj = iommufd_get_object(idev->ictx, pt_id, IOMMUFD_OBJ_ANY);
 	if (IS_ERR(obj))
 		return PTR_ERR(obj);
-	/* Page tables that are made for an IOAS leave no room for PASIDs. */
-	if (obj->type == IOMMUFD_OBJ_HWPT_PAGING ||
-	    obj->type == IOMMUFD_OBJ_HWPT_NESTED) {
+	/*
+	 * Page tables that are made for an IOAS leave no room for PASIDs. All kinds of
+	 * others have types from the one of these to the other.
+	 */
+	if (obj->type >= IOMMUFD_OBJ_HWPT_PAGING &&
+	    obj->type <= IOMMUFD_OBJ_HWPT_NESTED) {
 		mutex_lock(&idev->igroup->lock);
 		rc = change(idev, pasid,
 			    container_of(obj, struct iommufd_hw_pagetable, obj));
@@ -296,8 +379,9 @@ static int pasid_change(struct iommufd_device *idev, ioasid_t pasid, u32 pt_id,
  * Return: 0 on success; -EINVAL for a PASID that is 0 or above the limit of a device of
  * the group, a page table that is not made for PASIDs or is that of an IOAS, or if the
  * RID, or another device of the group with this PASID, has one that does not fit;
- * -ENOENT if there is no such page table; -EBUSY if the PASID has one; -EOPNOTSUPP if
- * the IOMMU driver can not; or what the IOMMU driver returns.
+ * -ENOENT if there is no such page table; -EBUSY if the PASID has one; -ESRCH if it is
+ * that of a process that has ended; -EOPNOTSUPP if the IOMMU driver can not; or what the
+ * IOMMU driver returns.
  */
 int iommufd_device_attach_pasid(struct iommufd_device *idev, ioasid_t pasid,
 				u32 pt_id)

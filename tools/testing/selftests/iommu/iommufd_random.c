@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Random calls of what fault queues of iommufd are made of, vIOMMUs and PASIDs
+ * Random calls of what fault queues of iommufd are made of, vIOMMUs, PASIDs and processes
  *
  * Copyright (C) 2026 The linux-iopf authors
  *
@@ -28,6 +28,9 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -54,6 +57,7 @@
 #define NR_COOKIES	16
 #define NR_STABLE	2	/* mock devices that stay until the end */
 #define NR_PASIDS	3	/* from 1 on */
+#define NR_PROCESSES	2
 #define NR_PAGES	64
 #define PAGE		4096UL
 #define MAX_CMD		8192	/* bytes, more than a call may have */
@@ -68,6 +72,26 @@ struct queue {
 	pthread_rwlock_t lock;	/* writers open and close the file */
 	int fd;
 	atomic_uint cookie[NR_COOKIES];
+};
+
+/* Those of linux/iopf_process.h, which is newer than this program */
+#define ALLOC_PROCESS		_IO(0xFB, 0x10)
+#define PROCESS_SELF		(-1)
+
+struct alloc_process {
+	__u32 size;
+	__u32 flags;
+	__u32 dev_id;
+	__s32 pidfd;
+	__u32 out_hwpt_id;
+	__u32 reserved;
+};
+
+/* Whose address space may become a page table */
+struct process {
+	pthread_mutex_t lock;
+	pid_t pid;
+	int pidfd;
 };
 
 struct stable {
@@ -99,6 +123,7 @@ static __u8 *buffer;		/* NR_PAGES to read and write, nothing behind it */
 static atomic_uint ids[NR_KINDS][NR_IDS];
 static atomic_uint max_id;
 static struct queue queues[NR_QUEUES];
+static struct process processes[NR_PROCESSES];
 static struct stable stable[NR_STABLE];
 static struct thread threads[NR_THREADS];
 
@@ -106,7 +131,7 @@ static struct thread threads[NR_THREADS];
 static struct tally {
 	const char *name;
 	unsigned int made, well;
-} tallies[32];
+} tallies[33];
 static pthread_mutex_t tally_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* The endpoint; one thread at a time drives it. */
@@ -396,6 +421,59 @@ static void do_hwpt_alloc(struct thread *t)
 	if (!CALL(t, iommufd, IOMMU_HWPT_ALLOC, *cmd, ENOENT, EOPNOTSUPP,
 		  ENODEV, EADDRINUSE))
 		keep_id(t, HWPT, cmd->out_hwpt_id);
+}
+
+/* One that others may be about to ask for goes, and there is another one. */
+static void change_process(unsigned int i)
+{
+	struct process *p = &processes[i];
+	pid_t pid;
+
+	if (pthread_mutex_trylock(&p->lock))
+		return;
+	pid = fork();
+	if (!pid) {
+		syscall(SYS_close_range, 0, ~0U, 0);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+	if (p->pid > 0) {
+		close(p->pidfd);
+		kill(p->pid, SIGKILL);
+		waitpid(p->pid, NULL, 0);
+	}
+	p->pid = pid;
+	p->pidfd = pid > 0 ? syscall(SYS_pidfd_open, pid, 0) : -1;
+	pthread_mutex_unlock(&p->lock);
+}
+
+static void do_hwpt_process(struct thread *t)
+{
+	struct alloc_process *cmd = (void *)t->cmd;
+	unsigned int i = below(t, NR_PROCESSES);
+
+	if (one_in(t, 4))
+		change_process(i);
+	*cmd = (struct alloc_process){
+		.flags = slip(t, 16),
+		.dev_id = draw_id(t, DEV),
+		.pidfd = one_in(t, 16) ? (__s32)draw(t) :
+			 one_in(t, 4) ? PROCESS_SELF : processes[i].pidfd,
+		.reserved = slip(t, 64),
+	};
+	if (!CALL(t, iommufd, ALLOC_PROCESS, *cmd, ENOENT, EOPNOTSUPP,
+		  EBADF, ESRCH, ENOSPC))
+		keep_id(t, HWPT, cmd->out_hwpt_id);
+}
+
+static void end_processes(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_PROCESSES; i++)
+		if (processes[i].pid > 0)
+			kill(processes[i].pid, SIGKILL);
 }
 
 static void do_queue_alloc(struct thread *t)
@@ -1007,7 +1085,8 @@ static void do_vfio_attach(struct thread *t)
 		.pasid = draw_pasid(t),
 	};
 	if (CALL(t, iopf_dev_fd(endpoint.dev), VFIO_DEVICE_ATTACH_IOMMUFD_PT,
-		 *cmd, ENOENT, ENODEV, EOPNOTSUPP, EBUSY, EADDRINUSE, ENOSPC) ||
+		 *cmd, ENOENT, ENODEV, EOPNOTSUPP, EBUSY, EADDRINUSE, ENOSPC,
+		 ESRCH) ||
 	    (cmd->flags & VFIO_DEVICE_ATTACH_PASID))
 		return;
 	do_transfer(t);
@@ -1028,6 +1107,7 @@ static const struct action actions[] = {
 	{ do_map, { 8, 8 } },
 	{ do_unmap, { 4, 4 } },
 	{ do_hwpt_alloc, { 8, 8 } },
+	{ do_hwpt_process, { 4, 1 } },
 	{ do_queue_alloc, { 1, 1 } },
 	{ do_hw_info, { 3, 3 } },
 	{ do_invalidate, { 3, 3 } },
@@ -1378,6 +1458,10 @@ int main(int argc, char **argv)
 		pthread_rwlock_init(&queues[i].lock, NULL);
 		queues[i].fd = -1;
 	}
+	for (i = 0; i < NR_PROCESSES; i++) {
+		pthread_mutex_init(&processes[i].lock, NULL);
+		processes[i].pidfd = -1;
+	}
 	if (on_mock)
 		open_mock();
 	else
@@ -1390,6 +1474,7 @@ int main(int argc, char **argv)
 	ksft_set_plan(4);
 	run_rounds(steps, seed);
 	ksft_test_result(!failed, "calls end as they may\n");
+	end_processes();
 	tell_tallies();
 	ksft_test_result(proven(), "some of the calls did well\n");
 	close_queues();
