@@ -354,11 +354,11 @@ def link_firmware(work):
 def make_qemu(dest, kind="qemu"):
     log = host.log(f"{qemu_product(kind)}.log")
     with build_folder(host.out() / "build" / qemu_product(kind), keep=False) as work:
-        ninja(work, log, configure_qemu(work, log, QEMU_KINDS[kind]), qemu_binaries())
-        if base.wanted_version("qemu"):
-            ninja(work, log, build_env(), RELEASE_TESTS)
-            for test in RELEASE_TESTS:
-                logged([work / test], log, what=test)
+        tests = RELEASE_TESTS if base.wanted_version("qemu") else ()
+        ninja(work, log, configure_qemu(work, log, QEMU_KINDS[kind]),
+              [*qemu_binaries(), *tests])
+        for test in tests:
+            logged([work / test], log, what=test)
         for name in qemu_binaries():
             shutil.copy(work / name, dest / name)
         if kind == PLUGIN_QEMU:
