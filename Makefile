@@ -34,10 +34,10 @@ help:
 	@echo '                     stock kernel with the same options'
 	@echo '  make shell         a shell in the lane (LANE=$(LANE); FILE=PROGRAM to have it there)'
 	@echo
-	@echo '  make tree          the kernel and QEMU series as git trees in out/linux and out/qemu'
+	@echo '  make tree          the series as git trees in out/linux, out/qemu-tcg and out/qemu'
 	@echo '  make export        the commits of those trees back into this repository'
-	@echo '  make mbox          the series as mails in out/mbox, with your git identity'
-	@echo '  make series-check  both series apply, and export back unchanged'
+	@echo '  make mbox          each series as mails in out/mbox, with your git identity'
+	@echo '  make series-check  the series apply, and export back unchanged'
 	@echo '  make kernel|qemu|guest   build one product and print where it is'
 	@echo '  make check-qemu    QEMU'"'"'s unit tests and qtests with those of the series, under sanitizers'
 	@echo '  make mutants-qemu  break the QEMU series rule by rule: each has to fail its test'
@@ -103,18 +103,22 @@ mutants-qemu:
 
 series-check:
 	@scripts/series check linux
+	@scripts/series check qemu-tcg
 	@scripts/series check qemu
 
 tree:
 	@scripts/series apply linux
+	@scripts/series apply qemu-tcg
 	@scripts/series apply qemu
 
 export:
 	@scripts/series export linux
+	@scripts/series export qemu-tcg
 	@scripts/series export qemu
 
 mbox:
 	@scripts/series mbox linux
+	@scripts/series mbox qemu-tcg
 	@scripts/series mbox qemu
 
 deps:

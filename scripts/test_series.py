@@ -77,6 +77,77 @@ class SmallSeries(unittest.TestCase):
                               stdout=subprocess.PIPE, text=True).stdout
 
 
+LOW_HOOK = """diff --git a/drivers/old.c b/drivers/old.c
+--- a/drivers/old.c
++++ b/drivers/old.c
+@@ -1 +1 @@
+-int old;
++long old;
+"""
+
+
+class OnAnother(SmallSeries):
+    """A series that is put on another one."""
+
+    def setUp(self):
+        super().setUp()
+        low = self.root / "low"
+        (low / "series").mkdir(parents=True)
+        self.low = patches.Series("linux-low", low, [], {}, "PATCH 6.12")
+        (low / "series/series").write_text("01-low.patch\n")
+        self.write_low(LOW_HOOK)
+        self.series.needs = self.low
+
+    def write_low(self, diff):
+        (self.low.dir / "01-low.patch").write_text(patches.Patch("low", "Why.", [], diff).text())
+
+    def test_round_trip(self):
+        self.call("apply")
+        self.assertEqual((self.series.tree / "drivers/old.c").read_text(), "long old;\n")
+        self.assertIn("obj-y += new.o", (self.series.tree / "Makefile").read_text())
+        self.assertIn("linux: 1 patches", self.call("check"))
+
+    def test_export_is_its_own(self):
+        self.call("apply")
+        (self.series.tree / "drivers/old.c").write_text("long old, more;\n")
+        self.git("commit", "-q", "-a", "-m", "more")
+        self.call("export")
+        self.assertEqual(self.series.order(), ["01-a.patch", "02-more.patch"])
+        self.assertIn("-long old;\n", (self.root / "series/02-more.patch").read_text())
+        self.assertEqual(self.low.order(), ["01-low.patch"])
+
+    def test_export_of_what_is_on_an_older_one(self):
+        self.call("apply")
+        self.write_low(LOW_HOOK.replace("+long", "+short"))
+        self.refused("export", "is not on what linux-low is now", "rebase --onto")
+
+    def test_rebase(self):
+        self.assertIn("all 1 patches", self.call("rebase"))
+        self.assertEqual((self.series.tree / "drivers/old.c").read_text(), "long old;\n")
+
+    def test_mails_name_what_is_below(self):
+        (self.root / "series/cover").write_text("All of it\n\nWhy.\n")
+        self.call("mbox", output=str(self.root / "mbox"))
+        self.assertEqual(sorted(p.name for p in (self.root / "mbox").iterdir()),
+                         ["0001-a.patch", "cover-letter.patch"])
+        self.assertIn("prerequisite-patch-id", (self.root / "mbox/cover-letter.patch").read_text())
+
+    def test_key(self):
+        """What is below is a part of what gets built."""
+        before = self.series.key("Linux 6.12.999")
+        self.write_low(LOW_HOOK.replace("+long", "+short"))
+        self.assertNotEqual(self.series.key("Linux 6.12.999"), before)
+
+    def test_base_with_a_folder(self):
+        """A base with a folder of its own gets what is in that alone."""
+        folder = self.root / "series/from-6.12.999"
+        folder.mkdir()
+        (self.root / "series/01-a.patch").rename(folder / "01-a.patch")
+        (self.root / "series/series").write_text("")
+        self.call("apply")
+        self.assertEqual((self.series.tree / "drivers/old.c").read_text(), "int old;\n")
+
+
 class SeriesTool(SmallSeries):
     def test_round_trip(self):
         self.call("apply")

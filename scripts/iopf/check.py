@@ -223,8 +223,8 @@ def main():
     opts = parse_args()
     with lock.of_out("prepares the checks"):
         packages.install(packages.for_checks())
-        for name in SERIES:
-            base.repository(name)
+        for series in SERIES.values():
+            base.repository(series.base)
     tell_room(opts.names)
     done = []
     try:

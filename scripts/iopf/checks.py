@@ -126,14 +126,15 @@ def mails(name):
 
 
 def check_git_am(name, log):
-    """git am takes the mails on a pristine base, and gives the series' tree."""
-    repo = base.repository(name)
+    """git am takes the mails on what they are for, and gives the series' tree."""
+    repo = base.repository(SERIES[name].base)
     work = host.out() / "check" / f"am-{name}"
     shutil.rmtree(work, ignore_errors=True)
     base.shared_clone(repo, work)
     git = ["git", "-C", work, "-c", "user.name=check", "-c", "user.email=check@localhost"]
     run([*git, "sparse-checkout", "set", "--no-cone", *[f"/{p}" for p in patched_paths(name)]])
-    run([*git, "checkout", "-q", "--detach", "refs/tags/base"])
+    below = series.start(repo, SERIES[name], base.version(repo, SERIES[name].base))
+    run([*git, "checkout", "-q", "--detach", below])
     logged([*git, "am", "-q", *mails(name)], log, what=f"git am of the {name} mails")
     tip = series.commit_series(repo, SERIES[name], BUILD_IDENT)[0]
     want = run(["git", "-C", repo, "rev-parse", f"{tip}^{{tree}}"])
@@ -172,7 +173,7 @@ def check_checkpatch(name, log):
     tree = series.built_tree(name)
     files = mails(name)
     said = for_each(files, ["perl", "scripts/checkpatch.pl", "--no-summary", "--terse",
-                            *CHECKPATCH[name], "{}"], tree, stderr=subprocess.STDOUT)
+                            *CHECKPATCH[SERIES[name].base], "{}"], tree, stderr=subprocess.STDOUT)
     bad = sorted(line.replace(f"{files[0].parent}/", "") for line in said
                  if re.search(r"(ERROR|WARNING|CHECK):", line)
                  and "MAINTAINERS need" not in line
@@ -546,7 +547,7 @@ def check_pages(name, log):
 
 
 def check_pictures(log):
-    docs.check_pictures([series.built_tree(name) for name in SERIES], log)
+    docs.check_pictures([series.built_tree(name) for name in ("linux", "qemu")], log)
 
 
 # ---- all -------------------------------------------------------------------------------
@@ -612,11 +613,15 @@ CHECKS = [
     Check("series", "mutants fit the series", everything_key, check_mutants_fit),
     Check("mails", "git am of the kernel mails", lambda: mails_key("linux"),
           lambda log: check_git_am("linux", log)),
+    Check("mails", "git am of the QEMU TCG mails", lambda: mails_key("qemu-tcg"),
+          lambda log: check_git_am("qemu-tcg", log)),
     Check("mails", "git am of the QEMU mails", lambda: mails_key("qemu"),
           lambda log: check_git_am("qemu", log)),
     Check("mails", "checkpatch --strict, kernel", lambda: mails_key("linux"),
           lambda log: check_checkpatch("linux", log),
           ("perl", "codespell", "python3-git", "python3-ply")),
+    Check("mails", "checkpatch, QEMU TCG", lambda: mails_key("qemu-tcg"),
+          lambda log: check_checkpatch("qemu-tcg", log), ("perl",)),
     Check("mails", "checkpatch, QEMU", lambda: mails_key("qemu"),
           lambda log: check_checkpatch("qemu", log), ("perl",)),
     Check("kernel", "W=1 and sparse, before and after", kernel_key, check_warnings,

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Copyright (C) 2026 The linux-iopf authors
-"""The two series as files of this repository: order, patches, whole files."""
+"""The series as files of this repository: order, patches, whole files."""
 
 import hashlib
 import os
@@ -16,10 +16,12 @@ BUILD_IDENT = ("linux-iopf", "linux-iopf@localhost", "2026-01-01T00:00:00Z")
 
 
 class Series:
-    """One of the two series: where its files are here and in its tree."""
+    """A series: where its files are here and in its tree."""
 
-    def __init__(self, name, root, dirs, rename, prefix):
+    def __init__(self, name, root, dirs, rename, prefix, needs=None):
         self.name = name
+        self.needs = needs              # the series that it is put on, if any
+        self.base = name.partition("-")[0]      # linux or qemu
         self.root = root                # whole files, at their tree path
         self.dir = root / "series"      # order and hook diffs
         self.dirs = dirs                # top-level folders of whole files
@@ -30,8 +32,13 @@ class Series:
     def tree(self):
         """The git tree with the series applied, for building and for editing; one of
         its own for each release of QEMU."""
-        release = os.environ.get("QVER") if self.name == "qemu" else None
+        release = os.environ.get("QVER") if self.base == "qemu" else None
         return host.out() / (f"{self.name}-{release}" if release else self.name)
+
+    def below(self, version=None):
+        """The series that this one is put on, with a base of that version; None for the
+        bases with a folder `from-X`, which get what is in that alone."""
+        return None if self.selection(version) else self.needs
 
     def here(self, tree_path):
         """Where a file of the series' tree stands in this repository."""
@@ -90,17 +97,22 @@ class Series:
         is no reason to build a kernel.
         """
         digest = hashlib.sha256()
+        self.add_to_key(digest, version, tuple(without))
+        return digest.hexdigest()
+
+    def add_to_key(self, digest, version, without):
+        if self.below(version):
+            self.below(version).add_to_key(digest, version, without)
         for name in self.order(version):
             patch = Patch.read(self, self.file(name, version))
             for part in re.split(r"^(?=diff --git )", patch.diff, flags=re.M):
                 path = re.match(r"diff --git a/(\S+)", part)
-                if path and not path[1].startswith(tuple(without)):
+                if path and not path[1].startswith(without):
                     digest.update(part.encode() + b"\0")
             for path in patch.adds:
-                if not path.startswith(tuple(without)):
+                if not path.startswith(without):
                     digest.update(path.encode() + bytes([is_exec(self.here(path))]))
                     digest.update(self.here(path).read_bytes() + b"\0")
-        return digest.hexdigest()
 
 
 def version_number(text):
@@ -152,23 +164,26 @@ class Patch:
         return re.sub(r"[^a-z0-9]+", "-", self.subject.lower()).strip("-")[:52].rstrip("-")
 
 
-SERIES = {
-    "linux": Series(
-        "linux", REPO,
-        ["arch", "drivers", "include", "Documentation/driver-api",
-         "Documentation/userspace-api", "samples", "mm", "tools/iommu", "tools/testing/selftests"],
-        {"drivers/iommu/Kconfig.iopf": "Kconfig"}, "PATCH 6.12"),
-    "qemu": Series(
-        "qemu", REPO / "tools/qemu",
-        ["docs", "hw", "include", "system", "tests", "util"], {}, "PATCH 10.0"),
-}
+LINUX = Series(
+    "linux", REPO,
+    ["arch", "drivers", "include", "Documentation/driver-api",
+     "Documentation/userspace-api", "samples", "mm", "tools/iommu", "tools/testing/selftests"],
+    {"drivers/iommu/Kconfig.iopf": "Kconfig"}, "PATCH 6.12")
+# What TCG needs, and nothing of ours: it can be had without the rest
+QEMU_TCG = Series("qemu-tcg", REPO / "tools/qemu-tcg", ["tests"], {}, "PATCH 10.0")
+QEMU = Series(
+    "qemu", REPO / "tools/qemu",
+    ["docs", "hw", "include", "system", "tests", "util"], {}, "PATCH 10.0", QEMU_TCG)
+SERIES = {series.name: series for series in (LINUX, QEMU_TCG, QEMU)}
 
 
 def patched_paths(name):
-    """Tree paths of all files that a series adds, changes or removes."""
-    paths = set()
-    for patch in SERIES[name].order():
-        read = Patch.read(SERIES[name], SERIES[name].dir / patch)
+    """Tree paths of all files that a series adds, changes or removes, with those of the
+    series that it is put on."""
+    series = SERIES[name]
+    paths = set(patched_paths(series.needs.name)) if series.needs else set()
+    for patch in series.order():
+        read = Patch.read(series, series.dir / patch)
         paths |= set(read.adds) | set(re.findall(r"^\+\+\+ b/(.*)$", read.diff, re.M))
         paths |= set(re.findall(r"^--- a/(.*)$", read.diff, re.M))
     return sorted(paths)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Copyright (C) 2026 The linux-iopf authors
-"""The two patch series of this repository, as a git tree and back.
+"""The patch series of this repository, as a git tree and back.
 
     series apply  linux|qemu   base + series -> a git tree in out/, one commit a patch
     series export linux|qemu   that tree's commits -> series/ and the whole files
@@ -9,6 +9,9 @@
     series rebase linux|qemu   onto a base that a hook does not fit: stops there, goes on when
                                called again after you have mended it
     series log    linux|qemu   number, subject and files of each patch
+
+The series qemu is put on a small one that can be had alone, qemu-tcg: all that is done
+with the two above can be done with that, and its commits are below those of qemu.
 
 A patch is series/NN-slug.patch: a mail-style header, `Adds:` lines that name
 the whole files which come in with it, a line `---`, and the diff of existing
@@ -92,9 +95,16 @@ def apply_patch(repo, series, name, env, version):
 
 def commit_series(repo, series, ident):
     """Commit the whole series on the base commit, without any work tree."""
-    version = base.version(repo, series.name)
-    parent = git(repo, "rev-parse", "refs/tags/base^{commit}").strip()
+    version = base.version(repo, series.base)
+    parent = start(repo, series, version)
     return commit_patches(repo, series, series.order(version), parent, version, ident), version
+
+
+def start(repo, series, version):
+    """The commit that a series is put on: the base, or the last of the series below."""
+    if series.below(version):
+        return commit_series(repo, series.below(version), BUILD_IDENT)[0]
+    return git(repo, "rev-parse", "refs/tags/base^{commit}").strip()
 
 
 def commit_patches(repo, series, names, parent, version, ident):
@@ -135,7 +145,7 @@ def set_aside(tree):
 def checkout(series, ident=BUILD_IDENT):
     """Make or update out/NAME; refuse to overwrite a person's work in it."""
     with lock.of_out(f"makes {series.tree}"):
-        repo = base.repository(series.name)
+        repo = base.repository(series.base)
         tip, version = commit_series(repo, series, ident)
         put_tree(repo, series.tree, tip)
     return series.tree, version
@@ -333,7 +343,7 @@ def export(series, opts):
                       f"{series.name}' goes on with it")
     if git(tree, "status", "--porcelain", "--untracked-files=no").strip():
         raise Failure(f"{tree} has changes that are not committed; commit them first")
-    number = base.version(tree, series.name)
+    number = base.version(tree, series.base)
     changed = []
     if bool(opts.since) != bool(series.selection(number)) and not opts.variant:
         raise Failure(f"{tree} is of {number}; --since VERSION is for bases that have a folder "
@@ -373,7 +383,7 @@ def export(series, opts):
         changed.append(path)
         path.unlink()
 
-    export_to(series, tree, "refs/tags/base", "HEAD", write, remove)
+    export_to(series, tree, first_of(tree, series, number), "HEAD", write, remove)
     if not opts.variant:
         for variant in sorted(series.dir.glob("before-*/*.patch")):
             if variant.name not in series.order():
@@ -381,6 +391,16 @@ def export(series, opts):
         for patch in sorted(series.dir.glob("from-*/*.patch")):
             renumber_selected(series, patch, changed)
     return told(tree, changed)
+
+
+def first_of(tree, series, version):
+    """Where the commits of a series begin in a tree that a person has worked in."""
+    first = start(tree, series, version)
+    if not succeeds(["git", "-C", tree, "merge-base", "--is-ancestor", first, "HEAD"]):
+        raise Failure(f"{tree} is not on what {series.needs.name} is now; "
+                      f"'git rebase --onto {first[:12]}' with the last commit of that series as "
+                      "upstream puts it there")
+    return first
 
 
 def told(tree, changed):
@@ -428,7 +448,7 @@ def cmd_check(series, _opts):
             raise Failure(f"{series.here(path)} is in no patch; name it in an Adds: line "
                           "of the patch it comes in with", 1)
     check_whole_files_of_selections(series)
-    repo = base.repository(series.name)
+    repo = base.repository(series.base)
     tip, version = commit_series(repo, series, BUILD_IDENT)
     if series.selection(version):
         check_selection(series, repo, tip, version)
@@ -444,7 +464,7 @@ def cmd_check(series, _opts):
     def stale(path):
         raise Failure(f"{path} is not part of the exported series; delete it", 1)
 
-    export_to(series, repo, "refs/tags/base", tip, differs, stale)
+    export_to(series, repo, start(repo, series, version), tip, differs, stale)
     print(f"{series.name}: {len(series.order())} patches, {len(seen)} whole files, "
           f"apply to {version} and export back unchanged")
 
@@ -482,17 +502,17 @@ def empty_mail_folder(dest):
 
 
 def cmd_mbox(series, opts):
-    repo = base.repository(series.name)
+    repo = base.repository(series.base)
     ident = BUILD_IDENT if opts.anonymous else sender()
     tip, version = commit_series(repo, series, ident)
     dest = pathlib.Path(opts.output or host.claim_out() / "mbox" / series.name)
     empty_mail_folder(dest)
-    start = git(repo, "rev-parse", "refs/tags/base").strip()
+    known = git(repo, "rev-parse", "refs/tags/base").strip()
     # a person's format.* settings are for other mails
     git(repo, "format-patch", "-q", "-s", "--cover-letter", "--no-renames", "--no-attach",
         "--suffix=.patch", "--src-prefix=a/", "--dst-prefix=b/", "--no-color",
-        f"--subject-prefix={series.prefix}", f"--base={start}", "-o", dest.resolve(),
-        f"refs/tags/base..{tip}", env=ident_env(ident))
+        f"--subject-prefix={series.prefix}", f"--base={known}", "-o", dest.resolve(),
+        f"{start(repo, series, version)}..{tip}", env=ident_env(ident))
     cover = dest / "0000-cover-letter.patch"
     subject, _, body = (series.dir / "cover").read_text(encoding="utf-8").partition("\n")
     text = cover.read_text(encoding="utf-8").replace("*** SUBJECT HERE ***", subject)
@@ -556,12 +576,12 @@ def take_mended(series, tree):
 def cmd_rebase(series, _opts):
     """Put the series on a base that it does not fit, with a person's help."""
     with lock.of_out(f"rebases {series.tree}"):
-        repo, tree = base.repository(series.name), series.tree
-        version = base.version(repo, series.name)
-        start = git(repo, "rev-parse", "refs/tags/base^{commit}").strip()
+        repo, tree = base.repository(series.base), series.tree
+        version = base.version(repo, series.base)
+        first = start(repo, series, version)
         mark = tree / ".git/iopf-rebase"
         base.shared_clone(repo, tree)
-        if mark.exists() and mark.read_text().strip() == start:
+        if mark.exists() and mark.read_text().strip() == first:
             if (tree / ".git/iopf-message").exists():
                 take_mended(series, tree)
         else:
@@ -569,17 +589,17 @@ def cmd_rebase(series, _opts):
                 raise Failure(f"{tree} has work that is not exported; "
                               f"'scripts/series export {series.name}' keeps it, "
                               f"'rm -rf {tree}' drops it")
-            git(tree, "checkout", "-q", "-f", "-B", "iopf", start)
-            (tree / ".git/iopf-tip").write_text(f"{start}\n")
-            mark.write_text(f"{start}\n")
-        done = int(git(tree, "rev-list", "--count", f"{start}..HEAD"))
+            git(tree, "checkout", "-q", "-f", "-B", "iopf", first)
+            (tree / ".git/iopf-tip").write_text(f"{first}\n")
+            mark.write_text(f"{first}\n")
+        done = int(git(tree, "rev-list", "--count", f"{first}..HEAD"))
         order = series.order(version)
         left = order[done:]
         try:
             tip = commit_patches(tree, series, left, git(tree, "rev-parse", "HEAD").strip(),
                                  version, BUILD_IDENT)
         except Misfit as misfit:
-            done = int(git(tree, "rev-list", "--count", f"{start}..{misfit.commit}"))
+            done = int(git(tree, "rev-list", "--count", f"{first}..{misfit.commit}"))
             stop_at(series, tree, misfit, order[done], version)
         git(tree, "checkout", "-q", "-f", "-B", "iopf", tip)
         mark.unlink()

@@ -148,6 +148,9 @@ AMDVICmdResult amdvi_cmd_inval_iotlb(AMDVIState *s, const uint64_t cmd[2],
         /* The request comes back as not supported, which ends it as well */
         return AMDVI_CMD_DONE;
     }
+    /* MaxPend */
+    pcie_ats_check_pending(as->bus->devices[as->devfn],
+                           extract64(cmd[0], 24, 8));
     switch (pci_ats_invalidate(as->bus, as->devfn, pasid, false, addr, mask)) {
     case PCI_ATS_INV_DONE:
         break;

@@ -122,6 +122,15 @@ bool vtd_translated_request(VTDAddressSpace *as, hwaddr addr,
     return !ret;
 }
 
+void vtd_check_pending(IntelIOMMUState *s, uint16_t sid, unsigned int mip)
+{
+    VTDAddressSpace *as = vtd_get_as_by_sid_and_pasid(s, sid, PCI_NO_PASID);
+
+    if (as) {
+        pcie_ats_check_pending(as->bus->devices[as->devfn], mip ? mip : 32);
+    }
+}
+
 void vtd_invalidate_device_tlb(IntelIOMMUState *s, uint16_t sid,
                                uint32_t pasid, bool all_pasids, bool size,
                                hwaddr addr)

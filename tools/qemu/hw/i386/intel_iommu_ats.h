@@ -40,6 +40,18 @@ bool vtd_translated_request(VTDAddressSpace *as, hwaddr addr,
                             IOMMUAccessFlags want, IOMMUTLBEntry *entry);
 
 /**
+ * vtd_check_pending: Check the Max Invs Pending of a device-TLB descriptor
+ *
+ * @s: the IOMMU
+ * @sid: the requester ID
+ * @mip: the field; 0 is 32
+ *
+ * The device says how many it takes.  That software lets the IOMMU send more
+ * is logged as a guest error.
+ */
+void vtd_check_pending(IntelIOMMUState *s, uint16_t sid, unsigned int mip);
+
+/**
  * vtd_invalidate_device_tlb: Invalidate a range in the cache of a device
  *
  * @s: the IOMMU

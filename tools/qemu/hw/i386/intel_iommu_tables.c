@@ -247,14 +247,15 @@ static int vtd_fetch_pasid_entry(IntelIOMMUState *s, const VTDContextEntry *ce,
 }
 
 /*
- * PASID cache: entries by requester ID and PASID, and those of each domain in a
- * list.  What is not present is never cached.
+ * PASID cache: entries by requester ID and PASID.  Those of each domain are in a
+ * table of its own, by PASID, as software has thousands of PASIDs in one domain
+ * and drops them one by one.  What is not present is never cached.
  */
 
-/* PASIDs of one domain */
-typedef struct VTDPASIDCacheDomain {
+/* Entries of one PASID in one domain: each of another function */
+typedef struct VTDPASIDCacheList {
     QLIST_HEAD(, VTDPASIDCacheEntry) entries;
-} VTDPASIDCacheDomain;
+} VTDPASIDCacheList;
 
 /* More than that is not worth the memory, which is the host's */
 #define VTD_PASID_CACHE_MAX 4096
@@ -276,7 +277,9 @@ void vtd_reset_pasid_cache(IntelIOMMUState *s)
     g_clear_pointer(&s->pasid_cache_domains, g_hash_table_destroy);
     s->pasid_cache = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL,
                                            g_free);
-    s->pasid_cache_domains = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+    s->pasid_cache_domains =
+        g_hash_table_new_full(NULL, NULL, NULL,
+                              (GDestroyNotify)g_hash_table_destroy);
 }
 
 /*
@@ -293,21 +296,40 @@ static bool vtd_is_shadowed(const VTDPASIDCacheEntry *pc)
            vtd_rid_pasid(&as->context_cache_entry.context_entry);
 }
 
-static gboolean vtd_is_domain_empty(gpointer did, gpointer value, gpointer none)
+static gboolean vtd_is_list_empty(gpointer pasid, gpointer value, gpointer none)
 {
-    const VTDPASIDCacheDomain *domain = value;
+    const VTDPASIDCacheList *list = value;
 
-    return QLIST_EMPTY(&domain->entries);
+    return QLIST_EMPTY(&list->entries);
 }
 
-static void vtd_shrink_pasid_cache(IntelIOMMUState *s)
+static gboolean vtd_is_domain_empty(gpointer did, gpointer value, gpointer none)
+{
+    g_hash_table_foreach_remove(value, vtd_is_list_empty, NULL);
+    return !g_hash_table_size(value);
+}
+
+static bool vtd_is_not_shadowed(const VTDPASIDCacheEntry *pc, uint16_t none)
+{
+    return !vtd_is_shadowed(pc);
+}
+
+static bool vtd_is_of_function(const VTDPASIDCacheEntry *pc, uint16_t sid)
+{
+    return pc->key >> 32 == sid;
+}
+
+/* Forget what one of the functions above says yes to */
+static void vtd_shrink_pasid_cache(IntelIOMMUState *s,
+                                   bool (*drop)(const VTDPASIDCacheEntry *pc,
+                                                uint16_t sid), uint16_t sid)
 {
     VTDPASIDCacheEntry *pc;
     GHashTableIter iter;
 
     g_hash_table_iter_init(&iter, s->pasid_cache);
     while (g_hash_table_iter_next(&iter, NULL, (void **)&pc)) {
-        if (!vtd_is_shadowed(pc)) {
+        if (drop(pc, sid)) {
             QLIST_REMOVE(pc, same_domain);
             g_hash_table_iter_remove(&iter);
         }
@@ -316,42 +338,79 @@ static void vtd_shrink_pasid_cache(IntelIOMMUState *s)
                                 NULL);
 }
 
+/* Its memory is the host's, and nobody is there to use it */
+void vtd_function_gone(PCIBus *bus, void *opaque, int devfn)
+{
+    IntelIOMMUState *s = opaque;
+
+    QEMU_LOCK_GUARD(&s->iommu_lock);
+    vtd_shrink_pasid_cache(s, vtd_is_of_function,
+                           PCI_BUILD_BDF(pci_bus_num(bus), devfn));
+}
+
 static void vtd_insert_pasid_cache(IntelIOMMUState *s, VTDPASIDCacheEntry *pc)
 {
     gpointer did = GUINT_TO_POINTER(VTD_SM_PASID_ENTRY_DID(pc->entry.val[1]));
-    VTDPASIDCacheDomain *domain;
+    gpointer pasid = GUINT_TO_POINTER((uint32_t)pc->key);
+    VTDPASIDCacheList *list;
+    GHashTable *lists;
 
     if (g_hash_table_size(s->pasid_cache) >= VTD_PASID_CACHE_MAX) {
-        vtd_shrink_pasid_cache(s);
+        vtd_shrink_pasid_cache(s, vtd_is_not_shadowed, 0);
     }
-    domain = g_hash_table_lookup(s->pasid_cache_domains, did);
-    if (!domain) {
-        domain = g_new0(VTDPASIDCacheDomain, 1);
-        g_hash_table_insert(s->pasid_cache_domains, did, domain);
+    lists = g_hash_table_lookup(s->pasid_cache_domains, did);
+    if (!lists) {
+        lists = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+        g_hash_table_insert(s->pasid_cache_domains, did, lists);
     }
-    QLIST_INSERT_HEAD(&domain->entries, pc, same_domain);
+    list = g_hash_table_lookup(lists, pasid);
+    if (!list) {
+        list = g_new0(VTDPASIDCacheList, 1);
+        g_hash_table_insert(lists, pasid, list);
+    }
+    QLIST_INSERT_HEAD(&list->entries, pc, same_domain);
     g_hash_table_insert(s->pasid_cache, &pc->key, pc);
+}
+
+static void vtd_drop_pasid_list(IntelIOMMUState *s, VTDPASIDCacheList *list)
+{
+    VTDPASIDCacheEntry *pc, *next;
+
+    QLIST_FOREACH_SAFE(pc, &list->entries, same_domain, next) {
+        trace_vtd_pasid_cache_drop(pc->key >> 32, pc->key);
+        QLIST_REMOVE(pc, same_domain);
+        g_hash_table_remove(s->pasid_cache, &pc->key);
+    }
 }
 
 /* The entries of a domain, or those of them with @pasid */
 static void vtd_drop_pasid_cache(IntelIOMMUState *s, uint16_t did,
                                  bool all_pasids, uint32_t pasid)
 {
-    VTDPASIDCacheDomain *domain;
-    VTDPASIDCacheEntry *pc, *next;
+    gpointer id = GUINT_TO_POINTER(did);
+    GHashTable *lists = g_hash_table_lookup(s->pasid_cache_domains, id);
+    VTDPASIDCacheList *list;
+    GHashTableIter iter;
 
-    domain = g_hash_table_lookup(s->pasid_cache_domains, GUINT_TO_POINTER(did));
-    if (!domain) {
+    if (!lists) {
         return;
     }
-    QLIST_FOREACH_SAFE(pc, &domain->entries, same_domain, next) {
-        if (all_pasids || (uint32_t)pc->key == pasid) {
-            QLIST_REMOVE(pc, same_domain);
-            g_hash_table_remove(s->pasid_cache, &pc->key);
+    if (all_pasids) {
+        g_hash_table_iter_init(&iter, lists);
+        while (g_hash_table_iter_next(&iter, NULL, (void **)&list)) {
+            vtd_drop_pasid_list(s, list);
         }
+        g_hash_table_remove(s->pasid_cache_domains, id);
+        return;
     }
-    if (QLIST_EMPTY(&domain->entries)) {
-        g_hash_table_remove(s->pasid_cache_domains, GUINT_TO_POINTER(did));
+    list = g_hash_table_lookup(lists, GUINT_TO_POINTER(pasid));
+    if (!list) {
+        return;
+    }
+    vtd_drop_pasid_list(s, list);
+    g_hash_table_remove(lists, GUINT_TO_POINTER(pasid));
+    if (!g_hash_table_size(lists)) {
+        g_hash_table_remove(s->pasid_cache_domains, id);
     }
 }
 

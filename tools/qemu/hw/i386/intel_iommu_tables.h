@@ -95,6 +95,9 @@ uint16_t vtd_requester_sid(const VTDRequester *who);
  */
 void vtd_reset_pasid_cache(IntelIOMMUState *s);
 
+/* PCIIOMMUOps.function_gone */
+void vtd_function_gone(PCIBus *bus, void *opaque, int devfn);
+
 /**
  * vtd_may_bypass: Whether the memory API may pass the IOMMU by where an entry
  * says pass-through

@@ -145,6 +145,11 @@ static PCIATSNotifiers *pci_ats_add_notifiers(PCIDevice *dev, uint32_t pasid)
     return notifiers;
 }
 
+static void pci_ats_free_notifiers(PCIDevice *dev)
+{
+    g_clear_pointer(&dev->ats_notifiers, g_hash_table_destroy);
+}
+
 /* Keep nothing for a PASID that has no notifier left */
 static void pci_ats_trim_notifiers(PCIDevice *dev, uint32_t pasid)
 {
@@ -153,14 +158,19 @@ static void pci_ats_trim_notifiers(PCIDevice *dev, uint32_t pasid)
     if (notifiers && !notifiers->pri && QLIST_EMPTY(&notifiers->iotlb)) {
         g_hash_table_remove(dev->ats_notifiers, GUINT_TO_POINTER(pasid));
         if (!g_hash_table_size(dev->ats_notifiers)) {
-            pci_ats_forget_notifiers(dev);
+            pci_ats_free_notifiers(dev);
         }
     }
 }
 
 void pci_ats_forget_notifiers(PCIDevice *dev)
 {
-    g_clear_pointer(&dev->ats_notifiers, g_hash_table_destroy);
+    PCIIOMMUTarget t;
+
+    pci_ats_free_notifiers(dev);
+    if (pci_iommu_get_target(dev, &t) && t.ops->function_gone) {
+        t.ops->function_gone(t.bus, t.opaque, t.devfn);
+    }
 }
 
 int pci_iommu_register_iotlb_notifier(PCIDevice *dev, uint32_t pasid,

@@ -7,6 +7,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/log.h"
 #include "qemu/range.h"
 #include "hw/pci/pci_device.h"
 #include "migration/vmstate.h"
@@ -51,6 +52,23 @@ bool pcie_ats_global_invalidate(const PCIDevice *dev)
 {
     return pcie_test_cap_word(dev, dev->exp.ats_cap, PCI_ATS_CAP,
                               PCI_ATS_CAP_GLOBAL_INV);
+}
+
+void pcie_ats_check_pending(const PCIDevice *dev, unsigned int pending)
+{
+    unsigned int depth;
+
+    /* The field of a VF is 0: it has a share in that of the PF */
+    if (!dev || !dev->exp.ats_cap || pci_is_vf(dev)) {
+        return;
+    }
+    depth = PCI_ATS_CAP_QDEP(pci_get_word(dev->config + dev->exp.ats_cap +
+                                          PCI_ATS_CAP));
+    if (pending > (depth ? depth : PCI_ATS_MAX_QDEP)) {
+        qemu_log_mask(LOG_GUEST_ERROR,
+                      "%s: software allows %u invalidations at a time, more "
+                      "than it takes\n", dev->name, pending);
+    }
 }
 
 void pcie_pasid_common_init(PCIDevice *dev, uint16_t offset,

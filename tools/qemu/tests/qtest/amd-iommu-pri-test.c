@@ -1614,6 +1614,17 @@ static void test_early(void)
     test_end(t);
 }
 
+static void send_pending(Endpoint *ep, unsigned int pending)
+{
+    cmd_submit(ep->t, AMDVI_CMD(AMDVI_CMD_INVAL_IOTLB_PAGES) | ep->bdf |
+               (uint64_t)pending << 24 | (uint64_t)ep->bdf << 32, IOVA);
+}
+
+static void test_inv_depth(void)
+{
+    check_inv_depth(test_start_with, send_pending);
+}
+
 static void test_guest_errors(void)
 {
     check_guest_errors(test_start_with);
@@ -1728,6 +1739,7 @@ int main(int argc, char **argv)
     qtest_add_func("/amd-iommu-pri/automatic", test_automatic);
     qtest_add_func("/amd-iommu-pri/early", test_early);
     qtest_add_func("/amd-iommu-pri/guest-errors", test_guest_errors);
+    qtest_add_func("/amd-iommu-pri/inv-depth", test_inv_depth);
     qtest_add_func("/amd-iommu-pri/no-log", test_no_log);
     qtest_add_func("/amd-iommu-pri/entry", test_entry);
     qtest_add_func("/amd-iommu-pri/demand-paging", test_demand_paging);

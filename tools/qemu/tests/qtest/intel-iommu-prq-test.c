@@ -1263,18 +1263,144 @@ static void test_disabled(void)
     test_end(t);
 }
 
+static unsigned int count_in(const char *text, const char *what)
+{
+    unsigned int n = 0;
+
+    while ((text = strstr(text, what))) {
+        n++;
+        text++;
+    }
+    return n;
+}
+
 /* Address spaces of the model, by what the monitor shows */
 static unsigned int count_address_spaces(Test *t)
 {
     g_autofree char *tree = qtest_hmp(t->qts, "info mtree -f");
-    const char *at = tree;
+
+    return count_in(tree, "AS \"vtd-root\"");
+}
+
+/* For who compares: what the machine has, which no test can know */
+static void tell_size(Test *t, const char *when)
+{
+    g_autofree char *tree = qtest_hmp(t->qts, "info mtree");
+    g_autofree char *path = g_strdup_printf("/proc/%d/status",
+                                            (int)qtest_pid(t->qts));
+    g_autofree char *status = NULL;
+    const char *rss = NULL;
+
+    if (g_file_get_contents(path, &status, NULL, NULL)) {
+        rss = strstr(status, "VmRSS:");
+    }
+    g_test_message("%s: %u address spaces of the IOMMU, %u memory regions, "
+                   "%ld KiB resident", when, count_address_spaces(t),
+                   count_in(tree, "(prio "), rss ? atol(rss + 6) : -1);
+}
+
+/* Lines of a trace */
+static unsigned int count_lines(const char *path)
+{
+    g_autofree char *text = NULL;
+    const char *at;
     unsigned int n = 0;
 
-    while ((at = strstr(at, "AS \"vtd-root\""))) {
+    g_assert(g_file_get_contents(path, &text, NULL, NULL));
+    for (at = text; (at = strchr(at, '\n')); at++) {
         n++;
-        at++;
     }
     return n;
+}
+
+static void inv_pasids(Test *t, uint64_t granularity, uint16_t did,
+                       uint32_t pasid)
+{
+    iq_submit(t, VTD_INV_DESC_PC | granularity << 4 | (uint64_t)did << 16 |
+              (uint64_t)pasid << 32, 0);
+}
+
+/* The cost of a descriptor grows with what it names, not with what there is */
+static void test_pasid_cache_drops(void)
+{
+    g_autofree char *path = NULL, *options = NULL;
+    int fd = g_file_open_tmp("vtd-drops-XXXXXX", &path, NULL);
+    unsigned int seen = 0, now;
+    uint32_t pasid;
+    Test *t;
+    int i;
+    static const struct {
+        uint64_t granularity;
+        uint16_t did;
+        uint32_t pasid;
+        unsigned int drops;
+    } descs[] = {
+        { 1, DID_FL, 7, 2 },            /* of two functions */
+        { 1, DID_FL, 7, 0 },            /* it is gone */
+        { 1, DID_FL, 200, 0 },          /* in another domain */
+        { 1, DID_FL, 8, 1 },
+        { 0, DID_FL + 1, 0, 50 },
+        { 0, DID_FL + 1, 0, 0 },
+        { 0, DID_FL, 0, 148 },
+        { 0, DID_FL, 0, 0 },
+    };
+
+    g_assert_cmpint(fd, >=, 0);
+    close(fd);
+    options = g_strdup_printf(" -trace vtd_pasid_cache_drop -D %s", path);
+    t = test_start_with(options);
+    write_leaf(t, FL_TABLES, IOVA, PAGE_A | PTE_FL);
+    for (pasid = 1; pasid <= 200; pasid++) {
+        write_pasid_fl(t, pasid, DID_FL + (pasid > 150), FL_TABLES, 0);
+        check_translation(&t->ep[0], pasid, IOVA, WANT_R, PAGE_A, 0x1000,
+                          PERM_R);
+    }
+    check_translation(&t->ep[1], 7, IOVA, WANT_R, PAGE_A, 0x1000, PERM_R);
+    for (i = 0; i < ARRAY_SIZE(descs); i++) {
+        inv_pasids(t, descs[i].granularity, descs[i].did, descs[i].pasid);
+        now = count_lines(path);
+        g_test_message("descriptor %d: %u entries", i, now - seen);
+        g_assert_cmpuint(now - seen, ==, descs[i].drops);
+        seen = now;
+    }
+    test_end(t);
+    unlink(path);
+}
+
+/* A function that goes leaves nothing behind for the one that comes after it */
+static void test_unplug_forgets(void)
+{
+    Test *t = test_new(IOMMU " -device pcie-root-port,id=rp1,addr=6.0 -device "
+                       "iopf-testdev,id=td1,bus=rp1,pasid=20");
+    Endpoint *ep = &t->ep[0];
+
+    ep_init(ep, t, 1 << 8, 0);
+    enable_mmcfg(t->qts);
+    enable_root_port(ep, 6 << 3);
+    ep_map(ep);
+    ep_start_ring(ep, 8, 1);
+    clear_tables(t);
+    write_context(ep, CONTEXT_FLAGS);
+    write_pasid_fl(t, PASID, DID_FL, FL_TABLES, 0);
+    write_paging(t, FL_TABLES, PTE_FL);
+    write_leaf(t, FL_TABLES, IOVA, PAGE_A | PTE_FL);
+    start_vtd(t, 0);
+    ep_enable(ep, 32);
+    check_translation(ep, PASID, IOVA, WANT_R, PAGE_A, 0x1000, PERM_R);
+    write_pasid_entry(t, PASID, VTD_SM_PASID_ENTRY_PT | VTD_PASID_ENTRY_P,
+                      DID_FL, 0);
+    check_translation(ep, PASID, IOVA, WANT_R, PAGE_A, 0x1000, PERM_R);
+
+    qtest_qmp_device_del_send(t->qts, "td1");
+    eject_root_port(t->qts);
+    qtest_qmp_eventwait(t->qts, "DEVICE_DELETED");
+    qtest_qmp_device_add(t->qts, "iopf-testdev", "td2",
+                         "{'bus': 'rp1', 'pasid': 20}");
+    ep_map(ep);
+    ep_enable(ep, 32);
+    ep_start_ring(ep, 8, 1);
+    check_translation(ep, PASID, PAGE_B, WANT_R, PAGE_B, 0x1000, PERM_R);
+    test_end(t);
 }
 
 /*
@@ -1289,6 +1415,7 @@ static void test_many_pasids(void)
     uint32_t pasid;
     int i;
 
+    tell_size(t, "without PASIDs");
     write_leaf(t, FL_TABLES, IOVA, PAGE_A | PTE_FL);
     for (pasid = 1; pasid < 256; pasid++) {
         write_pasid_fl(t, pasid, DID_FL, FL_TABLES, 0);
@@ -1310,6 +1437,7 @@ static void test_many_pasids(void)
         inv_pasid_cache(t);
     }
     g_assert_cmpuint(count_address_spaces(t), ==, spaces);
+    tell_size(t, "255 PASIDs in use, and 4096 global descriptors");
     for (i = 0; i < 100; i++) {
         vtd_writel(t, DMAR_GCMD_REG, VTD_GCMD_QIE);
         g_assert(!(vtd_readl(t, DMAR_GSTS_REG) & VTD_GSTS_TES));
@@ -1469,6 +1597,24 @@ static void test_page_request_refused(void)
     g_assert_cmphex(vtd_readq(t, DMAR_PQT_REG), ==, 0);
     g_assert_cmphex(vtd_readl(t, DMAR_PRS_REG), ==, 0);
     test_end(t);
+}
+
+static void send_pending(Endpoint *ep, unsigned int pending)
+{
+    iq_submit(ep->t, VTD_INV_DESC_DEVICE | (uint64_t)ep->bdf << 32 |
+              pending << 16, IOVA);
+}
+
+static void send_pending_pasid(Endpoint *ep, unsigned int pending)
+{
+    iq_submit(ep->t, VTD_INV_DESC_DEV_PIOTLB | (uint64_t)PASID << 32 |
+              (uint64_t)ep->bdf << 16 | pending << 4, IOVA);
+}
+
+static void test_inv_depth(void)
+{
+    check_inv_depth(test_start_with, send_pending);
+    check_inv_depth(test_start_with, send_pending_pasid);
 }
 
 static void test_guest_errors(void)
@@ -2020,6 +2166,9 @@ int main(int argc, char **argv)
     qtest_add_func("/q35/intel-iommu/ats/legacy-mode", test_legacy_mode);
     qtest_add_func("/q35/intel-iommu/ats/disabled", test_disabled);
     qtest_add_func("/q35/intel-iommu/ats/many-pasids", test_many_pasids);
+    qtest_add_func("/q35/intel-iommu/ats/pasid-cache-drops",
+                   test_pasid_cache_drops);
+    qtest_add_func("/q35/intel-iommu/ats/unplug-forgets", test_unplug_forgets);
     qtest_add_func("/q35/intel-iommu/prq/request", test_page_request);
     qtest_add_func("/q35/intel-iommu/prq/response-wrong-pasid",
                    test_response_wrong_pasid);
@@ -2029,6 +2178,7 @@ int main(int argc, char **argv)
                    test_response_failure);
     qtest_add_func("/q35/intel-iommu/prq/refused", test_page_request_refused);
     qtest_add_func("/q35/intel-iommu/prq/guest-errors", test_guest_errors);
+    qtest_add_func("/q35/intel-iommu/ats/inv-depth", test_inv_depth);
     qtest_add_func("/q35/intel-iommu/prq/event", test_event);
     qtest_add_func("/q35/intel-iommu/prq/wait", test_wait_descriptor);
     qtest_add_func("/q35/intel-iommu/prq/overflow", test_overflow);

@@ -178,3 +178,23 @@ void check_guest_errors(StartTest *start)
     test_end(t);
     unlink(file);
 }
+
+void check_inv_depth(StartTest *start, SendInvalidation *invalidate)
+{
+    const char *error = "invalidations at a time, more than it takes";
+    g_autofree char *file = NULL, *options = NULL;
+    int fd = g_file_open_tmp("iopf-guest-errors-XXXXXX", &file, NULL);
+    Test *t;
+
+    g_assert_cmpint(fd, >=, 0);
+    close(fd);
+    options = g_strdup_printf(" -global iopf-testdev.inv-queue-depth=4 "
+                              "-d guest_errors -D %s ", file);
+    t = start(options);
+    invalidate(&t->ep[0], 4);
+    g_assert_cmpuint(count_lines(file, error), ==, 0);
+    invalidate(&t->ep[0], 5);
+    g_assert_cmpuint(count_lines(file, error), ==, 1);
+    test_end(t);
+    unlink(file);
+}

@@ -53,4 +53,11 @@ typedef Test *StartTest(const char *options);
 /* The architecture trusts a device to count its requests, and to stop */
 void check_guest_errors(StartTest *start);
 
+/*
+ * More invalidations at a time than the function takes.  @invalidate sends one
+ * and says that so many may be pending.
+ */
+typedef void SendInvalidation(Endpoint *ep, unsigned int pending);
+void check_inv_depth(StartTest *start, SendInvalidation *invalidate);
+
 #endif

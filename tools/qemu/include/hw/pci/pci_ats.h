@@ -410,7 +410,10 @@ ssize_t pci_ats_translate_range(PCIATSTranslateFn fn, void *opaque,
 bool pci_iommu_update_entry(hwaddr addr, uint64_t old, uint64_t new,
                             bool *changed);
 
-/* For the PCI core: a device that goes away needs no notifiers any more */
+/*
+ * For the PCI core: a device that goes away needs no notifiers any more, nor
+ * what the IOMMU keeps for it
+ */
 void pci_ats_forget_notifiers(PCIDevice *dev);
 
 #endif /* QEMU_PCI_ATS_H */

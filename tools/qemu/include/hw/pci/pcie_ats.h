@@ -61,6 +61,15 @@ void pcie_ats_set_global_invalidate(PCIDevice *dev);
 bool pcie_ats_global_invalidate(const PCIDevice *dev);
 
 /**
+ * pcie_ats_check_pending: Log a guest error if software has the IOMMU send more
+ * invalidations than fit into the queue of the function
+ *
+ * @dev: the function; may be NULL
+ * @pending: how many may be under way at a time
+ */
+void pcie_ats_check_pending(const PCIDevice *dev, unsigned int pending);
+
+/**
  * pcie_pasid_common_init: Fill in a PASID capability that is there already
  *
  * The parameters are those of pcie_pasid_init().
