@@ -597,6 +597,8 @@ static void test_private(void)
     Guest *g = &guests[0];
     uint16_t own = own_devid(t);
     uint64_t slot = ipa_slot(g) & ~(PAGE - 1);
+    uint64_t at = DEVTAB + own * AMDVI_DEVTAB_ENTRY_SIZE;
+    unsigned i;
 
     /* Software forgets an invalidation: nothing changes until it comes */
     map_private(t, slot, 0);
@@ -620,19 +622,27 @@ static void test_private(void)
 
     /* The entry of the IOMMU is cached, too */
     write_plain_dte(t, own, PRIVATE, PRIVATE_DOMAIN + 1, 0);
-    qtest_writeq(t->qts, DEVTAB + own * AMDVI_DEVTAB_ENTRY_SIZE, 0);
+    qtest_writeq(t->qts, at, 0);
     check_works(g);
     inv_devid(t, own);
     ring_doorbell(g);
     check_one_viommu_error(g, AMDVI_EVF_VCMD, ipa_slot(g));
+    /* All of it, but V or TV */
+    for (i = 0; i < 2; i++) {
+        write_plain_dte(t, own, PRIVATE, PRIVATE_DOMAIN, 0);
+        qtest_writeq(t->qts, at, qtest_readq(t->qts, at) ^ 1ULL << i);
+        inv_devid(t, own);
+        ring_doorbell(g);
+        check_one_viommu_error(g, AMDVI_EVF_VCMD, ipa_slot(g));
+    }
     /* Without tables it is no private address space */
-    qtest_writeq(t->qts, DEVTAB + own * AMDVI_DEVTAB_ENTRY_SIZE, AMDVI_DTE_V |
+    qtest_writeq(t->qts, at, AMDVI_DTE_V |
                  AMDVI_DTE_TV | AMDVI_DTE_IR | AMDVI_DTE_IW);
     inv_devid(t, own);
     ring_doorbell(g);
     check_one_viommu_error(g, AMDVI_EVF_VCMD, ipa_slot(g));
     write_plain_dte(t, own, PRIVATE, PRIVATE_DOMAIN, 0);
-    qtest_writeq(t->qts, DEVTAB + own * AMDVI_DEVTAB_ENTRY_SIZE, AMDVI_DTE_V |
+    qtest_writeq(t->qts, at, AMDVI_DTE_V |
                  AMDVI_DTE_TV | AMDVI_DTE_MODE(4) | PRIVATE | AMDVI_DTE_IR);
     inv_devid(t, own);
     cntl_write(g, AMDVI_CNTL_MISC, 0);
@@ -763,7 +773,7 @@ static void test_commands(void)
     cntl_write(g, AMDVI_CNTL_CMD, G_BEYOND | RING_ON);
     g_assert_cmphex(cntl_read(g, AMDVI_CNTL_CMD), ==, CMD_ON);
     vf_write(g, AMDVI_VF_CMD_HEAD, 0);
-    check_works(g);
+    g_assert_cmphex(vf_read(g, AMDVI_VF_CMD_HEAD), ==, g->tail);
     /* Off, and on again: it goes on; elsewhere it begins anew */
     pause_ring(g);
     g_assert(!guest_running(g));
@@ -876,6 +886,7 @@ static void test_illegal(void)
                   g->gid, 0);
     check_illegal(g, AMDVI_CMD(AMDVI_CMD_PREFETCH_AMDVI_PAGES) | G_DEVICE, 0);
     check_illegal(g, AMDVI_CMD(AMDVI_CMD_INVAL_DEVTAB_ENTRY) | G_DEVICE, 1);
+    check_illegal(g, AMDVI_CMD(AMDVI_CMD_COMPLETION_WAIT) | 1ULL << 52, 0);
     check_illegal(g, AMDVI_CMD(AMDVI_CMD_COMPLETE_PPR_REQUEST) | G_DEVICE,
                   7ULL << 44);
     check_works(g);
@@ -1318,15 +1329,21 @@ static void test_interrupts(void)
     uint64_t wait = AMDVI_CMD(AMDVI_CMD_COMPLETION_WAIT) | AMDVI_CMD_WAIT_INT;
     uint16_t own = own_devid(t);
     uint64_t l1 = IRQ_L1 + extract32(g->gid, 8, 8) * 8;
+    const uint64_t not_iv[] = { AMDVI_DTE_IV, 1 << 1, 1ULL << 60 };
+    unsigned i;
 
     write_irte(g, AMDVI_GIRQ_EVENT, irte, VECTOR_EVENT);
     write_irte(g, AMDVI_GIRQ_PPR, irte, VECTOR_PPR);
     cntl_write(g, AMDVI_CNTL_CMD, CMD_ON | AMDVI_CNTL_INTERRUPT);
-    /* No table: the guest has to look */
-    good_command(g, wait, 0);
-    g_assert(vf_read(g, AMDVI_VF_STATUS) & AMDVI_STATUS_WAIT_INT);
-    vf_write(g, AMDVI_VF_STATUS, AMDVI_STATUS_WAIT_INT);
-    g_assert(!take_irr(t, VECTOR_EVENT));
+    /* No such table: the guest has to look */
+    for (i = 0; i < ARRAY_SIZE(not_iv); i++) {
+        write_plain_dte(t, own, PRIVATE, PRIVATE_DOMAIN, iv ^ not_iv[i]);
+        inv_devid(t, own);
+        good_command(g, wait, 0);
+        g_assert(vf_read(g, AMDVI_VF_STATUS) & AMDVI_STATUS_WAIT_INT);
+        vf_write(g, AMDVI_VF_STATUS, AMDVI_STATUS_WAIT_INT);
+        g_assert(!take_irr(t, VECTOR_EVENT));
+    }
 
     write_plain_dte(t, own, PRIVATE, PRIVATE_DOMAIN, iv);
     inv_devid(t, own);
@@ -1385,20 +1402,38 @@ static void test_interrupts(void)
  * Test cases: whatever a guest does
  */
 
+static uint64_t random64(void)
+{
+    return (uint64_t)g_test_rand_int() << 32 | (uint32_t)g_test_rand_int();
+}
+
+static void random_commands(Guest *g)
+{
+    unsigned i;
+
+    for (i = 0; i < 8; i++) {
+        uint64_t at = G_MEMORY(g, G_CMD) + i * AMDVI_RING_ENTRY;
+        uint64_t q0 = AMDVI_CMD(g_test_rand_int_range(1, 11)) |
+                      (random64() & 0x10000000ff);
+
+        if (q0 >> 60 == AMDVI_CMD_COMPLETION_WAIT) {
+            q0 |= G_WAIT;
+        }
+        qtest_writeq(g->t->qts, at, q0);
+        qtest_writeq(g->t->qts, at + 8, random64() & AMDVI_CMD_GN);
+    }
+    vf_write(g, AMDVI_VF_CMD_HEAD, 0);
+    vf_write(g, AMDVI_VF_CMD_TAIL, 8 * AMDVI_RING_ENTRY);
+}
+
 static void test_hostile(void)
 {
     Test *t = test_start();
     Guest *g = &guests[0], *other = &guests[1];
-    unsigned i, j, tail;
+    unsigned i, tail;
 
     for (i = 0; i < 300; i++) {
-        for (j = 0; j < 8; j++) {
-            uint64_t at = G_MEMORY(g, G_CMD) + j * AMDVI_RING_ENTRY;
-
-            qtest_writeq(t->qts, at, (uint64_t)g_test_rand_int() << 32 |
-                         (g_test_rand_int() & 0xff));
-            qtest_writeq(t->qts, at + 8, g_test_rand_int());
-        }
+        random_commands(g);
         vf_write(g, g_test_rand_int_range(0, 0x20) * 4, g_test_rand_int());
         vf_write(g, AMDVI_VF_CMD_HEAD, 0);
         vf_write(g, AMDVI_VF_CMD_TAIL, g_test_rand_int());
@@ -1431,6 +1466,142 @@ static void test_hostile(void)
     cntl_write(g, AMDVI_CNTL_MISC, AMDVI_MISC_DEVICE(TRANSLATE(g)));
     start_rings(g);
     check_works(g);
+    test_end(t);
+}
+
+/* Some table entry, or a number like one */
+static void random_entry(Test *t, uint64_t table)
+{
+    uint64_t val = random64() & 0x1fff000, at = table +
+                   g_test_rand_int_range(0, 8 * PAGE / 8) * 8;
+
+    switch (g_test_rand_int_range(0, 4)) {
+    case 0:
+        val = random64();
+        break;
+    case 1:
+        val = 0;
+        break;
+    default:
+        val |= PTE_RW | AMDVI_PTE_NEXT(g_test_rand_int_range(0, 8));
+        break;
+    }
+    qtest_writeq(t->qts, at, val);
+}
+
+static void random_dte(Test *t, uint16_t devid)
+{
+    uint64_t at = DEVTAB + devid * AMDVI_DEVTAB_ENTRY_SIZE +
+                  g_test_rand_int_range(0, 4) * 8;
+
+    qtest_writeq(t->qts, at, qtest_readq(t->qts, at) ^
+                 1ULL << g_test_rand_int_range(0, 64));
+}
+
+static void random_slot(Guest *g)
+{
+    uint64_t regs[] = { AMDVI_CNTL_CMD, AMDVI_CNTL_EVENT, AMDVI_CNTL_PPR };
+    uint16_t id = g_test_rand_int_range(0, 0x100);
+    unsigned n = g_test_rand_int_range(0, 3);
+
+    switch (g_test_rand_int_range(0, 5)) {
+    case 0:
+        cntl_write(g, g_test_rand_int_range(0, 8) * 8, random64());
+        break;
+    case 1:
+        cntl_write(g, AMDVI_CNTL_MISC, AMDVI_MISC_DEVICE(TRANSLATE(g) + n));
+        break;
+    case 2:
+        map_device(g, id, g_test_rand_int_range(0, 0x200));
+        map_domain(g, id, H_DOMAIN(g) + n);
+        break;
+    default:
+        cntl_write(g, regs[n], 0);
+        cntl_write(g, regs[n], (G_CMD + n * 0x10000) << (n == 2 ? 4 : 0) |
+                   RING_ON | (random64() & 0x61f));
+        break;
+    }
+}
+
+/* The host does, too */
+static void random_step(Test *t, Guest *g)
+{
+    uint64_t off = AMDVI_MMIO_CONTROL_GAEN | AMDVI_CONTROL_VCMD |
+                   AMDVI_CONTROL_VIOMMU | AMDVI_CONTROL_GST_BUFFER_TRP |
+                   AMDVI_MMIO_CONTROL_CMDBUFLEN;
+
+    switch (g_test_rand_int_range(0, 12)) {
+    case 0:
+        random_entry(t, PRIVATE);
+        break;
+    case 1:
+        random_entry(t, STAGE2(g));
+        break;
+    case 2:
+        random_dte(t, own_devid(t));
+        random_dte(t, TRANSLATE(g));
+        break;
+    case 3:
+        random_dte(t, g->ep->bdf);
+        break;
+    case 4:
+        cmd_put(t, AMDVI_CMD(AMDVI_CMD_INVAL_AMDVI_ALL), 0);
+        break;
+    case 5:
+        cmd_put(t, AMDVI_CMD(AMDVI_CMD_RESET_VMMIO) | g->gid |
+                (random64() & (AMDVI_CMD_RESET_ALL | AMDVI_CMD_RESET_VCMD)),
+                0);
+        break;
+    case 6:
+        amd_writeq(t, AMDVI_MMIO_CONTROL, CONTROL_VIOMMU & ~(random64() &
+                   random64() & off));
+        amd_writeq(t, AMDVI_MMIO_CONTROL, CONTROL_VIOMMU);
+        amd_writeq(t, AMDVI_MMIO_STATUS, UINT32_MAX);
+        break;
+    case 7:
+        vf_write(g, g_test_rand_int_range(0, 0x40) * 4, random64());
+        vf_read(g, g_test_rand_int_range(0, 0x20) * 8);
+        break;
+    case 8:
+        translate(g->ep, PASID, IOVA + (random64() & 0x1ff000), WANT_RW);
+        break;
+    case 9:
+        hold_inv(g->ep, random64() & 1);
+        break;
+    case 10:
+        random_slot(g);
+        break;
+    default:
+        random_commands(g);
+        break;
+    }
+}
+
+/* Anything anywhere; and after a reset everything works */
+static void test_random(void)
+{
+    Test *t = test_start();
+    unsigned i, n = g_test_slow() ? 100000 : 4000;
+
+    for (i = 0; i < n; i++) {
+        random_step(t, &guests[g_test_rand_int_range(0, 2)]);
+        if (!(i % 500)) {
+            /* So that not all of it is for nothing */
+            hold_inv(guests[0].ep, false);
+            hold_inv(guests[1].ep, false);
+            qtest_system_reset(t->qts);
+            start_host(t, CONTROL_VIOMMU);
+            start_guest(&guests[0]);
+            start_guest(&guests[1]);
+        }
+    }
+    qtest_system_reset(t->qts);
+    start_host(t, CONTROL_VIOMMU);
+    start_guest(&guests[0]);
+    start_guest(&guests[1]);
+    check_works(&guests[0]);
+    check_works(&guests[1]);
+    check_no_event(t);
     test_end(t);
 }
 
@@ -1485,6 +1656,7 @@ int main(int argc, char **argv)
     qtest_add_func("/amd-viommu/events", test_events);
     qtest_add_func("/amd-viommu/interrupts", test_interrupts);
     qtest_add_func("/amd-viommu/hostile", test_hostile);
+    qtest_add_func("/amd-viommu/random", test_random);
     qtest_add_func("/amd-viommu/migration", test_migration);
 
     return g_test_run();
