@@ -129,8 +129,7 @@ static void amdvi_inval_timeout(AMDVIState *s, uint16_t devid, hwaddr cmd_addr)
     amdvi_event(s, AMDVI_EVENT(AMDVI_EVT_INV_TIMEOUT) | devid, cmd_addr);
 }
 
-AMDVICmdResult amdvi_cmd_inval_iotlb(AMDVIState *s, const uint64_t cmd[2],
-                                     hwaddr cmd_addr)
+int amdvi_send_inval_iotlb(AMDVIState *s, const uint64_t cmd[2])
 {
     uint16_t devid = extract64(cmd[0], 0, 16);
     AMDVIAddressSpace *as = amdvi_as_of_devid(s, devid);
@@ -146,17 +145,23 @@ AMDVICmdResult amdvi_cmd_inval_iotlb(AMDVIState *s, const uint64_t cmd[2],
     trace_amdvi_inval_iotlb_pages(devid, pasid, addr, mask);
     if (!as) {
         /* The request comes back as not supported, which ends it as well */
-        return AMDVI_CMD_DONE;
+        return PCI_ATS_INV_DONE;
     }
     /* MaxPend */
     pcie_ats_check_pending(as->bus->devices[as->devfn],
                            extract64(cmd[0], 24, 8));
-    switch (pci_ats_invalidate(as->bus, as->devfn, pasid, false, addr, mask)) {
+    return pci_ats_invalidate(as->bus, as->devfn, pasid, false, addr, mask);
+}
+
+AMDVICmdResult amdvi_cmd_inval_iotlb(AMDVIState *s, const uint64_t cmd[2],
+                                     hwaddr cmd_addr)
+{
+    switch (amdvi_send_inval_iotlb(s, cmd)) {
     case PCI_ATS_INV_DONE:
         break;
     case PCI_ATS_INV_FAILED:
         if (amdvi_control(s, AMDVI_CONTROL_INV_TIMEOUT)) {
-            amdvi_inval_timeout(s, devid, cmd_addr);
+            amdvi_inval_timeout(s, extract64(cmd[0], 0, 16), cmd_addr);
             break;
         }
         /* Fall through: waits for ever */
@@ -176,6 +181,9 @@ void amdvi_forget_held(AMDVIState *s)
     QLIST_FOREACH(as, &s->address_spaces, next) {
         pci_ats_forget_held(as->bus, as->devfn);
     }
+    if (s->viommu_ops) {
+        s->viommu_ops->held_forgotten(s);
+    }
 }
 
 void amdvi_ats_invalidation_over(PCIBus *bus, void *opaque, int devfn,
@@ -183,12 +191,16 @@ void amdvi_ats_invalidation_over(PCIBus *bus, void *opaque, int devfn,
 {
     AMDVIState *s = opaque;
 
+    if (!completed && !amdvi_control(s, AMDVI_CONTROL_INV_TIMEOUT)) {
+        return;
+    }
+    if (s->viommu_ops) {
+        n = s->viommu_ops->invalidation_over(
+            s, PCI_BUILD_BDF(pci_bus_num(bus), devfn), n, completed);
+    }
     /* Nobody waits for those of before the commands were switched off */
     n = MIN(n, s->inv_held);
     if (!completed) {
-        if (!amdvi_control(s, AMDVI_CONTROL_INV_TIMEOUT)) {
-            return;
-        }
         /* Where the command was is not known any more */
         if (n) {
             amdvi_inval_timeout(s, PCI_BUILD_BDF(pci_bus_num(bus), devfn),

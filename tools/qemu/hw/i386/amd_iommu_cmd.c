@@ -32,14 +32,13 @@ static const uint64_t amdvi_cmd_reserved[][2] = {
         MAKE_64BIT_MASK(42, 2) | MAKE_64BIT_MASK(48, 16)
     },
     [AMDVI_CMD_INVAL_AMDVI_ALL] = { MAKE_64BIT_MASK(0, 60), UINT64_MAX },
+    [AMDVI_CMD_RESET_VMMIO] = {
+        MAKE_64BIT_MASK(16, 12) | MAKE_64BIT_MASK(29, 2) |
+        MAKE_64BIT_MASK(32, 28), UINT64_MAX
+    },
 };
 
-static unsigned amdvi_cmd_op(const uint64_t cmd[2])
-{
-    return extract64(cmd[0], 60, 4);
-}
-
-static bool amdvi_cmd_legal(const AMDVIState *s, const uint64_t cmd[2])
+bool amdvi_cmd_legal(const AMDVIState *s, const uint64_t cmd[2])
 {
     unsigned op = amdvi_cmd_op(cmd);
 
@@ -63,8 +62,11 @@ static bool amdvi_cmd_legal(const AMDVIState *s, const uint64_t cmd[2])
     case AMDVI_CMD_INVAL_INTR_TABLE:
     case AMDVI_CMD_INVAL_AMDVI_ALL:
         return true;
+    case AMDVI_CMD_RESET_VMMIO:
+        /* Inference: there is nothing to reset while it is off */
+        return s->viommu_ops && s->viommu_ops->is_on(s);
     default:
-        /* Prefetching is not offered */
+        /* Neither prefetching nor events for guests are offered */
         return false;
     }
 }
@@ -111,8 +113,8 @@ static void amdvi_cmd_inval_pages(AMDVIState *s, const uint64_t cmd[2])
                            mask);
 }
 
-static AMDVICmdResult amdvi_cmd_exec(AMDVIState *s, const uint64_t cmd[2],
-                                     hwaddr addr)
+AMDVICmdResult amdvi_cmd_exec(AMDVIState *s, const uint64_t cmd[2],
+                              hwaddr addr)
 {
     if (!amdvi_cmd_legal(s, cmd)) {
         return AMDVI_CMD_ILLEGAL;
@@ -136,6 +138,9 @@ static AMDVICmdResult amdvi_cmd_exec(AMDVIState *s, const uint64_t cmd[2],
     case AMDVI_CMD_INVAL_AMDVI_ALL:
         x86_iommu_iec_notify_all(X86_IOMMU_DEVICE(s), true, 0, 0);
         amdvi_drop_caches(s);
+        return AMDVI_CMD_DONE;
+    case AMDVI_CMD_RESET_VMMIO:
+        s->viommu_ops->reset_guest(s, cmd);
         return AMDVI_CMD_DONE;
     default:
         g_assert_not_reached();

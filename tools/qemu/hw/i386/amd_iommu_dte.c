@@ -36,6 +36,26 @@ static uint64_t amdvi_event_who(const AMDVIRequest *req, const AMDVIDTE *dte,
     return q0 | (dte ? (uint64_t)amdvi_dte_domain(dte) << 32 : 0);
 }
 
+bool amdvi_of_guest(AMDVIState *s, const AMDVIDTE *dte)
+{
+    return s->viommu_ops && s->viommu_ops->is_on(s) &&
+           (dte->q[3] & AMDVI_DTE_VIMU);
+}
+
+/* Inference: only what the tables of the guest are about is for the guest */
+void amdvi_event_of(AMDVIState *s, const AMDVIDTE *dte, bool guest,
+                    uint64_t q0, uint64_t q1)
+{
+    if (!amdvi_of_guest(s, dte)) {
+        amdvi_event(s, q0, q1);
+    } else if (guest) {
+        s->viommu_ops->event(s, amdvi_dte_guest(dte),
+                             amdvi_as_guest_knows(dte, q0), q1);
+    } else {
+        amdvi_event(s, q0 | AMDVI_EVF_VNR, q1);
+    }
+}
+
 void amdvi_event_page_fault(const AMDVIRequest *req, AMDVIDTE *dte, bool guest,
                             hwaddr addr, uint64_t flags)
 {
@@ -51,15 +71,15 @@ void amdvi_event_page_fault(const AMDVIRequest *req, AMDVIDTE *dte, bool guest,
         return;
     }
     dte->fault_logged = true;
-    amdvi_event(req->s, q0, addr);
+    amdvi_event_of(req->s, dte, guest, q0, addr);
 }
 
 void amdvi_event_table(const AMDVIRequest *req, const AMDVIDTE *dte,
                        bool guest, hwaddr addr)
 {
-    amdvi_event(req->s, AMDVI_EVENT(AMDVI_EVT_PAGE_HW) |
-                AMDVI_EVF_MASTER_ABORT | amdvi_request_flags(req) |
-                amdvi_event_who(req, dte, guest), addr);
+    amdvi_event_of(req->s, dte, guest, AMDVI_EVENT(AMDVI_EVT_PAGE_HW) |
+                   AMDVI_EVF_MASTER_ABORT | amdvi_request_flags(req) |
+                   amdvi_event_who(req, dte, guest), addr);
 }
 
 void amdvi_event_device(const AMDVIRequest *req, hwaddr addr)
@@ -95,8 +115,7 @@ static bool amdvi_dte_reserved(const AMDVIState *s, const uint64_t q[4])
     uint64_t r0 = MAKE_64BIT_MASK(2, 5) | (1ULL << 63);
     uint64_t r1 = AMDVI_DTE_SATS;
     uint64_t r2 = MAKE_64BIT_MASK(52, 2);
-    /* The entry of a virtual IOMMU in hardware, too */
-    uint64_t r3 = MAKE_64BIT_MASK(0, 54);
+    uint64_t r3 = MAKE_64BIT_MASK(0, 15) | MAKE_64BIT_MASK(48, 6);
 
     if (!s->host_ad) {
         r0 |= AMDVI_DTE_HA | AMDVI_DTE_HD;
@@ -111,6 +130,9 @@ static bool amdvi_dte_reserved(const AMDVIState *s, const uint64_t q[4])
     }
     if (!s->ats) {
         r1 |= AMDVI_DTE_I;
+    }
+    if (!s->viommu) {
+        r3 |= AMDVI_DTE_GUEST(UINT16_MAX, UINT16_MAX);
     }
     if ((q[0] & AMDVI_DTE_V) && ((q[0] & r0) || (q[1] & r1))) {
         return true;

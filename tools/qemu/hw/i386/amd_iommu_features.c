@@ -60,6 +60,14 @@ bool amdvi_check_features(AMDVIState *s, Error **errp)
     if (!amdvi_check_pasid(s, errp)) {
         return false;
     }
+    if (s->viommu && !s->pasid_bits) {
+        error_setg(errp, "viommu=on needs pasid=BITS");
+        return false;
+    }
+    if (s->gst_trp && !s->viommu) {
+        error_setg(errp, "gst-buffer-trp=on needs viommu=on");
+        return false;
+    }
     s->whole = s->ats || s->pasid_bits || s->host_ad;
     if (s->lazy_inv && !s->whole) {
         error_setg(errp, "x-lazy-invalidation=on needs ats=on, pasid=BITS or "
@@ -87,6 +95,9 @@ uint64_t amdvi_whole_efr(const AMDVIState *s)
                (s->ppr_early ? AMDVI_EFR_PPR_EARLY : 0) |
                (s->ppr_autoresp ? AMDVI_EFR_PPR_AUTO : 0) |
                (s->ppr_block_stop ? AMDVI_EFR_BLOCK_STOP : 0);
+    }
+    if (s->viommu) {
+        efr |= AMDVI_EFR_VIOMMU;
     }
     if (s->host_ad) {
         efr |= AMDVI_EFR_HA | AMDVI_EFR_HD;

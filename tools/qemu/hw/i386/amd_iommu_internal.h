@@ -138,6 +138,17 @@ static inline unsigned amdvi_dte_mode(const AMDVIDTE *dte)
     return extract64(dte->q[0], 9, 3);
 }
 
+static inline uint16_t amdvi_dte_guest(const AMDVIDTE *dte)
+{
+    return dte->q[3] >> 32;
+}
+
+/* The first word of a log entry, with the device ID of the guest */
+static inline uint64_t amdvi_as_guest_knows(const AMDVIDTE *dte, uint64_t q0)
+{
+    return deposit64(q0, 0, 16, extract64(dte->q[3], 16, 16));
+}
+
 static inline hwaddr amdvi_dte_gcr3(const AMDVIDTE *dte)
 {
     return extract64(dte->q[0], 58, 3) << 12 |
@@ -169,6 +180,11 @@ AMDVIDTE *amdvi_find_dte(const AMDVIRequest *req, hwaddr addr, bool *hw);
 /* For interrupts */
 bool amdvi_cached_dte(AMDVIState *s, uint16_t devid, uint64_t entry[4]);
 
+/* Whether the device is one of a virtual IOMMU in hardware */
+bool amdvi_of_guest(AMDVIState *s, const AMDVIDTE *dte);
+/* To the log of the guest if that is for it; @q0 names the device as we do */
+void amdvi_event_of(AMDVIState *s, const AMDVIDTE *dte, bool guest,
+                    uint64_t q0, uint64_t q1);
 void amdvi_event_page_fault(const AMDVIRequest *req, AMDVIDTE *dte, bool guest,
                             hwaddr addr, uint64_t flags);
 void amdvi_event_table(const AMDVIRequest *req, const AMDVIDTE *dte,
@@ -310,6 +326,15 @@ typedef enum AMDVICmdResult {
     AMDVI_CMD_WAITS,        /* to be tried again */
 } AMDVICmdResult;
 
+bool amdvi_cmd_legal(const AMDVIState *s, const uint64_t cmd[2]);
+/* @addr is where the command is, for events */
+AMDVICmdResult amdvi_cmd_exec(AMDVIState *s, const uint64_t cmd[2],
+                              hwaddr addr);
+static inline unsigned amdvi_cmd_op(const uint64_t cmd[2])
+{
+    return extract64(cmd[0], 60, 4);
+}
+
 void amdvi_run_commands(AMDVIState *s);
 /* With x-lazy-invalidation=on: carry out one command, for one read */
 void amdvi_run_lazily(AMDVIState *s);
@@ -336,9 +361,41 @@ void amdvi_ats_invalidation_over(PCIBus *bus, void *opaque, int devfn,
 /* NULL if there is no such function */
 AMDVIAddressSpace *amdvi_as_of_devid(AMDVIState *s, uint16_t devid);
 void amdvi_forget_held(AMDVIState *s);
+/* INVALIDATE_IOTLB_PAGES, without what comes of it. Returns: PCI_ATS_INV_* */
+int amdvi_send_inval_iotlb(AMDVIState *s, const uint64_t cmd[2]);
 AMDVICmdResult amdvi_cmd_inval_iotlb(AMDVIState *s, const uint64_t cmd[2],
                                      hwaddr cmd_addr);
 AMDVICmdResult amdvi_cmd_complete_ppr(AMDVIState *s, const uint64_t cmd[2]);
+
+/*
+ * Virtual IOMMUs in hardware.  These are other files, which come in with the
+ * property: NULL without it.
+ */
+
+typedef struct AMDVIViommuOps {
+    void (*reset)(AMDVIState *s);
+    /* After the control register was written */
+    void (*control_changed)(AMDVIState *s);
+    bool (*is_on)(const AMDVIState *s);
+    /* RESET_VMMIO */
+    void (*reset_guest)(AMDVIState *s, const uint64_t cmd[2]);
+    /* An entry for the event log of a guest */
+    void (*event)(AMDVIState *s, uint16_t gid, uint64_t q0, uint64_t q1);
+    /*
+     * One for its log of page requests. Returns: whether the guest takes any;
+     * it may be lost all the same
+     */
+    bool (*page_request)(AMDVIState *s, uint16_t gid, const uint64_t entry[2],
+                         bool stop_marker);
+    /*
+     * @n invalidations of a device are over. Returns: how many of them were
+     * not those of guests
+     */
+    uint32_t (*invalidation_over)(AMDVIState *s, uint16_t devid, uint32_t n,
+                                  bool completed);
+    /* Completions of devices are not told any more */
+    void (*held_forgotten)(AMDVIState *s);
+} AMDVIViommuOps;
 
 /*
  * Migration: amd_iommu_vmstate.c

@@ -142,8 +142,9 @@ static uint64_t amdvi_writable(const AMDVIState *s, hwaddr reg)
     case AMDVI_MMIO_PPR_BASE:
         return s->ppr ? AMDVI_RING_ADDR | MAKE_64BIT_MASK(56, 4) : 0;
     case AMDVI_MMIO_CONTROL:
-        return ~(s->gcr3_trp ? 0 : AMDVI_CONTROL_GCR3_TRP) &
-               MAKE_64BIT_MASK(0, 59);
+        return (~(s->gcr3_trp ? 0 : AMDVI_CONTROL_GCR3_TRP) &
+                MAKE_64BIT_MASK(0, 59)) |
+               (s->gst_trp ? AMDVI_CONTROL_GST_BUFFER_TRP : 0);
     case AMDVI_MMIO_EXCL_BASE:
         return AMDVI_RING_ADDR | AMDVI_MMIO_EXCL_ENABLED_MASK |
                AMDVI_MMIO_EXCL_ALLOW_MASK;
@@ -214,6 +215,9 @@ static void amdvi_update_control(AMDVIState *s, uint64_t old)
                amdvi_ring_size(s, AMDVI_MMIO_COMMAND_BASE)) {
         amdvi_change_status(s, 0, AMDVI_STATUS_CMD_RUN);
     }
+    if (s->viommu_ops) {
+        s->viommu_ops->control_changed(s);
+    }
     amdvi_run_commands(s);
 }
 
@@ -278,6 +282,9 @@ void amdvi_whole_reset(AMDVIState *s)
 {
     amdvi_drop_caches(s);
     amdvi_forget_held(s);
+    if (s->viommu_ops) {
+        s->viommu_ops->reset(s);
+    }
     amdvi_set_reg(s, AMDVI_MMIO_STATUS, 0);
     amdvi_set_reg(s, AMDVI_MMIO_EXT_FEATURES, amdvi_whole_efr(s));
     amdvi_set_reg(s, AMDVI_MMIO_EFR2, amdvi_extended_feature_register2(s));

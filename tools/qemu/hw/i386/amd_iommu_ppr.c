@@ -87,6 +87,37 @@ static void amdvi_auto_respond(const AMDVIPageRequest *p, const AMDVIDTE *dte)
     }
 }
 
+static uint64_t amdvi_invalid_entry(const AMDVIPageRequest *p, bool software)
+{
+    uint64_t q0 = AMDVI_EVENT(AMDVI_EVT_INVALID_PPR) | p->req.devid |
+                  AMDVI_PPR_TAG(p->prgi) | (p->last ? AMDVI_PPR_LAST : 0) |
+                  (software ? 0 : AMDVI_EVF_PPR_RX);
+
+    if (p->req.pasid != PCI_NO_PASID) {
+        q0 |= AMDVI_EVF_PPR_GN | amdvi_ppr_pasid(p->req.pasid);
+    }
+    return q0;
+}
+
+/*
+ * The guest gets it, or else the device an answer: a guest that takes none is
+ * no matter for the log of the host.
+ */
+static void amdvi_request_of_guest(const AMDVIPageRequest *p,
+                                   const AMDVIDTE *dte, uint64_t entry[2])
+{
+    entry[0] = amdvi_as_guest_knows(dte, entry[0]);
+    if (p->req.s->viommu_ops->page_request(p->req.s, amdvi_dte_guest(dte),
+                                           entry, p->stop_marker)) {
+        return;
+    }
+    amdvi_event_of(p->req.s, dte, true, amdvi_invalid_entry(p, false),
+                   entry[1]);
+    if (amdvi_wants_answer(p)) {
+        amdvi_answer(p, IOMMU_PRI_RESP_INVALID_REQUEST, p->req.pasid);
+    }
+}
+
 static void amdvi_log_request(const AMDVIPageRequest *p, const AMDVIDTE *dte)
 {
     AMDVIState *s = p->req.s;
@@ -108,6 +139,10 @@ static void amdvi_log_request(const AMDVIPageRequest *p, const AMDVIDTE *dte)
     uint64_t early = amdvi_reg(s, AMDVI_MMIO_PPR_EARLY);
     AMDVILogResult result;
 
+    if (amdvi_of_guest(s, dte)) {
+        amdvi_request_of_guest(p, dte, entry);
+        return;
+    }
     if (auto_respond && always) {
         amdvi_auto_respond(p, dte);
         return;
@@ -130,14 +165,9 @@ static void amdvi_invalid_request(const AMDVIPageRequest *p)
 {
     bool software = amdvi_control(p->req.s, AMDVI_CONTROL_EPH) &&
                     amdvi_wants_answer(p);
-    uint64_t q0 = AMDVI_EVENT(AMDVI_EVT_INVALID_PPR) | p->req.devid |
-                  AMDVI_PPR_TAG(p->prgi) | (p->last ? AMDVI_PPR_LAST : 0) |
-                  (software ? 0 : AMDVI_EVF_PPR_RX);
 
-    if (p->req.pasid != PCI_NO_PASID) {
-        q0 |= AMDVI_EVF_PPR_GN | amdvi_ppr_pasid(p->req.pasid);
-    }
-    amdvi_event(p->req.s, q0, p->addr & ~AMDVI_PAGE_LOW);
+    amdvi_event(p->req.s, amdvi_invalid_entry(p, software),
+                p->addr & ~AMDVI_PAGE_LOW);
     if (!software && amdvi_wants_answer(p)) {
         amdvi_answer(p, IOMMU_PRI_RESP_INVALID_REQUEST, p->req.pasid);
     }

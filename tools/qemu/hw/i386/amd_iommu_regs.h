@@ -27,6 +27,7 @@
 #define AMDVI_EFR_HA                    (1ULL << 49)
 #define AMDVI_EFR_EPH                   (1ULL << 50)
 #define AMDVI_EFR_HD                    (1ULL << 52)
+#define AMDVI_EFR_VIOMMU                (1ULL << 55)
 
 #define AMDVI_EFR2_GCR3_TRP             (1ULL << 3)
 
@@ -42,7 +43,10 @@
 #define AMDVI_CONTROL_EPH               (1ULL << 45)
 #define AMDVI_CONTROL_XT                (1ULL << 50)
 #define AMDVI_CONTROL_INT_CAP_XT        (1ULL << 51)
+#define AMDVI_CONTROL_VCMD              (1ULL << 52)
+#define AMDVI_CONTROL_VIOMMU            (1ULL << 53)
 #define AMDVI_CONTROL_GCR3_TRP          (1ULL << 58)
+#define AMDVI_CONTROL_GST_BUFFER_TRP    (1ULL << 60)
 
 /* Registers */
 #define AMDVI_MMIO_XT_EVENT             0x0170
@@ -102,6 +106,11 @@
 #define AMDVI_DTE_IV                    (1ULL << 0)
 #define AMDVI_DTE_GUEST_MODE(levels)    ((uint64_t)((levels) - 4) << 54)
 
+/* The fourth one: of which virtual IOMMU, and what it is there */
+#define AMDVI_DTE_VIMU                  (1ULL << 15)
+#define AMDVI_DTE_GUEST(gid, gdevid) \
+    (AMDVI_DTE_VIMU | (uint64_t)(gid) << 32 | (uint64_t)(gdevid) << 16)
+
 /* Paging entries of the host */
 #define AMDVI_PTE_PR                    (1ULL << 0)
 #define AMDVI_PTE_A                     (1ULL << 5)
@@ -131,6 +140,12 @@
 #define AMDVI_CMD_WAIT_STORE            (1ULL << 0)
 #define AMDVI_CMD_WAIT_INT              (1ULL << 1)
 
+/* Those about virtual IOMMUs */
+#define AMDVI_CMD_INSERT_GUEST_EVENT    0x09
+#define AMDVI_CMD_RESET_VMMIO           0x0a
+#define AMDVI_CMD_RESET_ALL             (1ULL << 28)
+#define AMDVI_CMD_RESET_VCMD            (1ULL << 31)
+
 /* Response codes */
 #define AMDVI_PPR_SUCCESS               0x0
 #define AMDVI_PPR_INVALID               0x1
@@ -149,8 +164,15 @@ enum {
     AMDVI_EVT_INV_TIMEOUT = 7,
     AMDVI_EVT_INVALID_DEV = 8,
     AMDVI_EVT_INVALID_PPR = 9,
+    AMDVI_EVT_GUEST_FAULT = 0xb,
+    AMDVI_EVT_VIOMMU_HW = 0xc,
 };
 /* Their flags */
+/* vNR: the request is nested; what a virtual IOMMU was about */
+#define AMDVI_EVF_VNR                   (1ULL << 27)
+#define AMDVI_EVF_VEVENT                (1ULL << 29)
+#define AMDVI_EVF_VPPR                  (1ULL << 30)
+#define AMDVI_EVF_VCMD                  (1ULL << 31)
 #define AMDVI_EVF_GN                    (1ULL << 48)
 #define AMDVI_EVF_NX                    (1ULL << 49)
 #define AMDVI_EVF_US                    (1ULL << 50)
