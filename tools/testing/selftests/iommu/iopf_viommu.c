@@ -37,6 +37,8 @@
 
 /* Where devices work: different in each level of the tables */
 #define GVA		0x123456789000ULL
+/* No IOMMU has that many address bits: an entry with it is wrong, not missing. */
+#define NO_GPA		0x8000000000000ULL
 /* For what nobody has used before in a test */
 #define PLACE(nr)	(GVA + (nr) * 0x100000ULL)
 #define NR_DEVS		2
@@ -1727,8 +1729,19 @@ TEST_VIOMMU(pasid_faults)
 
 	ASSERT_LIB(open_events(guest, 16, &id, &events.fd));
 	for (i = 0; i < 4; i++) {
-		ASSERT_LIB(write_fails(i & 1 ? with_pasid(&both) :
-					       with_rid(&both), PLACE(10 + i)));
+		if (i & 1) {
+			op.iova = PLACE(10 + i);
+			guest->vendor->set_page(&both.pasid, op.iova, NO_GPA);
+			ASSERT_LIB(testdev_submit(&ep->td, &op, &slot));
+			/* The device cannot tell that from one that is missing. */
+			ASSERT_LIB(next_group(ep, &g));
+			ASSERT_LIB(iopf_queue_answer(ep->queue, g.cookie,
+						     IOMMUFD_PAGE_RESP_INVALID));
+			ASSERT_LIB(wait_op(ep, slot, &r));
+			EXPECT_NE(IOPF_TD_ST_OK, r.status);
+		} else {
+			ASSERT_LIB(write_fails(with_rid(&both), PLACE(10 + i)));
+		}
 		ASSERT_LIB(read_event(guest->vendor, &events));
 		EXPECT_EQ(self->dev->virt_id, events.last.dev);
 		EXPECT_EQ(PLACE(10 + i), events.last.addr);
