@@ -37,6 +37,8 @@
 
 /* Where devices work: different in each level of the tables */
 #define GVA		0x123456789000ULL
+/* No IOMMU has that many address bits: an entry with it is wrong, not missing. */
+#define NO_GPA		0x8000000000000ULL
 /* For what nobody has used before in a test */
 #define PLACE(nr)	(GVA + (nr) * 0x100000ULL)
 #define NR_DEVS		2
@@ -126,14 +128,14 @@ static int alloc_vdevice(struct iopf_ctx *ctx, __u32 viommu_id, __u32 dev_id,
 }
 
 /* @fault_id: 0 for none */
-static int alloc_nested(const struct space *space, __u32 dev_id, __u32 fault_id,
-			__u32 *id)
+static int alloc_nested_flags(const struct space *space, __u32 dev_id, __u32 flags,
+			      __u32 fault_id, __u32 *id)
 {
 	struct guest *guest = space->guest;
 	__u64 blob[8] = { 0 };
 	struct iommu_hwpt_alloc cmd = {
 		.size = sizeof(cmd),
-		.flags = fault_id ? IOMMU_HWPT_FAULT_ID_VALID : 0,
+		.flags = flags | (fault_id ? IOMMU_HWPT_FAULT_ID_VALID : 0),
 		.dev_id = dev_id,
 		.pt_id = guest->viommu_id,
 		.data_uptr = (__u64)(unsigned long)blob,
@@ -145,6 +147,12 @@ static int alloc_nested(const struct space *space, __u32 dev_id, __u32 fault_id,
 	ret = ctx_ioctl(guest->ctx, IOMMU_HWPT_ALLOC, &cmd, "nested HWPT");
 	*id = cmd.out_hwpt_id;
 	return ret;
+}
+
+static int alloc_nested(const struct space *space, __u32 dev_id, __u32 fault_id,
+			__u32 *id)
+{
+	return alloc_nested_flags(space, dev_id, 0, fault_id, id);
 }
 
 /* @done: how many the kernel says it has done */
@@ -327,8 +335,8 @@ static int arrives(struct guest_dev *dev, __u64 gva, __u64 gpa)
 	struct testdev_op op = {
 		.opcode = IOPF_TD_OP_FILL,
 		.mode = dev->mode,
-		.flags = dev->space.with_pasid ? IOPF_TD_F_PASID : 0,
-		.pasid = dev->space.with_pasid ? dev->space.pasid : 0,
+		.flags = dev->space.dma_pasid ? IOPF_TD_F_PASID : 0,
+		.pasid = dev->space.dma_pasid,
 		.iova = gva,
 		.length = 4096,
 		.data = SEED,
@@ -1167,6 +1175,8 @@ static int write_fails(struct guest_dev *dev, __u64 gva)
 	struct testdev_op op = {
 		.opcode = IOPF_TD_OP_FILL,
 		.mode = IOPF_TD_MODE_UNTRANSLATED,
+		.flags = dev->space.dma_pasid ? IOPF_TD_F_PASID : 0,
+		.pasid = dev->space.dma_pasid,
 		.iova = gva,
 		.length = 8,
 		.data = SEED,
@@ -1256,6 +1266,7 @@ TEST_VIOMMU(events)
 		ASSERT_LIB(read_event(vendor, &events));
 		EXPECT_EQ(dev[i & 1].virt_id, fault->dev);
 		EXPECT_EQ(PLACE(i), fault->addr);
+		EXPECT_EQ(0, fault->pasid);
 		EXPECT_TRUE(fault->write);
 	}
 	/* What the second stage lacks is the VMM's. */
@@ -1522,7 +1533,7 @@ TEST_VIOMMU(pasids)
 	dev->space.root = guest_page(guest);
 	dev->space.domain = 60;
 	dev->space.pasid = 5;
-	dev->space.with_pasid = true;
+	dev->space.dma_pasid = 5;
 	guest->vendor->set_pasid(&rid, &dev->space);
 	ASSERT_LIB(move_page(&page, dev, GVA));
 	EXPECT_LIB(is_stale(&page));
@@ -1531,7 +1542,7 @@ TEST_VIOMMU(pasids)
 	inv.what = INV_DEVICE_SPACE;
 	ASSERT_LIB(invalidate(guest, &inv, false));
 	EXPECT_LIB(is_gone(&page));
-	dev->space.with_pasid = false;
+	dev->space.dma_pasid = 0;
 	EXPECT_LIB(is_stale(&other));
 
 	/* Requests have the PASID, and go with the page table of the RID. */
@@ -1555,6 +1566,284 @@ TEST_VIOMMU(pasids)
 	}
 	rid.hwpt_id = dev->space.hwpt_id;
 	dev->space = rid;
+}
+
+/* Each first stage of a guest is a page table of the host's, and has a PASID of that. */
+struct pasid_space {
+	struct guest_dev *dev;
+	struct space rid;
+	struct space pasid;
+};
+
+/* The tests look at what the device does with the RID, or with the PASID. */
+static struct guest_dev *with_rid(struct pasid_space *both)
+{
+	both->dev->space = both->rid;
+	return both->dev;
+}
+
+static struct guest_dev *with_pasid(struct pasid_space *both)
+{
+	both->dev->space = both->pasid;
+	return both->dev;
+}
+
+/* The device has a page table for the RID that leaves room for those of PASIDs. */
+static int pasid_setup(struct pasid_space *both, struct guest_dev *dev)
+{
+	struct guest *guest = dev->space.guest;
+	__u32 fault_id = iopf_queue_id(dev->ep.queue);
+	__u32 dev_id = iopf_dev_id(dev->ep.dev);
+	__u32 old = dev->space.hwpt_id;
+	int ret;
+
+	both->dev = dev;
+	both->rid = dev->space;
+	both->pasid = (struct space) {
+		.guest = guest,
+		.root = guest_page(guest),
+		.domain = 60,
+		.pasid = 5,
+		.dev = dev->virt_id,
+		.dma_pasid = 9,
+	};
+	ret = alloc_nested_flags(&both->pasid, dev_id, IOMMU_HWPT_ALLOC_PASID,
+				 fault_id, &both->pasid.hwpt_id);
+	if (ret)
+		return ret;
+	/* There is none yet. */
+	ret = iopf_dev_attach_pasid(dev->ep.dev, 9, both->pasid.hwpt_id);
+	if (ret != -EINVAL)
+		return iopf_err(-EPROTO, "beside a RID that leaves no room: %d", ret);
+	ret = alloc_nested_flags(&both->rid, dev_id, IOMMU_HWPT_ALLOC_PASID,
+				 fault_id, &both->rid.hwpt_id);
+	if (!ret)
+		ret = iopf_dev_attach(dev->ep.dev, both->rid.hwpt_id);
+	if (ret)
+		return ret;
+	with_rid(both);
+	ret = iopf_dev_attach_pasid(dev->ep.dev, 9, old);
+	if (ret != -EINVAL)
+		return iopf_err(-EPROTO, "not made for PASIDs: %d", ret);
+	ret = iopf_destroy(guest->ctx, old);
+	if (!ret)
+		ret = iopf_dev_attach_pasid(dev->ep.dev, 9, both->pasid.hwpt_id);
+	return ret;
+}
+
+static int pasid_teardown(struct pasid_space *both)
+{
+	int ret = iopf_dev_detach_pasid(both->dev->ep.dev, 9);
+
+	with_rid(both);
+	return ret ?: iopf_destroy(both->rid.guest->ctx, both->pasid.hwpt_id);
+}
+
+/* PASIDs that a page table is attached to; whoever has a PASID has ATS. */
+static bool has_pasid_hwpts(struct guest_dev *dev)
+{
+	return dev->space.guest->vendor->pasid_hwpt &&
+	       dev->mode == IOPF_TD_MODE_TRANSLATED &&
+	       testdev_reg(&dev->ep.td, IOPF_TD_REG_LIVE) & IOPF_TD_LIVE_PASID;
+}
+
+TEST_VIOMMU(pasid_pages)
+{
+	struct guest *guest = &self->guest;
+	struct pasid_space both;
+	struct inv inv = { .what = INV_SPACE, .dev = self->dev->virt_id };
+	struct page rid, pasid;
+	int i;
+
+	if (!has_pasid_hwpts(self->dev))
+		return;
+	ASSERT_LIB(pasid_setup(&both, self->dev));
+	/* By the ids of the guest, and by the page table */
+	for (i = 0; i < 2; i++) {
+		ASSERT_LIB(move_page(&rid, with_rid(&both), PLACE(i)));
+		ASSERT_LIB(move_page(&pasid, with_pasid(&both), PLACE(i)));
+		EXPECT_LIB(is_stale(&pasid));
+		inv.space = &both.pasid;
+		ASSERT_LIB(invalidate(guest, &inv, i));
+		EXPECT_LIB(is_gone(&pasid));
+		with_rid(&both);
+		EXPECT_LIB(is_stale(&rid));
+
+		ASSERT_LIB(move_page(&pasid, with_pasid(&both), PLACE(4 + i)));
+		inv.space = &both.rid;
+		ASSERT_LIB(invalidate(guest, &inv, i));
+		EXPECT_LIB(is_stale(&pasid));
+		with_rid(&both);
+		EXPECT_LIB(is_gone(&rid));
+	}
+	EXPECT_LIB(pasid_teardown(&both));
+}
+
+/* Requests have the PASID of the host, events that of the guest. */
+TEST_VIOMMU(pasid_faults)
+{
+	struct guest *guest = &self->guest;
+	struct endpoint *ep = &self->dev->ep;
+	struct pasid_space both;
+	struct testdev_op op = {
+		.opcode = IOPF_TD_OP_FILL,
+		.flags = IOPF_TD_F_PASID,
+		.length = 4096,
+		.data = SEED,
+		.pasid = 9,
+	};
+	struct events events = { 0 };
+	struct testdev_result r;
+	struct iopf_group g;
+	unsigned int slot;
+	__u32 id;
+	int i;
+
+	if (!has_pasid_hwpts(self->dev))
+		return;
+	ASSERT_LIB(pasid_setup(&both, self->dev));
+	with_pasid(&both);
+	/* The last one is open when the page table goes. */
+	for (i = 0; i < 3; i++) {
+		op.iova = PLACE(i);
+		ASSERT_LIB(testdev_submit(&ep->td, &op, &slot));
+		ASSERT_LIB(next_group(ep, &g));
+		EXPECT_TRUE(g.pasid_valid);
+		EXPECT_EQ(9, g.pasid);
+		EXPECT_EQ(op.iova, g.rec[0].addr);
+		if (i == 2)
+			break;
+		if (!i)
+			guest->vendor->set_page(&both.pasid, op.iova,
+						guest_page(guest));
+		ASSERT_LIB(iopf_queue_answer(ep->queue, g.cookie, i ?
+					     IOMMUFD_PAGE_RESP_INVALID :
+					     IOMMUFD_PAGE_RESP_SUCCESS));
+		ASSERT_LIB(wait_op(ep, slot, &r));
+		EXPECT_EQ(i, r.status != IOPF_TD_ST_OK);
+	}
+	ASSERT_LIB(iopf_dev_detach_pasid(ep->dev, 9));
+	ASSERT_LIB(wait_op(ep, slot, &r));
+	EXPECT_NE(IOPF_TD_ST_OK, r.status);
+	ASSERT_LIB(iopf_dev_attach_pasid(ep->dev, 9, both.pasid.hwpt_id));
+
+	ASSERT_LIB(open_events(guest, 16, &id, &events.fd));
+	for (i = 0; i < 4; i++) {
+		if (i & 1) {
+			op.iova = PLACE(10 + i);
+			guest->vendor->set_page(&both.pasid, op.iova, NO_GPA);
+			ASSERT_LIB(testdev_submit(&ep->td, &op, &slot));
+			/* The device cannot tell that from one that is missing. */
+			ASSERT_LIB(next_group(ep, &g));
+			ASSERT_LIB(iopf_queue_answer(ep->queue, g.cookie,
+						     IOMMUFD_PAGE_RESP_INVALID));
+			ASSERT_LIB(wait_op(ep, slot, &r));
+			EXPECT_NE(IOPF_TD_ST_OK, r.status);
+		} else {
+			ASSERT_LIB(write_fails(with_rid(&both), PLACE(10 + i)));
+		}
+		ASSERT_LIB(read_event(guest->vendor, &events));
+		EXPECT_EQ(self->dev->virt_id, events.last.dev);
+		EXPECT_EQ(PLACE(10 + i), events.last.addr);
+		EXPECT_EQ(i & 1 ? 5 : 0, events.last.pasid);
+	}
+	take_pending_interrupts();
+	close(events.fd);
+	EXPECT_LIB(iopf_destroy(self->ctx, id));
+	EXPECT_LIB(pasid_teardown(&both));
+}
+
+/* What the second stage loses is lost for a PASID, too. */
+TEST_VIOMMU(pasid_second_stage)
+{
+	struct guest *guest = &self->guest;
+	struct endpoint *ep = &self->dev->ep;
+	const __u64 gpa = GPA + 2 * GUEST_SIZE;
+	struct pasid_space both;
+	struct testdev_op op = {
+		.opcode = IOPF_TD_OP_FILL,
+		.flags = IOPF_TD_F_PASID,
+		.iova = GVA,
+		.length = 4096,
+		.data = SEED,
+		.pasid = 9,
+	};
+	struct testdev_result r;
+	struct iopf_group g;
+	unsigned int slot;
+	char *mem;
+
+	if (!has_pasid_hwpts(self->dev))
+		return;
+	ASSERT_LIB(pasid_setup(&both, self->dev));
+	mem = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+		   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, mem);
+	ASSERT_LIB(iopf_ioas_map(self->ctx, guest->ioas_id, mem, 4096, gpa,
+				 IOPF_RW));
+	guest->vendor->set_page(&both.pasid, GVA, gpa);
+	ASSERT_LIB(testdev_submit(&ep->td, &op, &slot));
+	ASSERT_LIB(wait_op(ep, slot, &r));
+	ASSERT_EQ(IOPF_TD_ST_OK, r.status);
+	ASSERT_EQ(4096, testdev_pattern_check(mem, 4096, SEED, 0));
+	memset(mem, 0, 4096);
+	ASSERT_LIB(iopf_ioas_unmap(self->ctx, guest->ioas_id, gpa, 4096));
+	expect_on_console(guest->vendor->fault_log);
+	ASSERT_LIB(testdev_submit(&ep->td, &op, &slot));
+	ASSERT_LIB(next_group(ep, &g));
+	ASSERT_LIB(iopf_queue_answer(ep->queue, g.cookie,
+				     IOMMUFD_PAGE_RESP_INVALID));
+	ASSERT_LIB(wait_op(ep, slot, &r));
+	expect_no_more_on_console();
+	EXPECT_NE(IOPF_TD_ST_OK, r.status);
+	EXPECT_EQ(0, mem[0]);
+	munmap(mem, 4096);
+	EXPECT_LIB(pasid_teardown(&both));
+}
+
+/* From one space to the next, and for no device that the guest does not know */
+TEST_VIOMMU(pasid_moves)
+{
+	struct guest *guest = &self->guest;
+	struct guest_dev *dev = self->dev;
+	struct pasid_space both;
+	struct space first;
+	struct page page;
+	__u32 id;
+
+	if (!has_pasid_hwpts(dev))
+		return;
+	ASSERT_LIB(pasid_setup(&both, dev));
+	ASSERT_LIB(move_page(&page, with_pasid(&both), GVA));
+	first = both.pasid;
+	both.pasid.root = guest_page(guest);
+	both.pasid.domain = 61;
+	both.pasid.pasid = 6;
+	ASSERT_LIB(alloc_nested_flags(&both.pasid, iopf_dev_id(dev->ep.dev),
+				      IOMMU_HWPT_ALLOC_PASID,
+				      iopf_queue_id(dev->ep.queue),
+				      &both.pasid.hwpt_id));
+	ASSERT_LIB(iopf_dev_attach_pasid(dev->ep.dev, 9, both.pasid.hwpt_id));
+	ASSERT_LIB(iopf_destroy(self->ctx, first.hwpt_id));
+	/* Not where the first one had it */
+	ASSERT_LIB(move_page(&page, with_pasid(&both), GVA));
+	EXPECT_LIB(is_stale(&page));
+
+	/* The second device has no id any more. */
+	ASSERT_LIB(iopf_destroy(self->ctx, dev[1].vdevice_id));
+	dev[1].vdevice_id = 0;
+	ASSERT_LIB(iopf_dev_detach(dev[1].ep.dev));
+	EXPECT_EQ(-ENOENT, iopf_dev_attach_pasid(dev[1].ep.dev, 9,
+						 both.pasid.hwpt_id));
+	/* It does without, if there is no guest. */
+	ASSERT_LIB(alloc_parent(self->ctx, iopf_dev_id(dev->ep.dev),
+				guest->ioas_id, IOMMU_HWPT_ALLOC_PASID, &id));
+	EXPECT_LIB(iopf_dev_attach_pasid(dev[1].ep.dev, 9, id));
+	EXPECT_LIB(iopf_dev_detach_pasid(dev[1].ep.dev, 9));
+	EXPECT_LIB(iopf_destroy(self->ctx, id));
+	EXPECT_EQ(-ENOENT, iopf_dev_attach(dev[1].ep.dev,
+					   dev[1].space.hwpt_id));
+	EXPECT_LIB(pasid_teardown(&both));
 }
 
 /* A guest that has its IOMMU off, or blocks a device */

@@ -40,7 +40,7 @@ struct space {
 	__u32 pasid;
 	__u32 dev;	/* id of the guest */
 	__u32 hwpt_id;
-	bool with_pasid;	/* it is for DMA with this PASID */
+	__u32 dma_pasid;	/* of the device, for DMA; 0 if that is without one */
 	/* What devices have of it is left to the host; if there is a choice */
 	bool host_devtlb;
 };
@@ -81,6 +81,7 @@ struct bad_inv {
 struct guest_fault {
 	__u32 dev;
 	__u64 addr;
+	__u32 pasid;	/* 0 for none */
 	bool write;
 };
 
@@ -96,6 +97,7 @@ struct vendor {
 	bool guest_devtlb;	/* the guest invalidates what devices have, by itself */
 	bool may_leave_devtlb;	/* or not, if it says so */
 	bool ignores_data;	/* of a vIOMMU */
+	bool pasid_hwpt;	/* a nested HWPT may be attached to a PASID */
 	bool zero_extends;	/* elements of arrays that are short, or cuts long ones */
 	bool (*nests)(struct iopf_dev *dev);
 	/* Optional: a space gets what leads to it. */

@@ -214,7 +214,7 @@ static bool amd_inv(const struct inv *inv, bool on_hwpt, void *elem)
 	if (on_hwpt)
 		return false;
 	domain = space ? DOMID(space->domain) : 0;
-	if (space && space->with_pasid) {
+	if (space && space->dma_pasid) {
 		domain = DOMID(rid_domain);
 		pasid = space->pasid;
 	}

@@ -258,7 +258,7 @@ static bool smmu_inv(const struct inv *inv, bool on_hwpt, void *elem)
 		cmd[1] = 52;
 		return true;
 	case INV_DEVICE_SPACE:
-		if (!inv->space->with_pasid)
+		if (!inv->space->dma_pasid)
 			return false;
 		cmd[0] = OP_ATC_INV | SSV | SSID(inv->space->pasid) |
 			 SID(inv->dev);

@@ -18,6 +18,8 @@
 #define FRCD_SID	0xffffULL
 #define FRCD_T1_READ	0x4000000000000000ULL
 #define FRCD_PP		0x80000000ULL
+#define FRCD_PASID_SHIFT 40
+#define FRCD_PASID	0xfffffULL
 #define FRCD_F		0x8000000000000000ULL
 
 static bool vtd_nests(struct iopf_dev *dev)
@@ -158,8 +160,8 @@ static int vtd_fault(const void *event, struct guest_fault *fault)
 	memcpy(&vtd, event, sizeof(vtd));
 	if (!(vtd.frcd[1] & FRCD_F))
 		return iopf_err(-EPROTO, "F is not set: %#llx", vtd.frcd[1]);
-	if (vtd.frcd[1] & FRCD_PP)
-		return iopf_err(-EPROTO, "a PASID: %#llx", vtd.frcd[1]);
+	fault->pasid = vtd.frcd[1] & FRCD_PP ?
+			       vtd.frcd[1] >> FRCD_PASID_SHIFT & FRCD_PASID : 0;
 	fault->dev = vtd.frcd[1] & FRCD_SID;
 	fault->addr = vtd.frcd[0] & ~0xfffULL;
 	fault->write = !(vtd.frcd[1] & FRCD_T1_READ);
@@ -250,6 +252,7 @@ static const struct vendor vendor_vtd = {
 	.event_len = sizeof(struct iopf_vevent_vtd),
 	.max_dev = 0xffff,
 	.no_dev = -ENOENT,
+	.pasid_hwpt = true,
 	.nests = vtd_nests,
 	.nested = vtd_nested,
 	.set_page = vtd_set_page,
