@@ -118,8 +118,8 @@ class Table(unittest.TestCase):
             self.assertEqual(records.number(value), text)
 
     def test_share(self):
-        rounds = {"pinned": [records.Round(0, 3000, 0, 0, 0)],
-                  "on-demand": [records.Round(0, 200, 0, 0, 0)]}
+        rounds = {"pinned-gib": [records.Round(0, 3000, 0, 0, 0)],
+                  "on-demand-gib": [records.Round(0, 200, 0, 0, 0)]}
         self.assertEqual(records.start_share(rounds), "1/15.0")
         for row in rounds:
             self.assertEqual(records.start_share({**rounds, row: []}), "-")

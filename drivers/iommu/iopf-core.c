@@ -58,7 +58,8 @@
  */
 struct iopf_partial {
 	struct list_head node;		/* in iommu_fault_param::partial */
-	struct list_head faults;	/* in order of arrival */
+	struct list_head faults;	/* in order of arrival, in chunks */
+	struct iopf_chunk *chunk;	/* the last of them, NULL if there is none */
 	/* What this costs of IOPF_MAX_PARTIAL: requests kept, at least 1 */
 	unsigned int charge;
 	bool malformed;
@@ -67,6 +68,21 @@ struct iopf_partial {
 	u32 pasid;
 	u32 grpid;
 };
+
+/*
+ * Requests that are not the last of a group are kept in pieces of memory of which
+ * most groups need one, and large ones few. They are on a list of the group in the
+ * order in which they came, so those of one chunk follow each other.
+ */
+struct iopf_chunk {
+	unsigned int nr;
+	unsigned int room;
+	struct iopf_fault fault[] __counted_by(room);
+};
+
+/* So many fit into the first chunk of a group, and into the others. */
+#define IOPF_CHUNK_FIRST	7
+#define IOPF_CHUNK_MORE		31
 
 static bool iopf_has_pasid(const struct iommu_fault_page_request *prm)
 {
@@ -217,14 +233,28 @@ static void iopf_respond_later(struct iommu_fault_param *param,
 		iopf_respond_orphan(param->dev, evt, IOMMU_PAGE_RESP_SUCCESS);
 }
 
+/* Free the requests of a list, but for a last one, which is in its group. */
+static void iopf_chunks_free(struct list_head *faults)
+{
+	struct iopf_chunk *chunk;
+	struct iopf_fault *first;
+	LIST_HEAD(gone);
+
+	while (!list_empty(faults)) {
+		first = list_first_entry(faults, struct iopf_fault, list);
+		if (iopf_is_last(&first->fault.prm))
+			break;
+		chunk = container_of(first, struct iopf_chunk, fault[0]);
+		list_cut_position(&gone, faults,
+				  &chunk->fault[chunk->nr - 1].list);
+		kfree(chunk);
+	}
+}
+
 static void iopf_partial_free_faults(struct iopf_partial *partial)
 {
-	struct iopf_fault *iopf, *next;
-
-	list_for_each_entry_safe(iopf, next, &partial->faults, list) {
-		list_del(&iopf->list);
-		kfree(iopf);
-	}
+	iopf_chunks_free(&partial->faults);
+	partial->chunk = NULL;
 }
 
 static void iopf_partial_free(struct iopf_partial *partial)
@@ -313,26 +343,35 @@ static bool iopf_partial_has_room(struct iommu_fault_param *param)
  * for it, and when it has no more, none is looked for: other devices wait for their
  * requests to be reported.
  */
-static void *iopf_alloc(const struct iommu_attach_handle *handle, size_t size)
+static void *iopf_alloc(const struct iommu_attach_handle *handle, size_t size,
+			gfp_t flags)
 {
 	struct mem_cgroup *old;
 	void *mem;
 
 	if (!handle || !handle->memcg)
-		return kzalloc(size, GFP_KERNEL);
+		return kmalloc(size, GFP_KERNEL | flags);
 
 	old = set_active_memcg(handle->memcg);
-	mem = kzalloc(size, GFP_NOWAIT | __GFP_NOWARN | __GFP_ACCOUNT);
+	mem = kmalloc(size, GFP_NOWAIT | __GFP_NOWARN | __GFP_ACCOUNT | flags);
 	set_active_memcg(old);
 	return mem;
 }
 
-/* The partial group a request belongs to, a new one if there is none. */
+/* Looks up the attachment that a request belongs to. */
+typedef struct iommu_attach_handle *(*iopf_find_t)(struct device *dev,
+						    struct iopf_fault *evt);
+
+/*
+ * The partial group a request belongs to, a new one if there is none. @find is
+ * NULL for a malformed request, which needs no attachment.
+ */
 static struct iopf_partial *
-iopf_partial_get(struct iommu_fault_param *param,
-		 const struct iommu_fault_page_request *prm,
-		 const struct iommu_attach_handle *handle)
+iopf_partial_get(struct iommu_fault_param *param, struct iopf_fault *evt,
+		 iopf_find_t find)
 {
+	const struct iommu_fault_page_request *prm = &evt->fault.prm;
+	struct iommu_attach_handle *handle = NULL;
 	struct iopf_partial *partial;
 
 	lockdep_assert_held(&param->lock);
@@ -340,10 +379,15 @@ iopf_partial_get(struct iommu_fault_param *param,
 	partial = iopf_partial_find(param, prm);
 	if (partial)
 		return partial;
+	if (find) {
+		handle = find(param->dev, evt);
+		if (!handle)
+			return ERR_PTR(-EINVAL);
+	}
 	if (!iopf_partial_has_room(param))
 		return ERR_PTR(-ENOSPC);
 
-	partial = iopf_alloc(handle, sizeof(*partial));
+	partial = iopf_alloc(handle, sizeof(*partial), __GFP_ZERO);
 	if (!partial)
 		return ERR_PTR(-ENOMEM);
 
@@ -356,54 +400,79 @@ iopf_partial_get(struct iommu_fault_param *param,
 	return partial;
 }
 
+/* Room for another request of a group, in its last chunk or in a new one. */
+static struct iopf_chunk *
+iopf_partial_chunk(struct iommu_fault_param *param, struct iopf_partial *partial,
+		   struct iopf_fault *evt, iopf_find_t find)
+{
+	struct iopf_chunk *chunk = partial->chunk;
+	struct iommu_attach_handle *handle;
+	unsigned int room;
+
+	if (chunk && chunk->nr < chunk->room)
+		return chunk;
+
+	handle = find(param->dev, evt);
+	if (!handle)
+		return ERR_PTR(-EINVAL);
+	room = chunk ? IOPF_CHUNK_MORE : IOPF_CHUNK_FIRST;
+	chunk = iopf_alloc(handle, struct_size(chunk, fault, room), 0);
+	if (!chunk)
+		return ERR_PTR(-ENOMEM);
+	chunk->nr = 0;
+	chunk->room = room;
+	partial->chunk = chunk;
+	return chunk;
+}
+
+static int iopf_partial_keep(struct iommu_fault_param *param,
+			     struct iopf_partial *partial,
+			     struct iopf_fault *evt, iopf_find_t find)
+{
+	struct iopf_fault *iopf;
+	struct iopf_chunk *chunk;
+
+	chunk = iopf_partial_chunk(param, partial, evt, find);
+	if (IS_ERR(chunk)) {
+		/* Without a request it would not count. */
+		if (!partial->charge) {
+			list_del(&partial->node);
+			iopf_partial_free(partial);
+		}
+		return PTR_ERR(chunk);
+	}
+
+	iopf = &chunk->fault[chunk->nr++];
+	iopf->fault = evt->fault;
+	list_add_tail(&iopf->list, &partial->faults);
+	iopf_partial_charge(param, partial, partial->charge + 1);
+	return 0;
+}
+
 /*
- * Keep a request that is not the last of its group. @iopf is NULL to mark the
- * group as malformed, else it is consumed on success.
+ * Keep a request that is not the last of its group; copied. The attachment is only
+ * looked up where memory is needed: none has gone since the group began, or
+ * iopf_dev_sync() would have discarded it. @find is NULL for a malformed request,
+ * which makes its group malformed.
  */
 static int iopf_partial_add(struct iommu_fault_param *param,
-			    const struct iommu_fault_page_request *prm,
-			    const struct iommu_attach_handle *handle,
-			    struct iopf_fault *iopf)
+			    struct iopf_fault *evt, iopf_find_t find)
 {
 	struct iopf_partial *partial;
 	int ret = 0;
 
 	mutex_lock(&param->lock);
-	partial = iopf_partial_get(param, prm, handle);
-	if (IS_ERR(partial)) {
+	partial = iopf_partial_get(param, evt, find);
+	if (IS_ERR(partial))
 		ret = PTR_ERR(partial);
-		goto out_unlock;
-	}
-
-	if (!iopf || partial->malformed || !iopf_partial_fits(partial, prm)) {
+	else if (!find || partial->malformed ||
+		 !iopf_partial_fits(partial, &evt->fault.prm))
 		iopf_partial_set_malformed(param, partial);
-		kfree(iopf);
-	} else if (!iopf_partial_has_room(param)) {
+	else if (!iopf_partial_has_room(param))
 		ret = -ENOSPC;
-	} else {
-		list_add_tail(&iopf->list, &partial->faults);
-		iopf_partial_charge(param, partial, partial->charge + 1);
-	}
-out_unlock:
+	else
+		ret = iopf_partial_keep(param, partial, evt, find);
 	mutex_unlock(&param->lock);
-	return ret;
-}
-
-static int iopf_report_partial(struct iommu_fault_param *param,
-			       const struct iommu_fault *fault,
-			       const struct iommu_attach_handle *handle)
-{
-	struct iopf_fault *iopf;
-	int ret;
-
-	iopf = iopf_alloc(handle, sizeof(*iopf));
-	if (!iopf)
-		return -ENOMEM;
-	iopf->fault = *fault;
-
-	ret = iopf_partial_add(param, &fault->prm, handle, iopf);
-	if (ret)
-		kfree(iopf);
 	return ret;
 }
 
@@ -464,8 +533,8 @@ static void iopf_handle_put(struct iommu_attach_handle *handle)
 /* For iopf_answer_begin(): the answer is counted when it is sent. */
 #define IOPF_ANSWER_LATER	(-1)
 
-/* The group does not count as unanswered any more. */
-static void iopf_answer_count(struct iopf_group *group, int code)
+/* The group does not count as unanswered any more, @now in nanoseconds. */
+static void iopf_answer_count(struct iopf_group *group, int code, u64 now)
 {
 	struct iommu_fault_param *param = group->fault_param;
 
@@ -475,11 +544,12 @@ static void iopf_answer_count(struct iopf_group *group, int code)
 	if (code == IOPF_ANSWER_LATER)
 		return;
 	iopf_stat_answer(param, code);
-	iopf_stat_latency(param, ktime_get_ns() - group->opened);
+	/* One that came while others were answered has taken no time. */
+	iopf_stat_latency(param, now > group->opened ? now - group->opened : 0);
 }
 
 /* May the caller answer? If so the device stays until iopf_answer_end(). */
-static bool iopf_answer_begin(struct iopf_group *group, int code)
+static bool iopf_answer_begin(struct iopf_group *group, int code, u64 now)
 {
 	struct iommu_fault_param *param = group->fault_param;
 	bool unanswered;
@@ -487,7 +557,7 @@ static bool iopf_answer_begin(struct iopf_group *group, int code)
 	mutex_lock(&param->lock);
 	unanswered = !list_empty(&group->pending_node);
 	if (unanswered) {
-		iopf_answer_count(group, code);
+		iopf_answer_count(group, code, now);
 		atomic_inc(&param->answering);
 	}
 	mutex_unlock(&param->lock);
@@ -521,7 +591,7 @@ void iopf_respond(struct iopf_group *group, enum iommu_page_response_code code)
 	struct iopf_response answer;
 
 	/* After an answer from iopf_param_shutdown() the device may be gone. */
-	if (!iopf_answer_begin(group, code))
+	if (!iopf_answer_begin(group, code, ktime_get_ns()))
 		return;
 	iopf_answer(&answer, group, code);
 	iopf_submit(&answer, 1);
@@ -541,12 +611,16 @@ void iopf_batch_flush(struct iopf_batch *batch)
 {
 	struct iopf_response answers[IOPF_BATCH_SIZE];
 	struct iopf_group *group;
+	u64 now = ktime_get_ns();
 	unsigned int i, nr = 0;
 	u32 begun = 0;
 
+	if (!batch->nr)
+		return;
+
 	for (i = 0; i < batch->nr; i++) {
 		group = batch->group[i];
-		if (!iopf_answer_begin(group, batch->code[i]))
+		if (!iopf_answer_begin(group, batch->code[i], now))
 			continue;
 		begun |= BIT(i);
 		iopf_answer(&answers[nr++], group, batch->code[i]);
@@ -555,10 +629,14 @@ void iopf_batch_flush(struct iopf_batch *batch)
 	iopf_submit(answers, nr);
 
 	for (i = 0; i < batch->nr; i++) {
+		group = batch->group[i];
 		if (begun & BIT(i))
-			iopf_answer_end(batch->group[i]->fault_param);
-		iopf_free_group(batch->group[i]);
+			iopf_answer_end(group->fault_param);
+		iopf_group_release(group);
+		iopf_put_dev_fault_param(group->fault_param);
 	}
+	/* As iopf_free_group() does, but for all of them */
+	kfree_bulk(batch->nr, (void **)batch->group);
 	batch->nr = 0;
 }
 EXPORT_SYMBOL_GPL(iopf_batch_flush);
@@ -592,7 +670,7 @@ static struct iopf_group *iopf_group_alloc(struct iommu_fault_param *param,
 {
 	struct iopf_group *group;
 
-	group = iopf_alloc(handle, sizeof(*group));
+	group = iopf_alloc(handle, sizeof(*group), __GFP_ZERO);
 	if (!group)
 		return NULL;
 
@@ -684,6 +762,7 @@ void iopf_group_release(struct iopf_group *group)
 	param->nr_groups--;
 	param->nr_kept -= group->fault_count - 1;
 	mutex_unlock(&param->lock);
+	iopf_chunks_free(&group->faults);
 	iopf_group_keep(group);
 }
 
@@ -705,7 +784,7 @@ static void iopf_group_deliver(struct iopf_group *group)
 
 	if (ret == -ENOSPC)
 		iopf_count(param, IOPF_STAT_LOST);
-	if (ret == -ENOMEM && iopf_answer_begin(group, IOPF_ANSWER_LATER)) {
+	if (ret == -ENOMEM && iopf_answer_begin(group, IOPF_ANSWER_LATER, 0)) {
 		iopf_respond_later(param, last);
 		iopf_answer_end(param);
 	}
@@ -777,10 +856,8 @@ out_free:
  * group, or too many groups for their handler.
  */
 int iopf_report(struct iommu_fault_param *param, struct iopf_fault *evt,
-		struct iommu_attach_handle *(*find)(struct device *dev,
-						    struct iopf_fault *evt))
+		iopf_find_t find)
 {
-	struct iommu_attach_handle *handle;
 	int ret;
 
 	lockdep_assert_held(&param->report_lock);
@@ -794,10 +871,9 @@ int iopf_report(struct iommu_fault_param *param, struct iopf_fault *evt,
 		iopf_drop(param, &evt->fault.prm);
 		return -ESHUTDOWN;
 	}
-	handle = find(param->dev, evt);
 	if (iopf_is_last(&evt->fault.prm))
-		return iopf_report_last(param, evt, handle);
-	ret = handle ? iopf_report_partial(param, &evt->fault, handle) : -EINVAL;
+		return iopf_report_last(param, evt, find(param->dev, evt));
+	ret = iopf_partial_add(param, evt, find);
 	if (ret)
 		iopf_drop(param, &evt->fault.prm);
 	return ret;
@@ -855,7 +931,7 @@ void iopf_report_malformed(struct device *dev, struct iopf_fault *evt)
 		iopf_drop(param, prm);
 	else if (iopf_is_last(prm))
 		iopf_report_last(param, evt, NULL);
-	else if (iopf_partial_add(param, prm, NULL, NULL))
+	else if (iopf_partial_add(param, evt, NULL))
 		iopf_drop(param, prm);
 out_unlock:
 	mutex_unlock(&param->report_lock);
@@ -885,6 +961,7 @@ static void iopf_param_answer_all(struct iommu_fault_param *param)
 {
 	struct iopf_group *group, *next;
 	struct iopf_response answer;
+	u64 now = ktime_get_ns();
 
 	lockdep_assert_held(&param->report_lock);
 
@@ -894,7 +971,7 @@ static void iopf_param_answer_all(struct iommu_fault_param *param)
 	iopf_backoff_answer(param, IOMMU_PAGE_RESP_INVALID);
 	/* Their owners cannot free them while the lock is held. */
 	list_for_each_entry_safe(group, next, &param->faults, pending_node) {
-		iopf_answer_count(group, IOMMU_PAGE_RESP_INVALID);
+		iopf_answer_count(group, IOMMU_PAGE_RESP_INVALID, now);
 		iopf_answer(&answer, group, IOMMU_PAGE_RESP_INVALID);
 		iopf_submit(&answer, 1);
 	}

@@ -83,6 +83,15 @@ static void hwq_tell_head(struct iopf_hwq *hwq)
 	hwq->told = hwq->head;
 }
 
+/* The usual sizes are known to the compiler. */
+static void hwq_copy(struct iopf_hwq *hwq, const void *entry)
+{
+	if (hwq->entry_size == IOPF_HWQ_ENTRY_SIZE)
+		memcpy(hwq->current_entry, entry, IOPF_HWQ_ENTRY_SIZE);
+	else
+		memcpy(hwq->current_entry, entry, hwq->entry_size);
+}
+
 /*
  * Take the next entry. Registers are slow to read and write: the tail is read
  * when all that is known of is used up, the head written in steps.
@@ -95,8 +104,7 @@ static bool hwq_fetch(struct iopf_hwq *hwq)
 	if (hwq->head == hwq->tail)
 		hwq->tail = hwq->ops->tail(hwq);
 	if (hwq->head != hwq->tail) {
-		memcpy(hwq->current_entry, hwq_entry(hwq, hwq->head),
-		       hwq->entry_size);
+		hwq_copy(hwq, hwq_entry(hwq, hwq->head));
 		hwq->head = (hwq->head + 1) & hwq->index_mask;
 		hwq->fetched++;
 		found = true;

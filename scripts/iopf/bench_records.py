@@ -56,9 +56,14 @@ TABLE = [
     Line("detach", "detach", "all"),
     Line("detach: commands", "detach", "commands"),
     Line("detach: waits", "detach", "waits"),
+    Line("group of 1 page, map and answer in one call: all", "one-call", "all"),
+    Line("group of 1 page, 8 devices attached: all", "devices", "all"),
+    Line("group of 1 page, 1000 groups open: all", "many-open", "all"),
     Line("start with 128 MiB: pinned, 4 KiB pages", "pinned", "all"),
     Line("start with 128 MiB: pinned, huge pages", "pinned-huge", "all"),
     Line("start with 128 MiB: on demand, 5 % touched", "on-demand", "all"),
+    Line("start with 1 GiB: pinned, 4 KiB pages", "pinned-gib", "all"),
+    Line("start with 1 GiB: on demand, 5 % touched", "on-demand-gib", "all"),
 ]
 
 
@@ -160,7 +165,7 @@ def figures(ours, theirs):
 
 def start_share(samples):
     """How much less a start on demand takes than one with pinned small pages, as text."""
-    pinned, on_demand = (lowest(samples.get(row, []), "all") for row in ("pinned", "on-demand"))
+    pinned, on_demand = (lowest(samples.get(row, []), "all") for row in ("pinned-gib", "on-demand-gib"))
     return f"1/{pinned / on_demand:.1f}" if pinned and on_demand else "-"
 
 

@@ -32,4 +32,10 @@ struct iopf_dev {
 /* Pages of runs that touch and want the same become one run. */
 unsigned int iopf_merge_runs(struct iopf_run *run, unsigned int nr);
 
+/* Say why memory could not be mapped. Returns -@err. */
+int iopf_map_error(int err, __u64 iova, __u64 length);
+
+/* IOPF_READ and IOPF_WRITE as iommufd says it. */
+__u32 iopf_map_flags(unsigned int prot);
+
 #endif /* IOPF_INTERNAL_H */

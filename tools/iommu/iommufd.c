@@ -93,7 +93,7 @@ int iopf_ioas_alloc(struct iopf_ctx *ctx, __u32 *ioas_id)
 	return 0;
 }
 
-static int map_error(int err, __u64 iova, __u64 length)
+int iopf_map_error(int err, __u64 iova, __u64 length)
 {
 	const char *cure = "";
 
@@ -112,24 +112,31 @@ static int map_error(int err, __u64 iova, __u64 length)
 			 length, iova, strerror(err), cure);
 }
 
+__u32 iopf_map_flags(unsigned int prot)
+{
+	__u32 flags = 0;
+
+	if (prot & IOPF_READ)
+		flags |= IOMMU_IOAS_MAP_READABLE;
+	if (prot & IOPF_WRITE)
+		flags |= IOMMU_IOAS_MAP_WRITEABLE;
+	return flags;
+}
+
 int iopf_ioas_map(struct iopf_ctx *ctx, __u32 ioas_id, void *va, __u64 length,
 		  __u64 iova, unsigned int prot)
 {
 	struct iommu_ioas_map cmd = {
 		.size = sizeof(cmd),
-		.flags = IOMMU_IOAS_MAP_FIXED_IOVA,
+		.flags = IOMMU_IOAS_MAP_FIXED_IOVA | iopf_map_flags(prot),
 		.ioas_id = ioas_id,
 		.user_va = (uintptr_t)va,
 		.length = length,
 		.iova = iova,
 	};
 
-	if (prot & IOPF_READ)
-		cmd.flags |= IOMMU_IOAS_MAP_READABLE;
-	if (prot & IOPF_WRITE)
-		cmd.flags |= IOMMU_IOAS_MAP_WRITEABLE;
 	if (ioctl(ctx->fd, IOMMU_IOAS_MAP, &cmd))
-		return map_error(errno, iova, length);
+		return iopf_map_error(errno, iova, length);
 	return 0;
 }
 

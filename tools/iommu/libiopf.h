@@ -32,7 +32,7 @@
  * Threads: calls on different handles may run at the same time. Calls on one
  * handle must not, with these exceptions, which any number of threads may use:
  * a context until it is closed; iopf_queue_answer(), iopf_queue_answer_many(),
- * iopf_queue_fd() and iopf_queue_id() of a queue; the functions that only tell
+ * iopf_queue_map(), iopf_queue_fd() and iopf_queue_id() of a queue; the functions that only tell
  * an id, a descriptor or a name. A device and a queue are different handles:
  * one thread may move a device while another one reads its queue.
  *
@@ -448,6 +448,45 @@ int iopf_queue_answer(struct iopf_queue *queue, __u32 cookie, __u32 code);
  */
 int iopf_queue_answer_many(struct iopf_queue *queue,
 			   const struct iopf_response *resp, unsigned int nr);
+
+/**
+ * struct iopf_mapping - memory to map, and the group that waits for it
+ * @va: memory of this process, page aligned
+ * @length: bytes, whole pages
+ * @iova: where to map it
+ * @prot: IOPF_READ, IOPF_WRITE or both
+ * @cookie: group to be answered with success; 0 if there is none
+ *
+ * Fixed: callers have arrays of them.
+ */
+struct iopf_mapping {
+	void *va;
+	__u64 length;
+	__u64 iova;
+	__u32 prot;
+	__u32 cookie;
+};
+
+/**
+ * iopf_queue_map - map memory and answer the groups that wait for it
+ * @queue: queue the groups came from
+ * @ioas_id: address space to map into, of the queue's context
+ * @maps: the memory
+ * @nr: number of @maps
+ *
+ * One system call if the kernel has it (linux-iopf), else as many as
+ * iopf_ioas_map() of each and iopf_queue_answer_many() take. A group that wants more
+ * than one piece of memory is named by the last. One that does not wait any more, as
+ * the kernel has answered it, is passed over; a kernel that has the call refuses it if
+ * it knows that before it maps.
+ *
+ * Return: number of @maps that are mapped and answered. It is less than @nr when
+ * one failed, which is the one at that index; the ones after it were not looked at.
+ * A negative errno if the first failed: one of iopf_ioas_map(), or -EINVAL when its
+ * group was refused.
+ */
+int iopf_queue_map(struct iopf_queue *queue, __u32 ioas_id,
+		   const struct iopf_mapping *maps, unsigned int nr);
 
 /*
  * Memory mapped on demand

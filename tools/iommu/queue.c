@@ -57,6 +57,7 @@ struct iopf_queue {
 	unsigned int nr;	/* records in the buffer */
 	unsigned int next;	/* first record not handed out yet */
 	__u64 t_read;		/* when the buffer was filled */
+	bool no_map;		/* the kernel cannot map and answer in one call */
 };
 
 static int queue_alloc(struct iopf_queue *q)
@@ -271,4 +272,103 @@ int iopf_queue_answer(struct iopf_queue *queue, __u32 cookie, __u32 code)
 
 	ret = iopf_queue_answer_many(queue, &resp, 1);
 	return ret < 0 ? ret : 0;
+}
+
+/* At most so many mappings are made by one call. */
+#define MAPS_AT_ONCE	64
+
+/* The kernel maps and answers. Returns how many are done; @err is 0 or an errno. */
+static unsigned int map_and_answer(struct iopf_queue *q, __u32 ioas_id,
+				   const struct iopf_mapping *maps,
+				   unsigned int nr, int *err)
+{
+	struct iopf_map_answer entry[MAPS_AT_ONCE];
+	struct iopf_queue_map cmd = {
+		.size = sizeof(cmd),
+		.iommufd = q->ctx->fd,
+		.ioas_id = ioas_id,
+		.entries = (uintptr_t)entry,
+		.entry_num = nr,
+	};
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		entry[i] = (struct iopf_map_answer){
+			.user_va = (uintptr_t)maps[i].va,
+			.length = maps[i].length,
+			.iova = maps[i].iova,
+			.flags = iopf_map_flags(maps[i].prot),
+			.cookie = maps[i].cookie,
+		};
+	*err = 0;
+	if (!ioctl(q->fd, IOPF_QUEUE_MAP, &cmd))
+		return nr;
+	*err = errno;
+	/* What is wrong with all of them is said before any is looked at. */
+	return cmd.entry_num < nr ? cmd.entry_num : 0;
+}
+
+/* The same, of a kernel that has no such call. */
+static unsigned int map_then_answer(struct iopf_queue *q, __u32 ioas_id,
+				    const struct iopf_mapping *maps,
+				    unsigned int nr, int *err)
+{
+	struct iopf_response resp[MAPS_AT_ONCE];
+	unsigned int i, sent, answers = 0;
+	int ret = 0;
+
+	for (i = 0; i < nr; i++) {
+		ret = iopf_ioas_map(q->ctx, ioas_id, maps[i].va,
+				    maps[i].length, maps[i].iova,
+				    maps[i].prot);
+		if (ret)
+			break;
+		if (!maps[i].cookie)
+			continue;
+		resp[answers++] = (struct iopf_response){
+			.cookie = maps[i].cookie,
+			.code = IOPF_SUCCESS,
+		};
+	}
+	*err = -ret;
+
+	for (sent = 0; sent < answers; sent++) {
+		ret = iopf_queue_answer_many(q, resp + sent, answers - sent);
+		if (ret > 0)
+			sent += ret;
+	}
+	return i;
+}
+
+static int refused(const struct iopf_mapping *map, int err)
+{
+	if (err == EINVAL && map->cookie)
+		return iopf_err(-err,
+				"cannot map for cookie %u: its group waits for none any more, or the memory is not whole pages",
+				map->cookie);
+	return iopf_map_error(err, map->iova, map->length);
+}
+
+int iopf_queue_map(struct iopf_queue *queue, __u32 ioas_id,
+		   const struct iopf_mapping *maps, unsigned int nr)
+{
+	unsigned int done = 0, now;
+	int err = 0;
+
+	while (!err && done < nr) {
+		now = nr - done < MAPS_AT_ONCE ? nr - done : MAPS_AT_ONCE;
+		if (queue->no_map) {
+			done += map_then_answer(queue, ioas_id, maps + done,
+						now, &err);
+			continue;
+		}
+		done += map_and_answer(queue, ioas_id, maps + done, now, &err);
+		if (err == ENOTTY) {
+			queue->no_map = true;
+			err = 0;
+		}
+	}
+	if (err && !done)
+		return queue->no_map ? -err : refused(maps, err);
+	return done;
 }

@@ -186,4 +186,31 @@ struct vfio_device_detach_iommufd_pt {
 };
 #endif
 
+/* What is no part of mainline is in headers that nobody may have. */
+#if defined(__has_include) && __has_include(<linux/iopf.h>)
+#include <linux/iopf.h>
+#endif
+
+#ifndef IOPF_QUEUE_MAP
+#define IOPF_QUEUE_MAP			_IO(0xFB, 0x02)
+
+struct iopf_map_answer {
+	__aligned_u64 user_va;
+	__aligned_u64 length;
+	__aligned_u64 iova;
+	__u32 flags;
+	__u32 cookie;
+};
+
+struct iopf_queue_map {
+	__u32 size;
+	__u32 flags;
+	__s32 iommufd;
+	__u32 ioas_id;
+	__aligned_u64 entries;
+	__u32 entry_num;
+	__u32 __reserved;
+};
+#endif
+
 #endif /* IOPF_UAPI_COMPAT_H */

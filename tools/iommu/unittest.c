@@ -133,6 +133,8 @@ SIZE(iopf_stat, 24 + 8 * 64 * 64);
 /* What is mapped in the only address space there is, as map calls made it. */
 #define MAX_AREAS	1024
 
+static struct iopf_ctx fake = { .fd = -1 };
+
 struct area {
 	__u64 iova;
 	__u64 length;
@@ -149,6 +151,8 @@ static int process_pidfd;
 static __u32 hwpt_flags;	/* its flags */
 static unsigned int nr_ranges;	/* usable addresses */
 static int fault_fds[2];	/* [1] is the kernel's end of a fault queue */
+static bool has_map;		/* IOPF_QUEUE_MAP */
+static unsigned int queue_map_calls;
 
 static int fail(int err)
 {
@@ -177,6 +181,34 @@ static int fake_map(const struct iommu_ioas_map *cmd)
 	areas[nr_areas].va = cmd->user_va;
 	areas[nr_areas].flags = cmd->flags;
 	nr_areas++;
+	return 0;
+}
+
+/* Answers are not sent, only counted by what is mapped. */
+static int fake_queue_map(struct iopf_queue_map *cmd)
+{
+	const struct iopf_map_answer *entry = (void *)(uintptr_t)cmd->entries;
+	struct iommu_ioas_map map = { .size = sizeof(map) };
+	unsigned int i, nr = cmd->entry_num;
+
+	queue_map_calls++;
+	if (!has_map)
+		return fail(ENOTTY);
+	if (cmd->size != sizeof(*cmd) || cmd->iommufd != fake.fd ||
+	    cmd->flags || cmd->__reserved)
+		return fail(EINVAL);
+	for (i = 0; i < nr; i++) {
+		cmd->entry_num = i;
+		map.iova = entry[i].iova;
+		map.length = entry[i].length;
+		map.user_va = entry[i].user_va;
+		map.flags = entry[i].flags;
+		if (entry[i].cookie > 1000)
+			return fail(EINVAL);
+		if (fake_map(&map))
+			return -1;
+	}
+	cmd->entry_num = nr;
 	return 0;
 }
 
@@ -261,6 +293,8 @@ int __wrap_ioctl(int fd, unsigned long nr, ...)
 		return fake_ranges(arg);
 	case IOMMU_FAULT_QUEUE_ALLOC:
 		return fake_fault_alloc(arg);
+	case IOPF_QUEUE_MAP:
+		return fake_queue_map(arg);
 	case IOMMU_HWPT_ALLOC:
 		hwpt_flags = ((struct iommu_hwpt_alloc *)arg)->flags;
 		return fail(hwpt_error);
@@ -290,7 +324,6 @@ static unsigned int mapped_as(__u64 iova)
 #define PAGE	((__u64)sysconf(_SC_PAGESIZE))
 #define BASE	0x100000000ULL
 
-static struct iopf_ctx fake = { .fd = -1 };
 static struct iopf_request records[1024];
 
 /* A group of requests for @nr pages from @page on, every @step pages. */
@@ -524,6 +557,61 @@ static void put_record(unsigned int *n, __u32 cookie, bool last)
 	rec->pasid = 3;
 	if (last)
 		rec->flags |= IOPF_REQUEST_LAST;
+}
+
+#define MAPS	70
+
+/* Map and answer, with and without a call for it in the kernel */
+static void test_queue_map(void)
+{
+	struct iopf_mapping maps[MAPS];
+	struct iopf_response resp[MAPS];
+	struct iopf_queue *q = NULL;
+	unsigned int i;
+
+	CHECK(!iopf_queue_open(&fake, &q));
+	nr_areas = 0;
+	for (i = 0; i < MAPS; i++)
+		maps[i] = (struct iopf_mapping){
+			.va = (void *)(uintptr_t)((i + 1) * PAGE),
+			.length = PAGE,
+			.iova = BASE + i * PAGE,
+			.prot = i ? IOPF_READ : IOPF_RW,
+			.cookie = i == 3 ? 0 : i + 1,
+		};
+
+	has_map = true;
+	queue_map_calls = 0;
+	CHECK(iopf_queue_map(q, 1, maps, 40) == 40);
+	CHECK(queue_map_calls == 1 && nr_areas == 40);
+	CHECK(areas[0].flags == (IOMMU_IOAS_MAP_READABLE |
+				 IOMMU_IOAS_MAP_WRITEABLE));
+	CHECK(areas[1].flags == IOMMU_IOAS_MAP_READABLE);
+	/* Those before the one that fails are done. */
+	CHECK(iopf_queue_map(q, 1, maps, 1) == -EEXIST);
+	CHECK(strstr(iopf_error(), "cannot map"));
+	maps[42].cookie = 1001;
+	CHECK(iopf_queue_map(q, 1, maps + 40, 3) == 2);
+	CHECK(iopf_queue_map(q, 1, maps + 42, 1) == -EINVAL);
+	CHECK(strstr(iopf_error(), "cookie 1001"));
+	CHECK(nr_areas == 42);
+	maps[42].cookie = 43;
+
+	/* Asked once, and then done in two steps. */
+	has_map = false;
+	queue_map_calls = 0;
+	nr_areas = 0;
+	CHECK(iopf_queue_map(q, 1, maps, 40) == 40);
+	CHECK(iopf_queue_map(q, 1, maps + 40, 3) == 3);
+	CHECK(queue_map_calls == 1 && nr_areas == 43);
+	CHECK(read(fault_fds[1], resp, sizeof(resp)) == 39 * sizeof(resp[0]));
+	CHECK(resp[0].cookie == 1 && resp[0].code == IOPF_SUCCESS);
+	CHECK(resp[3].cookie == 5 && resp[38].cookie == 40);
+	CHECK(read(fault_fds[1], resp, sizeof(resp)) == 3 * sizeof(resp[0]));
+	map_error = ENOMEM;
+	CHECK(iopf_queue_map(q, 1, maps + 50, 2) == -ENOMEM);
+	nr_areas = 0;
+	iopf_queue_close(q);
 }
 
 static void test_queue(void)
@@ -894,6 +982,7 @@ int main(void)
 	run("file", test_file);
 	run("queue", test_queue);
 	run("process", test_process);
+	run("queue_map", test_queue_map);
 	run("last", test_last);
 	run("stat", test_stat);
 	run("bdf", test_bdf);

@@ -45,11 +45,12 @@ enum intel_prq_verdict intel_prq_decode(const struct page_req_dsc *req,
 	if (FIELD_GET(PRQ_QW0_TYPE, req->qw[0]) != PRQ_TYPE_PAGE_REQ)
 		return INTEL_PRQ_IGNORE;
 
-	memset(event, 0, sizeof(*event));
-	event->fault.type = IOMMU_FAULT_PAGE_REQ;
-	prm->addr = req->qw[1] & PRQ_QW1_ADDR;
-	prm->grpid = FIELD_GET(PRQ_QW1_GROUP, req->qw[1]);
-	prm->perm = prq_perm(req);
+	event->fault = (struct iommu_fault){
+		.type = IOMMU_FAULT_PAGE_REQ,
+		.prm.addr = req->qw[1] & PRQ_QW1_ADDR,
+		.prm.grpid = FIELD_GET(PRQ_QW1_GROUP, req->qw[1]),
+		.prm.perm = prq_perm(req),
+	};
 	if (last)
 		prm->flags |= IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE;
 	if (pasid_present) {

@@ -25,6 +25,7 @@
 #include <linux/fs.h>
 #include <linux/iommufd.h>
 #include <linux/memcontrol.h>
+#include <linux/nospec.h>
 #include <linux/poll.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -36,6 +37,105 @@
 
 #define MSG_SIZE	sizeof(struct iommu_hwpt_pgfault)
 #define RESP_SIZE	sizeof(struct iommu_hwpt_page_response)
+
+/* How many cookies there are at first. Their number is doubled when all are in use. */
+#define FIRST_COOKIES	16
+
+/*
+ * iommufd_fault::response has the group of each cookie, from 1 on. Cookies that are
+ * not in use are a list in the same table: of odd numbers, which no pointer is.
+ * The one that is out of use for the longest time is the next, so that an answer
+ * that comes too late seldom meets another group.
+ */
+static void *unused_cookie(u32 next)
+{
+	return (void *)((unsigned long)next << 1 | 1);
+}
+
+static bool is_unused(const struct iopf_group *entry)
+{
+	return (unsigned long)entry & 1;
+}
+
+static void cookie_free(struct iommufd_fault *fault, u32 cookie)
+{
+	lockdep_assert_held(&fault->mutex);
+
+	fault->response[cookie - 1] = unused_cookie(0);
+	if (fault->cookie_last)
+		fault->response[fault->cookie_last - 1] = unused_cookie(cookie);
+	else
+		fault->cookie_next = cookie;
+	fault->cookie_last = cookie;
+}
+
+static int cookies_grow(struct iommufd_fault *fault)
+{
+	u32 cookie, nr = fault->nr_cookies;
+	struct iopf_group **response;
+
+	if (nr > U32_MAX / 4)
+		return -ENOSPC;
+	nr = nr ? 2 * nr : FIRST_COOKIES;
+	response = kvmalloc_array(nr, sizeof(*response), GFP_KERNEL_ACCOUNT);
+	if (!response)
+		return -ENOMEM;
+	if (fault->nr_cookies)
+		memcpy(response, fault->response,
+		       fault->nr_cookies * sizeof(*response));
+	kvfree(fault->response);
+	fault->response = response;
+	cookie = fault->nr_cookies + 1;
+	fault->nr_cookies = nr;
+	for (; cookie <= nr; cookie++)
+		cookie_free(fault, cookie);
+	return 0;
+}
+
+static int cookie_alloc(struct iommufd_fault *fault, struct iopf_group *group)
+{
+	u32 cookie;
+	int rc;
+
+	lockdep_assert_held(&fault->mutex);
+
+	if (!fault->cookie_next) {
+		rc = cookies_grow(fault);
+		if (rc)
+			return rc;
+	}
+	cookie = fault->cookie_next;
+	fault->cookie_next = (unsigned long)fault->response[cookie - 1] >> 1;
+	if (!fault->cookie_next)
+		fault->cookie_last = 0;
+	fault->response[cookie - 1] = group;
+	group->cookie = cookie;
+	return 0;
+}
+
+/* The group that waits for an answer with this cookie; NULL if there is none. */
+static struct iopf_group *response_get(struct iommufd_fault *fault, u32 cookie)
+{
+	struct iopf_group *group;
+	u32 index = cookie - 1;
+
+	lockdep_assert_held(&fault->mutex);
+
+	if (index >= fault->nr_cookies)
+		return NULL;
+	group = fault->response[array_index_nospec(index, fault->nr_cookies)];
+	return is_unused(group) ? NULL : group;
+}
+
+/* The same, and it does not wait any more. */
+static struct iopf_group *response_take(struct iommufd_fault *fault, u32 cookie)
+{
+	struct iopf_group *group = response_get(fault, cookie);
+
+	if (group)
+		cookie_free(fault, cookie);
+	return group;
+}
 
 /**
  * iommufd_fault_add_device() - The faults of a device can be told from now on
@@ -128,7 +228,7 @@ static void fault_flush(struct iommufd_fault *fault,
 {
 	struct iopf_batch batch = {};
 	struct iopf_group *group;
-	unsigned long index;
+	u32 cookie, left;
 	LIST_HEAD(unread);
 
 	lockdep_assert_held(&fault->mutex);
@@ -142,10 +242,16 @@ static void fault_flush(struct iommufd_fault *fault,
 		iopf_batch_add(&batch, group, code);
 	}
 
-	xa_for_each(&fault->response, index, group) {
+	/* It only changes while the mutex is held. */
+	left = fault->nr_unanswered;
+	for (cookie = 1; left && cookie <= fault->nr_cookies; cookie++) {
+		group = response_get(fault, cookie);
+		if (!group)
+			continue;
+		left--;
 		if (!fault_picked(fault, group, pick))
 			continue;
-		xa_erase(&fault->response, index);
+		cookie_free(fault, cookie);
 		spin_lock(&fault->lock);
 		fault->nr_unanswered--;
 		if (pick->expired)
@@ -295,7 +401,6 @@ static void fault_timer(struct work_struct *work)
 void iommufd_fault_init(struct iommufd_fault *fault)
 {
 	INIT_LIST_HEAD(&fault->deliver);
-	xa_init_flags(&fault->response, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 	mutex_init(&fault->mutex);
 	mutex_init(&fault->read_mutex);
 	spin_lock_init(&fault->lock);
@@ -388,9 +493,7 @@ static int fault_take(struct iommufd_fault *fault, struct fault_reader *reader,
 	rc = fault_reader_reserve(reader, group->fault_count);
 	if (rc)
 		goto out_unlock;
-	/* Not 0, which an answer with that cookie would make free for use. */
-	rc = xa_alloc(&fault->response, &group->cookie, group,
-		      XA_LIMIT(1, U32_MAX), GFP_KERNEL);
+	rc = cookie_alloc(fault, group);
 	if (rc)
 		goto out_unlock;
 
@@ -421,7 +524,7 @@ static void fault_untake(struct iommufd_fault *fault,
 	lockdep_assert_held(&fault->read_mutex);
 
 	mutex_lock(&fault->mutex);
-	group = xa_erase(&fault->response, reader->cookie);
+	group = response_take(fault, reader->cookie);
 	if (group) {
 		spin_lock(&fault->lock);
 		list_add(&group->node, &fault->deliver);
@@ -521,7 +624,7 @@ static unsigned int fault_answer(struct iommufd_fault *fault,
 		if (resp[i].code != IOMMUFD_PAGE_RESP_SUCCESS &&
 		    resp[i].code != IOMMUFD_PAGE_RESP_INVALID)
 			break;
-		group = xa_erase(&fault->response, resp[i].cookie);
+		group = response_take(fault, resp[i].cookie);
 		if (!group)
 			break;
 		iopf_batch_add(&batch, group, resp[i].code);
@@ -638,6 +741,137 @@ static int fault_get_status(struct iommufd_fault *fault, void __user *arg)
 	return copy_to_user(arg, &status, sizeof(status)) ? -EFAULT : 0;
 }
 
+/* How many entries of IOPF_QUEUE_MAP are copied at a time */
+#define MAP_ENTRIES	(IOPF_BATCH_SIZE / 2)
+
+/* It may be gone when its memory is mapped, but was there. */
+static bool fault_waits(struct iommufd_fault *fault, u32 cookie)
+{
+	bool waits;
+
+	mutex_lock(&fault->mutex);
+	waits = response_get(fault, cookie);
+	mutex_unlock(&fault->mutex);
+	return waits;
+}
+
+static int fault_map_one(struct iommufd_fault *fault, struct iommufd_ioas *ioas,
+			 const struct iopf_map_answer *entry)
+{
+	unsigned long iova = entry->iova;
+	int prot = IOMMU_CACHE;
+
+	if (entry->flags &
+	    ~(IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE))
+		return -EOPNOTSUPP;
+	if (entry->iova >= ULONG_MAX || entry->length >= ULONG_MAX)
+		return -EOVERFLOW;
+	if (!entry->flags)
+		return -EINVAL;
+	if (entry->cookie && !fault_waits(fault, entry->cookie))
+		return -EINVAL;
+
+	if (entry->flags & IOMMU_IOAS_MAP_READABLE)
+		prot |= IOMMU_READ;
+	if (entry->flags & IOMMU_IOAS_MAP_WRITEABLE)
+		prot |= IOMMU_WRITE;
+	return iopt_map_user_pages(fault->ictx, &ioas->iopt, &iova,
+				   u64_to_user_ptr(entry->user_va),
+				   entry->length, prot, 0);
+}
+
+/* Map some entries and answer for them. Returns how many are done. */
+static unsigned int fault_map_some(struct iommufd_fault *fault,
+				   struct iommufd_ioas *ioas,
+				   const struct iopf_map_answer *entry,
+				   unsigned int nr, int *rc)
+{
+	struct iommu_hwpt_page_response resp[MAP_ENTRIES];
+	unsigned int i, done, answers = 0;
+
+	for (i = 0; i < nr; i++) {
+		*rc = fault_map_one(fault, ioas, &entry[i]);
+		if (*rc)
+			break;
+		if (!entry[i].cookie)
+			continue;
+		resp[answers++] = (struct iommu_hwpt_page_response){
+			.cookie = entry[i].cookie,
+			.code = IOMMUFD_PAGE_RESP_SUCCESS,
+		};
+	}
+
+	/* One that the kernel has answered meanwhile is passed over. */
+	for (done = 0; done < answers; done++)
+		done += fault_answer(fault, resp + done, answers - done);
+	return i;
+}
+
+static int fault_map_all(struct iommufd_fault *fault, struct iommufd_ioas *ioas,
+			 const struct iopf_map_answer __user *entries,
+			 unsigned int nr, unsigned int *done)
+{
+	struct iopf_map_answer entry[MAP_ENTRIES];
+	unsigned int now;
+	int rc = 0;
+
+	for (*done = 0; !rc && *done < nr;) {
+		now = min(nr - *done, MAP_ENTRIES);
+		if (copy_from_user(entry, entries + *done,
+				   now * sizeof(entry[0])))
+			return -EFAULT;
+		*done += fault_map_some(fault, ioas, entry, now, &rc);
+		if (!rc && fatal_signal_pending(current))
+			rc = -EINTR;
+	}
+	return rc;
+}
+
+/* The queue's file alone does not give access to the address spaces. */
+static int fault_check_iommufd(const struct iommufd_fault *fault, int fd)
+{
+	struct iommufd_ctx *ictx = iommufd_ctx_from_fd(fd);
+
+	if (IS_ERR(ictx))
+		return PTR_ERR(ictx);
+	/* The queue has a reference of its own. */
+	iommufd_ctx_put(ictx);
+	return ictx == fault->ictx ? 0 : -EXDEV;
+}
+
+static int fault_map(struct iommufd_fault *fault, void __user *arg)
+{
+	struct iopf_queue_map __user *user = arg;
+	struct iopf_queue_map map;
+	struct iommufd_ioas *ioas;
+	unsigned int done;
+	u32 size;
+	int rc;
+
+	if (get_user(size, &user->size))
+		return -EFAULT;
+	if (size < sizeof(map))
+		return -EINVAL;
+	rc = copy_struct_from_user(&map, sizeof(map), arg, size);
+	if (rc)
+		return rc;
+	if (map.flags || map.__reserved)
+		return -EOPNOTSUPP;
+	rc = fault_check_iommufd(fault, map.iommufd);
+	if (rc)
+		return rc;
+	ioas = iommufd_get_ioas(fault->ictx, map.ioas_id);
+	if (IS_ERR(ioas))
+		return PTR_ERR(ioas);
+
+	rc = fault_map_all(fault, ioas, u64_to_user_ptr(map.entries),
+			   map.entry_num, &done);
+	iommufd_put_object(fault->ictx, &ioas->obj);
+	if (put_user(done, &user->entry_num))
+		return -EFAULT;
+	return rc;
+}
+
 static long iommufd_fault_fops_ioctl(struct file *filep, unsigned int cmd,
 				     unsigned long arg)
 {
@@ -648,6 +882,8 @@ static long iommufd_fault_fops_ioctl(struct file *filep, unsigned int cmd,
 		return fault_set_limits(fault, (void __user *)arg);
 	case IOPF_QUEUE_GET_STATUS:
 		return fault_get_status(fault, (void __user *)arg);
+	case IOPF_QUEUE_MAP:
+		return fault_map(fault, (void __user *)arg);
 	default:
 		return -ENOTTY;
 	}

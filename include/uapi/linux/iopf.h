@@ -90,4 +90,53 @@ struct iopf_queue_status {
 
 #define IOPF_QUEUE_GET_STATUS _IO(IOPF_QUEUE_TYPE, 0x01)
 
+/**
+ * struct iopf_map_answer - One mapping, and the group that waits for it
+ * @user_va: Memory of the calling process
+ * @length: Its bytes
+ * @iova: Where it is to be in the I/O address space
+ * @flags: IOMMU_IOAS_MAP_READABLE, IOMMU_IOAS_MAP_WRITEABLE or both. The address
+ *         is always a fixed one. Others fail with EOPNOTSUPP, none with EINVAL
+ * @cookie: A group that was read and not answered, which is answered with success
+ *          when the memory is mapped; 0 if there is none, which only maps. Any
+ *          other number fails with EINVAL, and nothing is mapped
+ */
+struct iopf_map_answer {
+	__aligned_u64 user_va;
+	__aligned_u64 length;
+	__aligned_u64 iova;
+	__u32 flags;
+	__u32 cookie;
+};
+
+/**
+ * struct iopf_queue_map - ioctl(IOPF_QUEUE_MAP)
+ * @size: sizeof(struct iopf_queue_map)
+ * @flags: Must be 0
+ * @iommufd: File descriptor of the iommufd that the queue is from: who only has
+ *           the queue's file must not map anything. Another iommufd fails with
+ *           EXDEV, what is none with EBADFD, no file with EBADF
+ * @ioas_id: The I/O address space
+ * @entries: Array of struct iopf_map_answer
+ * @entry_num: Its length; set to the number of those that are done, always
+ * @__reserved: Must be 0
+ *
+ * Does what IOMMU_IOAS_MAP of each entry and one write() of all answers do. The
+ * entries are dealt with in order, up to the first that fails, whose errno is that
+ * of IOMMU_IOAS_MAP or one of those above. What is done is answered also then. If
+ * the kernel answers a group itself while the memory is being mapped, for want of
+ * time or as its device leaves, the memory stays mapped and the entry is done.
+ */
+struct iopf_queue_map {
+	__u32 size;
+	__u32 flags;
+	__s32 iommufd;
+	__u32 ioas_id;
+	__aligned_u64 entries;
+	__u32 entry_num;
+	__u32 __reserved;
+};
+
+#define IOPF_QUEUE_MAP _IO(IOPF_QUEUE_TYPE, 0x02)
+
 #endif /* _UAPI_LINUX_IOPF_H */

@@ -15,11 +15,14 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <linux/iopf.h>
+#include <linux/iommufd.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -35,9 +38,14 @@
 #define ROUNDS		21
 /* The memory of a program that starts, and what it touches first: 5 % in all */
 #define START_BYTES	(128ULL << 20)
+#define GIB		(1ULL << 30)
 #define START_GROUP	16	/* pages */
 #define START_STRIDE	(20 * START_GROUP * PAGE)
 #define START_ROUNDS	3
+/* Devices, and how many groups of two of them are open and not answered */
+#define DEVICES		8
+#define OPEN_EACH	500
+#define OPEN_ROUNDS	5
 /* Instructions from one mark to the next in the row that shows whether all are counted */
 #define KNOWN_TURNS	1000
 #define KNOWN		2002
@@ -57,12 +65,19 @@ enum row {
 	ROW_PINNED_HUGE,
 	ROW_ON_DEMAND,
 	ROW_KNOWN,
-	ROW_LAST = ROW_KNOWN,
+	ROW_ONE_CALL,
+	ROW_DEVICES,
+	ROW_MANY_OPEN,
+	ROW_PINNED_GIB,
+	ROW_ON_DEMAND_GIB,
+	ROW_LAST = ROW_ON_DEMAND_GIB,
 };
 
 struct bench {
 	struct iopf_ctx *ctx;
 	struct endpoint ep;
+	struct endpoint others[DEVICES - 1];	/* opened when they are needed */
+	struct found found;
 	int queue;		/* file of the fault queue */
 	__u32 other;		/* a second page table, for replace */
 	void *memory;		/* a group's, touched already */
@@ -90,33 +105,48 @@ static void *fresh_memory(__u64 size, bool huge)
 	return at;
 }
 
+static int map_of(struct endpoint *ep, void *memory, __u64 iova, __u64 length)
+{
+	return iopf_ioas_map(bench.ctx, ep->ioas_id, memory, length, iova, IOPF_RW);
+}
+
 static int map(void *memory, __u64 iova, __u64 length)
 {
-	return iopf_ioas_map(bench.ctx, bench.ep.ioas_id, memory, length, iova, IOPF_RW);
+	return map_of(&bench.ep, memory, iova, length);
+}
+
+static int unmap_of(struct endpoint *ep, __u64 length)
+{
+	return iopf_ioas_unmap(bench.ctx, ep->ioas_id, IOVA, length);
 }
 
 static int unmap(__u64 length)
 {
-	return iopf_ioas_unmap(bench.ctx, bench.ep.ioas_id, IOVA, length);
+	return unmap_of(&bench.ep, length);
 }
 
 /* Keep the endpoint busy before what is submitted next. */
-static int busy_for_a_while(unsigned int *slot)
+static int busy_for_a_while(struct endpoint *ep, unsigned int *slot)
 {
 	struct testdev_op nothing = { .opcode = IOPF_TD_OP_NOP, .delay = 0xffff };
 
-	return testdev_submit(&bench.ep.td, &nothing, slot);
+	return testdev_submit(&ep->td, &nothing, slot);
 }
 
 /* Wait for a descriptor, which has to end well. */
-static int wait_ok(unsigned int slot)
+static int wait_ok_of(struct endpoint *ep, unsigned int slot)
 {
 	struct testdev_result r;
-	int ret = wait_op(&bench.ep, slot, &r);
+	int ret = wait_op(ep, slot, &r);
 
 	if (!ret && r.status != IOPF_TD_ST_OK)
 		ret = iopf_err(-EIO, "the transfer ended with: %s", testdev_status(r.status));
 	return ret;
+}
+
+static int wait_ok(unsigned int slot)
+{
+	return wait_ok_of(&bench.ep, slot);
 }
 
 /* System calls alone, for these are between marks. */
@@ -138,40 +168,62 @@ static bool answer(const struct iopf_request *rec)
 	return write(bench.queue, &resp, sizeof(resp)) == sizeof(resp);
 }
 
+/* Map the pages of a group and answer it, in two calls or in one. Returns 0 or an errno. */
+static __always_inline int serve(struct endpoint *ep, __u64 length, bool one_call)
+{
+	struct iopf_map_answer entry = {
+		.user_va = (unsigned long)bench.memory,
+		.length = length,
+		.iova = IOVA,
+		.flags = IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE,
+		.cookie = bench.rec[0].cookie,
+	};
+	struct iopf_queue_map cmd = {
+		.size = sizeof(cmd),
+		.iommufd = iopf_ctx_fd(bench.ctx),
+		.ioas_id = ep->ioas_id,
+		.entries = (unsigned long)&entry,
+		.entry_num = 1,
+	};
+
+	if (one_call)
+		return ioctl(bench.queue, IOPF_QUEUE_MAP, &cmd) ? errno : 0;
+	if (map_of(ep, bench.memory, IOVA, length))
+		return EIO;
+	return answer(&bench.rec[0]) ? 0 : EIO;
+}
+
 /* The marks of a row need its number when this is compiled. */
-static __always_inline int fault_round(const enum row row, unsigned int pages)
+static __always_inline int fault_round(const enum row row, struct endpoint *ep,
+				       unsigned int pages, bool one_call)
 {
 	unsigned int slot[2], nr;
-	bool answered;
-	int ret, mapped;
+	int ret, err;
 
-	ret = busy_for_a_while(&slot[0]);
+	ret = busy_for_a_while(ep, &slot[0]);
 	if (!ret)
-		ret = start_op(&bench.ep, IOPF_TD_OP_FILL, IOPF_TD_F_GROUP, IOVA, pages * PAGE,
+		ret = start_op(ep, IOPF_TD_OP_FILL, IOPF_TD_F_GROUP, IOVA, pages * PAGE,
 			       &slot[1]);
 	if (ret)
 		return ret;
 	MARK(row, MARK_BEGIN);
 	nr = wait_and_read(GROUP);
 	MARK(row, MARK_READ);
-	mapped = map(bench.memory, IOVA, pages * PAGE);
-	answered = answer(&bench.rec[0]);
+	err = serve(ep, pages * PAGE, one_call);
 	MARK(row, MARK_END);
-	if (mapped)
-		return mapped;
+	if (err)
+		return iopf_err(-err, "cannot map and answer: %s", strerror(err));
 	if (nr != pages)
 		return iopf_err(-EIO, "read %u requests instead of %u", nr, pages);
-	if (!answered)
-		return iopf_err(-EIO, "the answer was refused");
-	ret = wait_ok(slot[0]);
+	ret = wait_ok_of(ep, slot[0]);
 	if (!ret)
-		ret = wait_ok(slot[1]);
-	return ret ? ret : unmap(pages * PAGE);
+		ret = wait_ok_of(ep, slot[1]);
+	return ret ? ret : unmap_of(ep, pages * PAGE);
 }
 
 static int one_page(void)
 {
-	return fault_round(ROW_ONE_PAGE, 1);
+	return fault_round(ROW_ONE_PAGE, &bench.ep, 1, false);
 }
 
 static int group(void)
@@ -179,7 +231,76 @@ static int group(void)
 	if (testdev_allocation(&bench.ep.td) < GROUP)
 		return iopf_err(-EOPNOTSUPP, "the endpoint may have only %u requests open",
 				testdev_allocation(&bench.ep.td));
-	return fault_round(ROW_GROUP, GROUP);
+	return fault_round(ROW_GROUP, &bench.ep, GROUP, false);
+}
+
+/* Has the kernel the call that maps and answers? */
+static bool has_one_call(void)
+{
+	struct iopf_queue_map cmd = { 0 };
+
+	return !ioctl(bench.queue, IOPF_QUEUE_MAP, &cmd) || errno != ENOTTY;
+}
+
+static int one_call(void)
+{
+	if (!has_one_call())
+		return iopf_err(-EOPNOTSUPP, "this kernel has no such call");
+	return fault_round(ROW_ONE_CALL, &bench.ep, 1, true);
+}
+
+/* Have all devices attached, each to a page table of its own with the same queue. */
+static int open_others(void)
+{
+	unsigned int i;
+	int ret = 0;
+
+	if (bench.found.nr < DEVICES)
+		return iopf_err(-EOPNOTSUPP, "%u endpoints instead of %u", bench.found.nr,
+				DEVICES);
+	for (i = 0; !ret && i < DEVICES - 1; i++)
+		if (!bench.others[i].dev)
+			ret = endpoint_open(&bench.others[i], bench.ctx,
+					    bench.found.bdf[i + 1], bench.ep.queue);
+	return ret;
+}
+
+static int devices(void)
+{
+	int ret = open_others();
+
+	return ret ? ret : fault_round(ROW_DEVICES, &bench.others[DEVICES - 2], 1, false);
+}
+
+/* Read the groups that two devices have opened, and answer none of them. */
+static int open_many(struct iopf_response *resp)
+{
+	unsigned int i, nr, found = 0;
+
+	storm(&bench.others[0], OPEN_EACH, 1);
+	storm(&bench.others[1], OPEN_EACH, 1);
+	while (found < 2 * OPEN_EACH) {
+		nr = wait_and_read(GROUP);
+		if (!nr || found + nr > 2 * OPEN_EACH)
+			return iopf_err(-EIO, "%u groups and %u more", found, nr);
+		for (i = 0; i < nr; i++)
+			resp[found++].cookie = bench.rec[i].cookie;
+	}
+	return 0;
+}
+
+static int many_open(void)
+{
+	struct iopf_response resp[2 * OPEN_EACH] = { 0 };
+	int ret = open_others();
+
+	if (!ret)
+		ret = open_many(resp);
+	if (!ret)
+		ret = fault_round(ROW_MANY_OPEN, &bench.ep, 1, false);
+	if (!ret && write(bench.queue, resp, sizeof(resp)) != sizeof(resp))
+		ret = iopf_err(-EIO, "not all answers were taken");
+	return ret;
 }
 
 static int many_answers(void)
@@ -246,40 +367,45 @@ static int detach(void)
 	return ret ? ret : iopf_dev_attach(bench.ep.dev, bench.ep.hwpt_id);
 }
 
-static __always_inline int pinned_round(const enum row row, bool huge)
+static __always_inline int pinned_round(const enum row row, __u64 bytes, bool huge)
 {
-	void *memory = fresh_memory(START_BYTES, huge);
+	void *memory = fresh_memory(bytes, huge);
 	int ret;
 
 	if (!memory)
 		return iopf_err(-ENOMEM, "no memory to start with");
 	MARK(row, MARK_BEGIN);
-	ret = map(memory, IOVA, START_BYTES);
+	ret = map(memory, IOVA, bytes);
 	MARK(row, MARK_END);
 	if (!ret)
-		ret = unmap(START_BYTES);
-	munmap(memory, START_BYTES);
+		ret = unmap(bytes);
+	munmap(memory, bytes);
 	return ret;
 }
 
 static int pinned(void)
 {
-	return pinned_round(ROW_PINNED, false);
+	return pinned_round(ROW_PINNED, START_BYTES, false);
 }
 
 static int pinned_huge(void)
 {
-	return pinned_round(ROW_PINNED_HUGE, true);
+	return pinned_round(ROW_PINNED_HUGE, START_BYTES, true);
+}
+
+static int pinned_gib(void)
+{
+	return pinned_round(ROW_PINNED_GIB, GIB, false);
 }
 
 /* Serve one group of a program that starts. */
-static int serve_start(char *memory)
+static int serve_start(char *memory, __u64 bytes)
 {
 	unsigned int nr = wait_and_read(GROUP);
 	__u64 offset = bench.rec[0].addr - IOVA;
 	int ret;
 
-	if (nr != START_GROUP || offset % (START_GROUP * PAGE) || offset >= START_BYTES)
+	if (nr != START_GROUP || offset % (START_GROUP * PAGE) || offset >= bytes)
 		return iopf_err(-EIO, "%u requests from %#llx on", nr, bench.rec[0].addr);
 	ret = map(memory + offset, IOVA + offset, START_GROUP * PAGE);
 	if (!ret && !answer(&bench.rec[0]))
@@ -287,29 +413,67 @@ static int serve_start(char *memory)
 	return ret;
 }
 
-static int on_demand(void)
+static int wait_all(const unsigned int *slot, unsigned int nr)
 {
-	const unsigned int groups = START_BYTES / START_STRIDE;
-	char *memory = fresh_memory(START_BYTES, false);
-	unsigned int slot[IN_RING], i;
+	unsigned int i;
 	int ret = 0;
 
-	static_assert(START_BYTES / START_STRIDE <= IN_RING, "more than the ring takes");
+	for (i = 0; !ret && i < nr; i++)
+		ret = wait_ok(slot[i]);
+	return ret;
+}
+
+/* As many transfers as the ring takes, or as are left, from the page @first on */
+static int start_some(char *memory, __u64 bytes, __u64 first, unsigned int nr,
+		      unsigned int *slot)
+{
+	unsigned int i;
+	int ret = 0;
+
+	for (i = 0; !ret && i < nr; i++)
+		ret = start_op(&bench.ep, IOPF_TD_OP_FILL, IOPF_TD_F_GROUP,
+			       first + i * START_STRIDE, START_GROUP * PAGE, &slot[i]);
+	for (i = 0; !ret && i < nr; i++)
+		ret = serve_start(memory, bytes);
+	return ret;
+}
+
+static __always_inline int on_demand_round(const enum row row, __u64 bytes)
+{
+	unsigned int slot[IN_RING], now = 0, left = bytes / START_STRIDE;
+	char *memory = fresh_memory(bytes, false);
+	__u64 iova = IOVA;
+	int ret = 0;
+
 	if (!memory)
 		return iopf_err(-ENOMEM, "no memory to start with");
-	MARK(ROW_ON_DEMAND, MARK_BEGIN);
-	for (i = 0; !ret && i < groups; i++)
-		ret = start_op(&bench.ep, IOPF_TD_OP_FILL, IOPF_TD_F_GROUP,
-			       IOVA + i * START_STRIDE, START_GROUP * PAGE, &slot[i]);
-	for (i = 0; !ret && i < groups; i++)
-		ret = serve_start(memory);
-	MARK(ROW_ON_DEMAND, MARK_END);
-	for (i = 0; !ret && i < groups; i++)
-		ret = wait_ok(slot[i]);
+	MARK(row, MARK_BEGIN);
+	while (!ret && left) {
+		/* Nothing at first, and nothing of the last ones */
+		ret = wait_all(slot, now);
+		now = left < IN_RING ? left : IN_RING;
+		left -= now;
+		if (!ret)
+			ret = start_some(memory, bytes, iova, now, slot);
+		iova += now * START_STRIDE;
+	}
+	MARK(row, MARK_END);
 	if (!ret)
-		ret = unmap(START_BYTES);
-	munmap(memory, START_BYTES);
+		ret = wait_all(slot, now);
+	if (!ret)
+		ret = unmap(bytes);
+	munmap(memory, bytes);
 	return ret;
+}
+
+static int on_demand(void)
+{
+	return on_demand_round(ROW_ON_DEMAND, START_BYTES);
+}
+
+static int on_demand_gib(void)
+{
+	return on_demand_round(ROW_ON_DEMAND_GIB, GIB);
 }
 
 /* One to set the counter, two each turn, and a mark. */
@@ -341,19 +505,23 @@ static const struct {
 	[ROW_ON_DEMAND] = { "on-demand", START_ROUNDS, on_demand },
 	/* the host takes the number from the name */
 	[ROW_KNOWN] = { "known-" XSTR(KNOWN), ROUNDS, known },
+	[ROW_ONE_CALL] = { "one-call", ROUNDS, one_call },
+	[ROW_DEVICES] = { "devices", ROUNDS, devices },
+	[ROW_MANY_OPEN] = { "many-open", OPEN_ROUNDS, many_open },
+	[ROW_PINNED_GIB] = { "pinned-gib", START_ROUNDS - 1, pinned_gib },
+	[ROW_ON_DEMAND_GIB] = { "on-demand-gib", START_ROUNDS - 1, on_demand_gib },
 };
 
 static int setup(void)
 {
-	struct found found = { 0 };
 	int ret;
 
-	iopf_pci_scan(find_endpoint, &found);
-	if (!found.nr)
+	iopf_pci_scan(find_endpoint, &bench.found);
+	if (!bench.found.nr)
 		return iopf_err(-ENODEV, "no test endpoint 1234:11f0 with PRI on vfio-pci");
 	ret = iopf_ctx_open(&bench.ctx);
 	if (!ret)
-		ret = endpoint_open(&bench.ep, bench.ctx, found.bdf[0], NULL);
+		ret = endpoint_open(&bench.ep, bench.ctx, bench.found.bdf[0], NULL);
 	if (!ret)
 		ret = iopf_hwpt_alloc(bench.ctx, iopf_dev_id(bench.ep.dev), bench.ep.ioas_id,
 				      bench.ep.queue, &bench.other);

@@ -1104,6 +1104,181 @@ TEST_FAULT(charged)
 	cgroup_remove();
 }
 
+static int fault_map(int fd, int fault_fd, __u32 ioas_id,
+		     const struct iopf_map_answer *entry, __u32 *nr)
+{
+	struct iopf_queue_map map = {
+		.size = sizeof(map),
+		.iommufd = fd,
+		.ioas_id = ioas_id,
+		.entries = (uintptr_t)entry,
+		.entry_num = *nr,
+	};
+	int ret = ioctl(fault_fd, IOPF_QUEUE_MAP, &map);
+
+	*nr = map.entry_num;
+	return ret;
+}
+
+static struct iopf_map_answer map_entry(void *va, __u64 iova, __u32 cookie)
+{
+	return (struct iopf_map_answer){
+		.user_va = (uintptr_t)va,
+		.length = PAGE_SIZE,
+		.iova = iova,
+		.flags = IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE,
+		.cookie = cookie,
+	};
+}
+
+#define MAP_IOVA	MOCK_APERTURE_START
+#define MAP_PAGES	40
+
+static void *map_memory(void)
+{
+	void *memory;
+
+	PAGE_SIZE = sysconf(_SC_PAGESIZE);
+	memory = mmap(NULL, MAP_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (memory == MAP_FAILED)
+		abort();
+	return memory;
+}
+
+/* Many mappings and their answers, which go in few submissions */
+TEST_FAULT(map_answers)
+{
+	struct iopf_map_answer entry[MAP_PAGES];
+	struct iommu_hwpt_pgfault msg[MAP_PAGES];
+	struct iopf_queue_status status;
+	struct iommu_test_cmd cmd;
+	void *memory = map_memory();
+	__u32 i, nr = MAP_PAGES;
+
+	for (i = 0; i != MAP_PAGES; i++)
+		test_send(i);
+	ASSERT_EQ((ssize_t)sizeof(msg),
+		  read(self->fault_fd, msg, sizeof(msg)));
+	for (i = 0; i != MAP_PAGES; i++)
+		entry[i] = map_entry(memory + i * PAGE_SIZE,
+				     MAP_IOVA + i * PAGE_SIZE, msg[i].cookie);
+	/* One that nobody waits for in the middle */
+	entry[7].cookie = 0;
+	ASSERT_EQ(0, fault_map(self->fd, self->fault_fd, self->ioas_id, entry,
+			       &nr));
+	EXPECT_EQ(MAP_PAGES, nr);
+	expect_answers(39);
+	for (i = 0; i != 39; i++)
+		expect_answer(i, i + (i >= 7), PCI_SUCCESS);
+	ASSERT_EQ(0, fault_answer_get(self->fd, self->idev_id, 38, &cmd));
+	EXPECT_GE(5, cmd.iopf_answer.out_submissions);
+	test_status(&status);
+	EXPECT_EQ(39, status.out_answered);
+	EXPECT_EQ(1, status.out_unanswered);
+
+	/* It waits, and is not answered twice. */
+	ASSERT_EQ(0, fault_respond(self->fault_fd, msg[7].cookie,
+				   IOMMUFD_PAGE_RESP_INVALID));
+	expect_answers(40);
+	/* All of it is there. */
+	for (i = 0; i != MAP_PAGES; i++)
+		test_ioctl_ioas_unmap(MAP_IOVA + i * PAGE_SIZE, PAGE_SIZE);
+	nr = 0;
+	EXPECT_EQ(0, fault_map(self->fd, self->fault_fd, self->ioas_id, NULL,
+			       &nr));
+}
+
+TEST_FAULT(map_errors)
+{
+	struct iopf_queue_map map = { .size = sizeof(map), .iommufd = self->fd,
+				      .ioas_id = self->ioas_id };
+	struct iopf_map_answer entry[2];
+	struct iommu_hwpt_pgfault msg[2];
+	void *memory = map_memory();
+	__u32 nr, unread;
+	int other;
+
+#define test_map_error(_errno, _fd, _ioas, _done)                           \
+	({                                                                  \
+		nr = 2;                                                     \
+		EXPECT_ERRNO(_errno, fault_map(_fd, self->fault_fd, _ioas,  \
+					       entry, &nr));                \
+		EXPECT_EQ(_done, nr);                                       \
+	})
+	test_send(1);
+	test_send(2);
+	ASSERT_EQ((ssize_t)sizeof(msg),
+		  read(self->fault_fd, msg, sizeof(msg)));
+	entry[0] = map_entry(memory, MAP_IOVA, msg[0].cookie);
+	entry[1] = map_entry(memory, MAP_IOVA + PAGE_SIZE, msg[1].cookie);
+
+	EXPECT_ERRNO(EFAULT, ioctl(self->fault_fd, IOPF_QUEUE_MAP,
+				   bad_address()));
+	map.size--;
+	EXPECT_ERRNO(EINVAL, ioctl(self->fault_fd, IOPF_QUEUE_MAP, &map));
+	map.size++;
+	map.flags = 1;
+	EXPECT_ERRNO(EOPNOTSUPP, ioctl(self->fault_fd, IOPF_QUEUE_MAP, &map));
+	map.flags = 0;
+	map.__reserved = 1;
+	EXPECT_ERRNO(EOPNOTSUPP, ioctl(self->fault_fd, IOPF_QUEUE_MAP, &map));
+	map.__reserved = 0;
+	map.entries = (uintptr_t)bad_address();
+	map.entry_num = 1;
+	EXPECT_ERRNO(EFAULT, ioctl(self->fault_fd, IOPF_QUEUE_MAP, &map));
+	EXPECT_EQ(0, map.entry_num);
+	/* Not on the file of iommufd */
+	EXPECT_ERRNO(ENOTTY, ioctl(self->fd, IOPF_QUEUE_MAP, &map));
+
+	/* The queue's file alone is not enough, nor is any iommufd. */
+	other = open("/dev/iommu", O_RDWR);
+	ASSERT_LE(0, other);
+	test_map_error(EBADF, -1, self->ioas_id, 2);
+	test_map_error(EBADFD, self->fault_fd, self->ioas_id, 2);
+	test_map_error(EXDEV, other, self->ioas_id, 2);
+	EXPECT_EQ(0, close(other));
+	test_map_error(ENOENT, self->fd, self->hwpt_id, 2);
+
+	/* Nothing is mapped for a group that does not wait, or is not read. */
+	test_send(3);
+	unread = msg[1].cookie + 1;
+	entry[0].cookie = unread;
+	test_map_error(EINVAL, self->fd, self->ioas_id, 0);
+	EXPECT_ERRNO(ENOENT, _test_ioctl_ioas_unmap(self->fd, self->ioas_id,
+						    MAP_IOVA, PAGE_SIZE, NULL));
+	entry[0].cookie = msg[0].cookie;
+
+	entry[0].flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE;
+	test_map_error(EOPNOTSUPP, self->fd, self->ioas_id, 0);
+	entry[0].flags = 0;
+	test_map_error(EINVAL, self->fd, self->ioas_id, 0);
+	entry[0].flags = IOMMU_IOAS_MAP_READABLE;
+	entry[0].length = 0;
+	test_map_error(EINVAL, self->fd, self->ioas_id, 0);
+	entry[0].length = ~0ULL;
+	test_map_error(EOVERFLOW, self->fd, self->ioas_id, 0);
+	entry[0].length = PAGE_SIZE;
+	expect_answers(0);
+
+	/* What comes before the one that fails is answered. */
+	entry[1].iova = MAP_IOVA;
+	test_map_error(EEXIST, self->fd, self->ioas_id, 1);
+	expect_answers(1);
+	expect_answer(0, 1, PCI_SUCCESS);
+	/* And is not answered again. */
+	entry[0].iova += 2 * PAGE_SIZE;
+	test_map_error(EINVAL, self->fd, self->ioas_id, 0);
+	entry[1].iova += PAGE_SIZE;
+	nr = 1;
+	ASSERT_EQ(0, fault_map(self->fd, self->fault_fd, self->ioas_id,
+			       entry + 1, &nr));
+	EXPECT_EQ(1, nr);
+	expect_answers(2);
+	expect_answer(1, 2, PCI_SUCCESS);
+#undef test_map_error
+}
+
 TEST_FAULT(limits_errors)
 {
 	struct {
@@ -1131,7 +1306,7 @@ TEST_FAULT(limits_errors)
 				   &status));
 	/* Not on the file of iommufd, and nothing else on this one */
 	EXPECT_ERRNO(ENOTTY, ioctl(self->fd, IOPF_QUEUE_GET_STATUS, &status));
-	EXPECT_ERRNO(ENOTTY, ioctl(self->fault_fd, _IO(IOPF_QUEUE_TYPE, 2),
+	EXPECT_ERRNO(ENOTTY, ioctl(self->fault_fd, _IO(IOPF_QUEUE_TYPE, 3),
 				   &status));
 }
 
@@ -1311,6 +1486,73 @@ TEST_FAULT(stuck_reader)
 	EXPECT_ERRNO(EINVAL, fault_respond(self->fault_fd, msg->cookie,
 					   IOMMUFD_PAGE_RESP_SUCCESS));
 	expect_answers(2);
+	EXPECT_EQ(0, close(uffd));
+}
+
+struct stuck_mapper {
+	int fd;
+	int fault_fd;
+	__u32 ioas_id;
+	struct iopf_map_answer entry;
+	__u32 nr;
+	int ret;
+};
+
+static void *stuck_mapper(void *arg)
+{
+	struct stuck_mapper *m = arg;
+
+	m->ret = fault_map(m->fd, m->fault_fd, m->ioas_id, &m->entry, &m->nr);
+	return NULL;
+}
+
+/*
+ * While memory that is to be mapped does not come, other groups are answered, and
+ * its own in its place, which is then not answered again.
+ */
+TEST_FAULT(map_stuck)
+{
+	struct stuck_mapper m = {
+		.fd = self->fd,
+		.fault_fd = self->fault_fd,
+		.ioas_id = self->ioas_id,
+		.nr = 1,
+	};
+	struct uffdio_zeropage zero = {};
+	struct iommu_hwpt_pgfault msg[2];
+	struct uffd_msg event;
+	pthread_t thread;
+	void *page;
+	int uffd;
+
+	uffd = withheld_page(&page);
+	if (uffd < 0 && access("/proc/sys/vm/unprivileged_userfaultfd", F_OK))
+		SKIP(return, "no CONFIG_USERFAULTFD");
+	ASSERT_LE(0, uffd);
+	test_send(1);
+	test_send(2);
+	ASSERT_EQ((ssize_t)sizeof(msg),
+		  read(self->fault_fd, msg, sizeof(msg)));
+	m.entry = map_entry(page, MAP_IOVA, msg[0].cookie);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, stuck_mapper, &m));
+	/* Returns when the other is where it shall be. */
+	ASSERT_EQ((ssize_t)sizeof(event), read(uffd, &event, sizeof(event)));
+
+	ASSERT_EQ(0, fault_respond(self->fault_fd, msg[1].cookie,
+				   IOMMUFD_PAGE_RESP_SUCCESS));
+	expect_answers(1);
+	ASSERT_EQ(0, fault_limits(self->fault_fd, 0, 1, 0));
+	wait_for_answers(2);
+	expect_answer(1, 1, PCI_INVALID);
+
+	zero.range.start = (unsigned long)page;
+	zero.range.len = PAGE_SIZE;
+	ASSERT_EQ(0, ioctl(uffd, UFFDIO_ZEROPAGE, &zero));
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	EXPECT_EQ(0, m.ret);
+	EXPECT_EQ(1, m.nr);
+	expect_answers(2);
+	test_ioctl_ioas_unmap(MAP_IOVA, PAGE_SIZE);
 	EXPECT_EQ(0, close(uffd));
 }
 

@@ -979,6 +979,42 @@ static void do_limits(struct queue *q, struct thread *t)
 	CALL(t, q->fd, IOPF_QUEUE_SET_LIMITS, *cmd, EOPNOTSUPP);
 }
 
+/* Map and answer in one call, some entries of which are right. */
+static void do_map_answer(struct queue *q, struct thread *t)
+{
+	struct iopf_queue_map *cmd = (void *)t->cmd;
+	__u32 nr = below(t, one_in(t, 8) ? 40 : 4), i;
+	struct iopf_map_answer entry[40];
+
+	for (i = 0; i < nr; i++)
+		entry[i] = (struct iopf_map_answer){
+			.user_va = one_in(t, 100) ? draw_pointer(t) :
+				(uintptr_t)pages +
+				below(t, NR_PAGES - 10) * PAGE,
+			.length = one_in(t, 20) ? draw_length(t) : PAGE,
+			.iova = one_in(t, 100) ? draw_iova(t) :
+				iova_base + below(t, NR_PAGES) * PAGE,
+			.flags = slip(t, 16) ? (__u32)draw(t) :
+				 IOMMU_IOAS_MAP_READABLE |
+				 (one_in(t, 4) ? 0 : IOMMU_IOAS_MAP_WRITEABLE),
+			.cookie = slip(t, 4) ? (__u32)draw(t) :
+				  one_in(t, 4) ? 0 :
+				  q->cookie[below(t, NR_COOKIES)],
+		};
+	*cmd = (struct iopf_queue_map){
+		.flags = slip(t, 32),
+		.iommufd = slip(t, 16) ? q->fd : slip(t, 16) ? -1 : iommufd,
+		.ioas_id = draw_id(t, IOAS),
+		.entries = slip(t, 16) ? draw_pointer(t) : (uintptr_t)entry,
+		.entry_num = nr,
+		.__reserved = slip(t, 64),
+	};
+	CALL(t, q->fd, IOPF_QUEUE_MAP, *cmd, ENOENT, EEXIST, EOPNOTSUPP,
+	     EOVERFLOW, ENOSPC, ENOMEM, EADDRINUSE, EBADF, EBADFD);
+	if (cmd->entry_num > nr && cmd->size == sizeof(*cmd))
+		fail("%u of %u mappings were done", cmd->entry_num, nr);
+}
+
 static void do_status(struct queue *q, struct thread *t)
 {
 	struct iopf_queue_status *cmd = (void *)t->cmd;
@@ -998,7 +1034,7 @@ static void do_status(struct queue *q, struct thread *t)
 
 static void do_other_ioctl(struct queue *q, struct thread *t)
 {
-	unsigned long request = ANY_OF(t, _IO(IOPF_QUEUE_TYPE, 2),
+	unsigned long request = ANY_OF(t, _IO(IOPF_QUEUE_TYPE, 3),
 				       IOMMU_IOAS_ALLOC, IOMMU_HWPT_ALLOC,
 				       0x12345678);
 
@@ -1043,7 +1079,8 @@ static void do_queue_file(struct thread *t)
 		{ "write", do_write }, { "limits", do_limits },
 		{ "status", do_status }, { "status", do_status },
 		{ "ioctl", do_other_ioctl }, { "poll", do_poll },
-		{ "fdinfo", do_fdinfo }, { "serve", do_serve },
+		{ "fdinfo", do_fdinfo }, { "map", do_map_answer },
+		{ "map", do_map_answer }, { "serve", do_serve },
 		{ "serve", do_serve }, { "serve", do_serve },
 		{ "serve", do_serve }, { "serve", do_serve },
 	};

@@ -398,6 +398,57 @@ TEST_IOPF(unmap_and_again)
 	EXPECT_LIB(check_answers(ep, 2, 0));
 }
 
+/* Memory of huge pages, if there are any */
+static char *huge_memory(__u64 bytes)
+{
+	const __u64 huge = 2 << 20;
+	char *at = mmap(NULL, bytes + huge, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (at == MAP_FAILED)
+		return NULL;
+	at += -(unsigned long)at % huge;
+	madvise(at, bytes, MADV_HUGEPAGE);
+	memset(at, 0, bytes);
+	return at;
+}
+
+/*
+ * A range whose parts are unmapped one by one, as it does not begin where a page
+ * table does. Its second part has a table of its own, which is freed. What the
+ * memory is used for next must not be taken for a table.
+ */
+TEST_IOPF(unmap_tables)
+{
+	const __u64 mib = 1 << 20, iova = 2 * BASE + mib, at = iova + mib;
+	struct endpoint *ep = &self->ep;
+	struct testdev_result r;
+	unsigned int slot, i;
+	char *memory, *other;
+
+	memory = huge_memory(6 * mib);
+	ASSERT_NE(NULL, memory);
+	for (i = 0; i < 2; i++) {
+		ASSERT_LIB(iopf_ioas_map(self->ctx, ep->ioas_id,
+					 memory + i * 3 * mib, 3 * mib, iova,
+					 IOPF_RW));
+		ASSERT_LIB(start_op(ep, IOPF_TD_OP_FILL, 0, at, 4096, &slot));
+		ASSERT_LIB(wait_op(ep, slot, &r));
+		EXPECT_EQ(IOPF_TD_ST_OK, r.status);
+		EXPECT_EQ(4096, testdev_pattern_check(memory + i * 3 * mib + mib,
+						      4096, SEED, 0));
+		EXPECT_EQ(0, testdev_reg(&ep->td, IOPF_TD_REG_CNT_PR));
+		ASSERT_LIB(iopf_ioas_unmap(self->ctx, ep->ioas_id, iova,
+					   3 * mib));
+		/* Whoever gets the table next writes what no table may have. */
+		other = mmap(NULL, 64 * mib, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		ASSERT_NE(MAP_FAILED, other);
+		madvise(other, 64 * mib, MADV_NOHUGEPAGE);
+		memset(other, 0xff, 64 * mib);
+	}
+}
+
 TEST_IOPF(invalid)
 {
 	struct endpoint *ep = &self->ep;
