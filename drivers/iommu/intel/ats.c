@@ -16,8 +16,9 @@
  * If a domain is replaced by way of none, and page requests are on, they and ATS stay
  * on: a device that has to wait for answers cannot have them turned off and on again.
  *
- * The mutex of the group protects all this, or that and the one of the page requests of
- * the device, dev_iommu::iopf_mutex, which is taken inside of it.
+ * The mutex of the group protects all this. A driver that has page requests turned on or
+ * off by itself, and holds dev_iommu::iopf_mutex then, does so while it has the device:
+ * domains of the RID do not change meanwhile.
  */
 #include <linux/iommu.h>
 #include <linux/pci.h>
