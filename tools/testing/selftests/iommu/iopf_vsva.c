@@ -204,6 +204,11 @@ static bool is_zero(const char *mem, size_t length)
 	return true;
 }
 
+static bool is_pattern(const char *mem, size_t length, __u32 seed)
+{
+	return testdev_pattern_check(mem, length, seed, 0) == length;
+}
+
 #define ASSERT_STATUS(status, call) do { \
 	int __got = (call); \
 	\
@@ -272,8 +277,7 @@ static bool child_do(const struct command *c)
 {
 	switch (c->order) {
 	case CHECK_PATTERN:
-		return testdev_pattern_check(AT, c->length, c->seed, 0) ==
-		       c->length;
+		return is_pattern(AT, c->length, c->seed);
 	case CHECK_ZERO:
 		return is_zero(AT, c->length);
 	case WRITE_PATTERN:
@@ -934,7 +938,7 @@ TEST_VSVA(replace_ended)
 TEST_VSVA(many_pasids)
 {
 	struct endpoint *ep = &self->ep;
-	int i, nr = NR_MANY < self->pasids ? NR_MANY : self->pasids;
+	int i, nr = self->pasids > NR_MANY ? NR_MANY : self->pasids;
 	struct child child;
 	__u32 hwpt_id;
 
@@ -947,11 +951,8 @@ TEST_VSVA(many_pasids)
 						   i % 2 ? hwpt_id : self->own));
 	for (i = 0; i < nr; i++) {
 		ASSERT_OK(fill(ep, 1 + i, AT, PAGE, SEED + i));
-		if (i % 2) {
-			ASSERT_TRUE(child_tell(&child, CHECK_PATTERN, PAGE, SEED + i));
-		} else {
-			ASSERT_PATTERN(AT, PAGE, SEED + i);
-		}
+		ASSERT_TRUE(i % 2 ? child_tell(&child, CHECK_PATTERN, PAGE, SEED + i) :
+				    is_pattern(AT, PAGE, SEED + i));
 	}
 	/* all of them lose it */
 	ASSERT_TRUE(child_tell(&child, MAP_AGAIN, 0, 0));
@@ -962,12 +963,10 @@ TEST_VSVA(many_pasids)
 	ASSERT_OK(fill(ep, 1, AT, PAGE, SEED));
 	ASSERT_TRUE(child_tell(&child, CHECK_ZERO, BIG, 0));
 	child_tell_last(&child, END);
-	for (i = 0; i < nr; i++) {
-		if (i % 2) {
-			ASSERT_FAILS(fill(ep, 1 + i, AT, PAGE, SEED));
-		}
+	for (i = 1; i < nr; i += 2)
+		ASSERT_FAILS(fill(ep, 1 + i, AT, PAGE, SEED));
+	for (i = 0; i < nr; i++)
 		ASSERT_EQ(0, iopf_dev_detach_pasid(ep->dev, 1 + i));
-	}
 	ASSERT_LIB(iopf_destroy(self->ctx, hwpt_id));
 	child_end(&child);
 	munmap(AT, BIG);
@@ -1075,7 +1074,6 @@ TEST_VSVA(killed_owner)
 
 /* ---- rules and bad requests ------------------------------------------------------ */
 
-/* One that lacks only a page table for this PASID */
 TEST_VSVA(attach_rules)
 {
 	struct iommu_hwpt_invalidate invalidate = {
@@ -1242,6 +1240,11 @@ TEST_VSVA(limit)
 	child_end(&child);
 }
 
+static int alloc_error(int fd, void *arg)
+{
+	return ioctl(fd, IOPF_HWPT_ALLOC_PROCESS, arg) ? errno : 0;
+}
+
 TEST_VSVA(bad_arguments)
 {
 	struct {
@@ -1254,31 +1257,25 @@ TEST_VSVA(bad_arguments)
 	struct iopf_hwpt_alloc_process *cmd = &arg.cmd;
 	int fd = iopf_ctx_fd(self->ctx);
 
-#define ASSERT_ALLOC(err) do { \
-	errno = 0; \
-	ASSERT_EQ((err) ? -1 : 0, ioctl(fd, IOPF_HWPT_ALLOC_PROCESS, &arg)); \
-	ASSERT_EQ(err, errno); \
-} while (0)
-
 	cmd->size = sizeof(*cmd) - 4;
-	ASSERT_ALLOC(EINVAL);
+	ASSERT_EQ(EINVAL, alloc_error(fd, &arg));
 	cmd->size = sizeof(arg);
 	arg.more = 1;
-	ASSERT_ALLOC(E2BIG);
+	ASSERT_EQ(E2BIG, alloc_error(fd, &arg));
 	arg.more = 0;
-	ASSERT_ALLOC(0);
+	ASSERT_EQ(0, alloc_error(fd, &arg));
 	ASSERT_LIB(iopf_destroy(self->ctx, cmd->out_hwpt_id));
 	cmd->size = sizeof(*cmd);
 	cmd->flags = 1;
-	ASSERT_ALLOC(EOPNOTSUPP);
+	ASSERT_EQ(EOPNOTSUPP, alloc_error(fd, &arg));
 	cmd->flags = 0;
 	cmd->__reserved = 1;
-	ASSERT_ALLOC(EOPNOTSUPP);
+	ASSERT_EQ(EOPNOTSUPP, alloc_error(fd, &arg));
 	cmd->__reserved = 0;
 	cmd->dev_id = 0;
-	ASSERT_ALLOC(ENOENT);
+	ASSERT_EQ(ENOENT, alloc_error(fd, &arg));
 	cmd->dev_id = self->own;
-	ASSERT_ALLOC(ENOENT);
+	ASSERT_EQ(ENOENT, alloc_error(fd, &arg));
 	/* other numbers of the type */
 	ASSERT_EQ(-1, ioctl(fd, _IO(0xFB, 0x80), &arg));
 	ASSERT_EQ(ENOTTY, errno);
