@@ -362,8 +362,9 @@ CONFIGURATIONS = {
     "arm64": ("arm64", "CONFIG_ARM_SMMU_V3=y\nCONFIG_ARM_SMMU_V3_SVA=y\n",
               ["ARM_SMMU_V3_SVA", "IOMMU_IOPF", "IOMMUFD", "VFIO_PCI"]),
     "arm64 with a module": ("arm64", "CONFIG_MODULES=y\nCONFIG_ARM_SMMU_V3=m\n"
-                            "CONFIG_ARM_SMMU_V3_SVA=y\n",
-                            ["MODULES", "!ARM_SMMU_V3", "ARM_SMMU_V3_SVA", "IOMMU_IOPF"]),
+                            "CONFIG_ARM_SMMU_V3_SVA=y\nCONFIG_ARM_SMMU_V3_IOMMUFD=y\n",
+                            ["MODULES", "!ARM_SMMU_V3", "ARM_SMMU_V3_SVA",
+                             "ARM_SMMU_V3_IOMMUFD", "IOMMU_IOPF"]),
 }
 # Of the configurations with modules: what has to find all that it uses
 MODULES = {"arm64 with a module": ("drivers/iommu/arm/arm-smmu-v3/arm_smmu_v3.o",)}
