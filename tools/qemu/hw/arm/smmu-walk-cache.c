@@ -10,9 +10,9 @@
  * away has to say so in the invalidation (Leaf clear), or the walk goes on in
  * what is no table any more.
  *
- * Entries are never dropped but by an invalidation, or for lack of room: what is
- * wrong with the hints of software is to be seen each time.  What is not valid
- * is not cached.
+ * Entries are never dropped but by an invalidation, or for lack of room: what
+ * is wrong with the hints of software is to be seen each time.  What is not
+ * valid is not cached.
  */
 
 #include "qemu/osdep.h"
