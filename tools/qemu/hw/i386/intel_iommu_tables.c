@@ -247,9 +247,9 @@ static int vtd_fetch_pasid_entry(IntelIOMMUState *s, const VTDContextEntry *ce,
 }
 
 /*
- * PASID cache: entries by requester ID and PASID.  Those of each domain are in a
- * table of its own, by PASID, as software has thousands of PASIDs in one domain
- * and drops them one by one.  What is not present is never cached.
+ * PASID cache: entries by requester ID and PASID.  Those of each domain are in
+ * a table of its own, by PASID, as software has thousands of PASIDs in one
+ * domain and drops them one by one.  What is not present is never cached.
  */
 
 /* Entries of one PASID in one domain: each of another function */

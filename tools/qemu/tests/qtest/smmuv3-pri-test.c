@@ -814,6 +814,120 @@ static void test_cd_formats(void)
     test_end(t);
 }
 
+#define SPARE_TABLE     (TABLES_1 + 5 * PAGE)
+#define OLD_TABLE       (TABLES_1 + 3 * PAGE)
+
+/* The table of last levels of that address, of TABLES_1 */
+static void write_last_table(Test *t, uint64_t iova, uint64_t desc)
+{
+    qtest_writeq(t->qts, TABLES_1 + 2 * PAGE + extract64(iova, 21, 9) * 8,
+                 desc | PTE_TABLE);
+}
+
+/* Page n of IOVA is A in the table that there is, and B in the spare one */
+static Test *test_start_tables(const char *options)
+{
+    Test *t = test_start_with(options);
+    int i;
+
+    for (i = 0; i < 16; i++) {
+        write_leaf(t, TABLES_1, IOVA + i * PAGE, PAGE_A | PTE_RW);
+        qtest_writeq(t->qts, SPARE_TABLE + i * 8, PAGE_B | PTE_RW);
+    }
+    write_cd(t, 10, ASID(10), TABLES_1, CD_Q0);
+    return t;
+}
+
+static void check_page(Test *t, uint32_t pasid, unsigned int page,
+                       uint64_t addr)
+{
+    check_translation(&t->ep[0], pasid, IOVA + page * PAGE, WANT_RW, addr,
+                      PAGE, PERM_RW);
+}
+
+static void tlbi_va(Test *t, uint32_t pasid, uint64_t iova, bool leaf)
+{
+    cmd_submit(t, CMD_TLBI_NH_VA | CMD_ASID(ASID(pasid)), iova | leaf);
+}
+
+/*
+ * A table is replaced, which a hint that says of last levels alone that they
+ * have changed hides.  Each page is used once, so that none is in the TLB.
+ */
+static void test_walk_cache(void)
+{
+    Test *t = test_start_tables(" -global arm-smmuv3.x-walk-cache=on");
+
+    check_page(t, PASID, 0, PAGE_A);
+    check_page(t, 10, 0, PAGE_A);
+    write_last_table(t, IOVA, SPARE_TABLE);
+    tlbi_va(t, PASID, IOVA, true);
+    check_page(t, PASID, 0, PAGE_A);
+    check_page(t, PASID, 1, PAGE_A);
+    /* Another address, another table: its walk is from the top */
+    write_last_table(t, IOVA_2M, SPARE_TABLE);
+    check_page(t, PASID, 0x200, PAGE_B);
+    /* Nor do invalidations of other addresses and ASIDs help */
+    tlbi_va(t, PASID, IOVA + 0x400000, false);
+    tlbi_va(t, PASID, IOVA_2M, false);
+    tlbi_va(t, 10, IOVA + 0x400000, false);
+    check_page(t, PASID, 2, PAGE_A);
+    tlbi_va(t, 10, IOVA, false);
+    check_page(t, PASID, 3, PAGE_A);
+    check_page(t, 10, 1, PAGE_B);
+    /* The right one does, whichever address of the table it has */
+    tlbi_va(t, PASID, IOVA + 8 * PAGE, false);
+    check_page(t, PASID, 4, PAGE_B);
+
+    /* By ASID, and all */
+    write_last_table(t, IOVA, OLD_TABLE);
+    check_page(t, PASID, 5, PAGE_B);
+    cmd_submit(t, CMD_TLBI_NH_ASID | CMD_ASID(ASID(10)), 0);
+    check_page(t, PASID, 6, PAGE_B);
+    cmd_submit(t, CMD_TLBI_NH_ASID | CMD_ASID(ASID(PASID)), 0);
+    check_page(t, PASID, 7, PAGE_A);
+    write_last_table(t, IOVA, SPARE_TABLE);
+    check_page(t, PASID, 8, PAGE_A);
+    cmd_submit(t, CMD_TLBI_NH_ALL, 0);
+    check_page(t, PASID, 9, PAGE_B);
+    write_last_table(t, IOVA, OLD_TABLE);
+    check_page(t, PASID, 10, PAGE_B);
+    tlbi_all(t);
+    check_page(t, PASID, 11, PAGE_A);
+    test_end(t);
+}
+
+/* What table descriptors take away comes from the cache as well */
+static void test_walk_cache_rights(void)
+{
+    Test *t = test_start_tables(" -global arm-smmuv3.x-walk-cache=on");
+    Endpoint *ep = &t->ep[0];
+
+    /* APTable: no write access below */
+    write_last_table(t, IOVA, OLD_TABLE | 2ULL << 61);
+    check_translation(ep, PASID, IOVA, WANT_RW, PAGE_A, PAGE, PERM_R);
+    check_translation(ep, PASID, IOVA + PAGE, WANT_RW, PAGE_A, PAGE, PERM_R);
+    write_last_table(t, IOVA, OLD_TABLE);
+    tlbi_va(t, PASID, IOVA, true);
+    check_translation(ep, PASID, IOVA, WANT_RW, PAGE_A, PAGE, PERM_R);
+    tlbi_va(t, PASID, IOVA, false);
+    check_translation(ep, PASID, IOVA, WANT_RW, PAGE_A, PAGE, PERM_RW);
+    test_end(t);
+}
+
+/* Without it a wrong hint does no harm */
+static void test_no_walk_cache(void)
+{
+    Test *t = test_start_tables("");
+
+    check_page(t, PASID, 0, PAGE_A);
+    write_last_table(t, IOVA, SPARE_TABLE);
+    tlbi_va(t, PASID, IOVA, true);
+    check_page(t, PASID, 0, PAGE_B);
+    check_page(t, PASID, 1, PAGE_B);
+    test_end(t);
+}
+
 /* What was read is used until software says that it is no more */
 static void test_caching(void)
 {
@@ -2247,6 +2361,9 @@ int main(int argc, char **argv)
     qtest_add_func("/smmuv3/ats/s1dss-bypass", test_s1dss_bypass);
     qtest_add_func("/smmuv3/ats/cd-formats", test_cd_formats);
     qtest_add_func("/smmuv3/ats/caching", test_caching);
+    qtest_add_func("/smmuv3/ats/walk-cache", test_walk_cache);
+    qtest_add_func("/smmuv3/ats/walk-cache-rights", test_walk_cache_rights);
+    qtest_add_func("/smmuv3/ats/no-walk-cache", test_no_walk_cache);
     qtest_add_func("/smmuv3/ats/unbound", test_unbound);
     qtest_add_func("/smmuv3/ats/many-pasids", test_many_pasids);
     qtest_add_func("/smmuv3/ats/atc", test_atc);
