@@ -171,7 +171,7 @@ static int check_process(struct demo *d)
 	if (d->sva && d->process)
 		return cli_wrong("--sva and --process: give one of them");
 	if (d->invalid)
-		return cli_wrong("--invalid: the kernel serves with --sva and --process, leave one out");
+		return cli_wrong("--invalid: with --sva and --process the kernel serves");
 	if (d->sva && d->iova_given)
 		return cli_wrong("--iova: with --sva the memory is where it is, leave it out");
 	if (!d->pasid)
@@ -581,7 +581,7 @@ static int show_own_memory(struct demo *d, char *mem)
 	ret = run_transfers(d, IOPF_TD_OP_COMPARE, d->iova, SEED_CPU);
 	if (ret)
 		return ret;
-	say(d, "the device compared the data: all bytes are right; the kernel has served %u times more",
+	say(d, "the device compared the data: all bytes are right; served %u times more",
 	    missed(d) - before);
 	if (munmap(mem, d->size) ||
 	    mmap(mem, d->size, PROT_READ | PROT_WRITE,
@@ -720,7 +720,7 @@ static int show_process(struct demo *d)
 	ret = compare_pages(d, fd);
 	close(fd);
 	if (!ret)
-		say(d, "the program looks itself: all bytes are right; the kernel has served %u times",
+		say(d, "the program looks itself: all bytes are right; served %u times",
 		    missed(d));
 	return ret;
 }

@@ -187,7 +187,7 @@ struct vfio_device_detach_iommufd_pt {
 #endif
 
 /* What is no part of mainline is in headers that nobody may have. */
-#if defined(__has_include) && __has_include(<linux/iopf.h>)
+#if defined(__has_include) && __has_include("linux/iopf.h")
 #include <linux/iopf.h>
 #endif
 
