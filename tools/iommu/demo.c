@@ -171,7 +171,7 @@ static int check_process(struct demo *d)
 	if (d->sva && d->process)
 		return cli_wrong("--sva and --process: give one of them");
 	if (d->invalid)
-		return cli_wrong("--invalid: with --sva and --process the kernel serves");
+		return cli_wrong("--invalid: the kernel serves, leave out --sva or --process");
 	if (d->sva && d->iova_given)
 		return cli_wrong("--iova: with --sva the memory is where it is, leave it out");
 	if (!d->pasid)
