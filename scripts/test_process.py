@@ -81,6 +81,11 @@ class Ending(Sandboxed):
         wait_for(lambda: self.gone(pids[2:]), "the end of make")
         process.kill_all(pids[:2], signal.SIGKILL)
 
+    def test_signal_while_the_lock_is_taken(self):
+        with process.child(["sleep", "1000"]) as proc:
+            proc._waitpid_lock.acquire()    # what a signal in wait() leaves
+        self.assertEqual(proc.returncode, -signal.SIGTERM)
+
     def test_failure_in_the_block(self):
         with self.assertRaises(ZeroDivisionError):
             with process.child(["sleep", "1000"]) as proc:

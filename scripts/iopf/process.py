@@ -19,6 +19,7 @@ import time
 
 from iopf import progress
 from iopf.errors import Failure
+from iopf.testbed import ending
 
 ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 GRACE = 10              # seconds from SIGTERM to SIGKILL
@@ -99,7 +100,7 @@ def stop(proc):
             break
         time.sleep(0.05)
     kill_all(left, signal.SIGKILL)
-    proc.wait()
+    ending.reap(proc)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,8 @@ from iopf.host import REPO
 
 TESTBED = REPO / "tools/testing/iopf"
 sys.path.insert(0, str(TESTBED / "lib"))
-import lanefile                             # noqa: E402,F401  (after the path is known)
+import ending                               # noqa: E402,F401  (after the path is known)
+import lanefile                             # noqa: E402,F401
 import mutantfile                           # noqa: E402,F401
 from cpio import Archive                    # noqa: E402,F401
 from judge import judge                     # noqa: E402,F401

@@ -75,5 +75,5 @@ class Load:
         for process in self.processes:
             process.kill()
         for process in self.processes:
-            process.wait()
+            ending.reap(process)
         self.processes = []

@@ -14,6 +14,7 @@ import termios
 import time
 from typing import Callable, Optional
 
+import ending
 import wake
 from cpio import Archive
 from kmodules import add_preload
@@ -134,7 +135,7 @@ class Machine:
                 return process.returncode
             finally:
                 process.kill()
-                process.wait()
+                ending.reap(process)
                 if terminal:    # a killed QEMU leaves it raw
                     termios.tcsetattr(sys.stdin, termios.TCSADRAIN, terminal)
         finally:
@@ -155,7 +156,7 @@ class Machine:
         finally:
             if process.poll() is None:
                 process.kill()
-            self.status = process.wait()
+            self.status = ending.reap(process)
             assert process.stdin and process.stdout
             process.stdin.close()
             process.stdout.close()

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import unittest
 
+import ending
+
 LIB = os.path.dirname(os.path.abspath(__file__))
 PROGRAM = f"""
 import os, signal, sys
@@ -36,6 +38,18 @@ class Ending(unittest.TestCase):
         done = subprocess.run([sys.executable, "-c", PROGRAM], check=False, encoding="utf-8",
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.assertEqual(done.stdout, f"lost\nended by {signal.SIGTERM.value}\n", done.stderr)
+
+    def test_lock_that_is_lost(self) -> None:
+        for argv, status in ((["false"], 1), (["sh", "-c", "kill -9 $$"], -9)):
+            with subprocess.Popen(argv) as process:
+                process._waitpid_lock.acquire()     # what a signal in wait() leaves
+                self.assertEqual(ending.reap(process), status)
+                self.assertEqual(process.wait(), status)
+
+    def test_status_that_is_lost(self) -> None:
+        with subprocess.Popen(["true"]) as process:
+            os.waitpid(process.pid, 0)
+            self.assertEqual(ending.reap(process), 0)
 
 
 if __name__ == "__main__":
