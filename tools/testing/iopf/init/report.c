@@ -25,7 +25,6 @@
 #define MAX_KMSG	800
 
 static int port = -1;
-static bool port_is_console;
 static int kmsg = -1;
 
 static void write_all(int fd, const char *buf, size_t len)
@@ -42,45 +41,54 @@ static void write_all(int fd, const char *buf, size_t len)
 	}
 }
 
-/* One line of the report. Adds the newline; cuts what is too long. */
-void report(const char *fmt, ...)
+/*
+ * One line in one write, behind @prefix. Adds the newline, without which a record
+ * of the log stays open for more, and nobody sees it before the kernel has
+ * something else to say. Cuts what is beyond @size.
+ */
+static void write_line(int fd, char *line, size_t size, const char *prefix, const char *fmt,
+		       va_list args)
 {
-	char line[4096];
-	size_t at = 0;
-	va_list args;
-	int n;
+	size_t at = snprintf(line, size, "%s", prefix);
 
-	if (port_is_console)
-		at = snprintf(line, sizeof(line), "%s", CONSOLE_MARK);
-	va_start(args, fmt);
-	n = vsnprintf(line + at, sizeof(line) - at - 1, fmt, args);
-	va_end(args);
-	if (n < 0)
+	if (fd < 0 || vsnprintf(line + at, size - at - 1, fmt, args) < 0)
 		return;
 	at += strlen(line + at);
 	line[at++] = '\n';
-	write_all(port, line, at);
+	write_all(fd, line, at);
+}
+
+/*
+ * One line of the report. Without a port it goes to the console by way of the
+ * kernel's log: its lines are whole, while the kernel's own words break into what
+ * is written to the terminal.
+ */
+void report(const char *fmt, ...)
+{
+	char line[4096];
+	va_list args;
+
+	va_start(args, fmt);
+	if (port >= 0)
+		write_line(port, line, sizeof(line), "", fmt, args);
+	else
+		write_line(kmsg, line, MAX_KMSG, "<6>" CONSOLE_MARK, fmt, args);
+	va_end(args);
 }
 
 /*
  * A line among the kernel's own, so that the console log shows which test a
  * kernel message belongs to. The host knows by "iopf: " that it is not the
- * kernel that speaks. Without the newline the record stays open for more, and
- * nobody sees it before the kernel has something else to say.
+ * kernel that speaks.
  */
 void log_line(const char *fmt, ...)
 {
-	char line[MAX_KMSG] = "<6>iopf: ";
-	size_t at = strlen(line);
+	char line[MAX_KMSG];
 	va_list args;
 
 	va_start(args, fmt);
-	vsnprintf(line + at, sizeof(line) - at - 1, fmt, args);
+	write_line(kmsg, line, sizeof(line), "<6>iopf: ", fmt, args);
 	va_end(args);
-	at = strlen(line);
-	line[at++] = '\n';
-	if (kmsg >= 0)
-		write_all(kmsg, line, at);
 }
 
 bool starts(const char *line, const char *prefix)
@@ -206,9 +214,5 @@ void open_report(void)
 			break;
 		poll(NULL, 0, 50);
 	} while (has_virtio_serial() && now() < end);
-	if (port < 0) {
-		port = open("/dev/console", O_WRONLY | O_CLOEXEC);
-		port_is_console = true;
-	}
-	log_line("the report goes to %s", port_is_console ? "the console" : "its port");
+	log_line("the report goes to %s", port < 0 ? "the console" : "its port");
 }

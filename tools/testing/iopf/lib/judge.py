@@ -38,7 +38,8 @@ def read_lines(path: str) -> list[str]:
 
 def console_report(lines: list[str]) -> list[str]:
     """The report of a machine without a port."""
-    return [line[len(CONSOLE_MARK):] for line in lines if line.startswith(CONSOLE_MARK)]
+    texts = map(splat.words, lines)
+    return [text[len(CONSOLE_MARK):] for text in texts if text.startswith(CONSOLE_MARK)]
 
 
 def _reason(path: str, table: dict[str, str]) -> Optional[str]:

@@ -99,18 +99,23 @@ class Expected:
             self.patterns = []
 
 
+def words(line: str) -> str:
+    """What a line of the console says, without the time stamp."""
+    return _STAMP.sub("", line.rstrip())
+
+
 def _record(text: str, lines: Sequence[str], number: int) -> str:
     """The words of an event, which are somewhere below its line of that number."""
     head = _RECORD.match(text)
     if not head:
         return text
-    words: list[str] = []
+    found: list[str] = []
     word = re.compile(re.escape(head[1]) + r"\s(0x[0-9a-f]{16})$")
     for line in lines[number:number + _RECORD_REACH]:
-        found = word.match(_STAMP.sub("", line.rstrip()))
-        if found and len(words) < _RECORD_WORDS:
-            words.append(found[1])
-    return " ".join([text, *words])
+        match = word.match(words(line))
+        if match and len(found) < _RECORD_WORDS:
+            found.append(match[1])
+    return " ".join([text, *found])
 
 
 def find(lines: Iterable[str], allowed: Sequence[str] = ()) -> list[Splat]:
@@ -122,7 +127,7 @@ def find(lines: Iterable[str], allowed: Sequence[str] = ()) -> list[Splat]:
     head = -_REACH
     lines = list(lines)
     for number, line in enumerate(lines, 1):
-        text = _STAMP.sub("", line.rstrip())
+        text = words(line)
         if _NOT_KERNEL.match(text):
             if text.startswith("iopf: start "):
                 test = text.split(None, 3)[3]

@@ -7,7 +7,7 @@ import unittest
 from typing import Optional
 
 import lanefile
-from judge import KINDS, count, judge
+from judge import KINDS, console_report, count, judge
 from ktap import Report
 from lanefile import TestbedError
 from machine import Machine
@@ -88,6 +88,11 @@ class Judge(unittest.TestCase):
         with self.assertRaisesRegex(TestbedError, "not valid"):
             self.kinds(ktap="", console="", qemu="-device x: not valid\n", status=1)
 
+
+    def test_report_on_the_console(self) -> None:
+        lines = ["[    4.005666] ktap| KTAP version 1", "[    4.0][   T1] ktap|     ok 1 a",
+                 "[    4.005670] iopf: ok 4 ktap", "ktap[    4.1] iopf: ktap| no", "ktap| ok 2"]
+        self.assertEqual(console_report(lines), ["KTAP version 1", "    ok 1 a", "ok 2"])
 
     def test_console_that_was_taken_away(self) -> None:
         machine = Machine(self.lane, tempfile.mkdtemp(dir=self.folder.name) + "/out", "", "", [])
