@@ -13,18 +13,6 @@
 /* Newer than the headers of many a machine, which have the rest */
 #define ALLOC_PASID	0x8
 
-/* A kernel with the linux-iopf series has it in linux/iopf_process.h */
-#define ALLOC_PROCESS	_IO(0xFB, 0x10)
-
-struct alloc_process {
-	__u32 size;
-	__u32 flags;
-	__u32 dev_id;
-	__s32 pidfd;
-	__u32 out_hwpt_id;
-	__u32 reserved;
-};
-
 static int alloc(struct iopf_ctx *ctx, __u32 dev_id, __u32 ioas_id,
 		 __u32 flags, struct iopf_queue *queue, __u32 *hwpt_id)
 {
@@ -85,14 +73,14 @@ static const char *process_cure(int err)
 int iopf_hwpt_alloc_process(struct iopf_ctx *ctx, __u32 dev_id, int pidfd,
 			    __u32 *hwpt_id)
 {
-	struct alloc_process cmd = {
+	struct iopf_hwpt_alloc_process cmd = {
 		.size = sizeof(cmd),
 		.dev_id = dev_id,
 		.pidfd = pidfd,
 	};
 	int err;
 
-	if (!ioctl(ctx->fd, ALLOC_PROCESS, &cmd)) {
+	if (!ioctl(ctx->fd, IOPF_HWPT_ALLOC_PROCESS, &cmd)) {
 		*hwpt_id = cmd.out_hwpt_id;
 		return 0;
 	}

@@ -190,6 +190,9 @@ struct vfio_device_detach_iommufd_pt {
 #if defined(__has_include) && __has_include("linux/iopf.h")
 #include <linux/iopf.h>
 #endif
+#if defined(__has_include) && __has_include("linux/iopf_process.h")
+#include <linux/iopf_process.h>
+#endif
 
 #ifndef IOPF_QUEUE_MAP
 #define IOPF_QUEUE_MAP			_IO(0xFB, 0x02)
@@ -209,6 +212,19 @@ struct iopf_queue_map {
 	__u32 ioas_id;
 	__aligned_u64 entries;
 	__u32 entry_num;
+	__u32 __reserved;
+};
+#endif
+
+#ifndef IOPF_HWPT_ALLOC_PROCESS
+#define IOPF_HWPT_ALLOC_PROCESS		_IO(0xFB, 0x10)
+
+struct iopf_hwpt_alloc_process {
+	__u32 size;
+	__u32 flags;
+	__u32 dev_id;
+	__s32 pidfd;
+	__u32 out_hwpt_id;
 	__u32 __reserved;
 };
 #endif

@@ -23,14 +23,43 @@ int ctx_ioctl(struct iopf_ctx *ctx, unsigned long cmd, void *arg,
 	return iopf_err(-errno, "%s: %s", what, strerror(errno));
 }
 
-int find_endpoint(const struct iopf_pci *pci, void *arg)
+static void add_found(struct found *found, const struct iopf_pci *pci, bool asks)
 {
-	struct found *found = arg;
-
-	if (testdev_is(pci) && pci->cdev[0] && pci->pri &&
+	if (testdev_is(pci) && pci->cdev[0] && !!pci->pri == asks &&
 	    found->nr < MAX_DEVICES)
 		memcpy(found->bdf[found->nr++], pci->bdf, sizeof(pci->bdf));
+}
+
+int find_endpoint(const struct iopf_pci *pci, void *arg)
+{
+	add_found(arg, pci, true);
 	return 0;
+}
+
+int find_silent(const struct iopf_pci *pci, void *arg)
+{
+	add_found(arg, pci, false);
+	return 0;
+}
+
+__u32 find_any_endpoint(struct found *found)
+{
+	iopf_pci_scan(find_endpoint, found);
+	if (found->nr)
+		return IOPF_TD_ST_RSP_INVALID;
+	iopf_pci_scan(find_silent, found);
+	return IOPF_TD_ST_ACCESS_ERROR;
+}
+
+__u32 missed(struct endpoint *ep, bool asks)
+{
+	return asks ? 0 : testdev_reg(&ep->td, IOPF_TD_REG_CNT_STALL);
+}
+
+int wait_missed(struct endpoint *ep, bool asks, __u32 before, unsigned int nr)
+{
+	return wait_reg(ep, asks ? IOPF_TD_REG_PRI_OUTSTANDING :
+				   IOPF_TD_REG_CNT_STALL, before + nr);
 }
 
 int endpoint_attach(struct endpoint *ep)

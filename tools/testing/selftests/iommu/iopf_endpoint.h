@@ -64,6 +64,16 @@ int ctx_ioctl(struct iopf_ctx *ctx, unsigned long cmd, void *arg,
 /* For iopf_pci_scan(): all test endpoints on VFIO that have PRI. */
 int find_endpoint(const struct iopf_pci *pci, void *arg);
 
+/* The same for those that can ask for no page */
+int find_silent(const struct iopf_pci *pci, void *arg);
+
+/*
+ * Those that ask, or if there are none those that do not. Returns how a transfer ends
+ * that gets no page: by the answer to its page request, or by the IOMMU that had held
+ * the access.
+ */
+__u32 find_any_endpoint(struct found *found);
+
 /* A page table with the fault queue, attached. */
 int endpoint_attach(struct endpoint *ep);
 
@@ -96,6 +106,12 @@ void nap(void);
 
 /* Wait until a register has a value. */
 int wait_reg(struct endpoint *ep, unsigned int reg, __u32 value);
+
+/* To be looked at before transfers are started, for wait_missed() */
+__u32 missed(struct endpoint *ep, bool asks);
+
+/* Wait until @nr transfers, which nobody serves, have all missed a page. */
+int wait_missed(struct endpoint *ep, bool asks, __u32 before, unsigned int nr);
 
 /* Only what is in the ABI may be in a record. */
 int check_group(const struct endpoint *ep, const struct iopf_group *g);

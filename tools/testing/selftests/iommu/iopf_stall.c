@@ -27,17 +27,6 @@
 #define NR_CONTEXTS	16
 #define TEST_STALL(name) TEST_F_TIMEOUT(stall, name, TEST_SECONDS)
 
-/* All test endpoints on VFIO that can ask for no page. */
-static int find_silent(const struct iopf_pci *pci, void *arg)
-{
-	struct found *found = arg;
-
-	if (testdev_is(pci) && pci->cdev[0] && !pci->pri &&
-	    found->nr < MAX_DEVICES)
-		memcpy(found->bdf[found->nr++], pci->bdf, sizeof(pci->bdf));
-	return 0;
-}
-
 static __u32 held(struct endpoint *ep)
 {
 	return testdev_reg(&ep->td, IOPF_TD_REG_CNT_STALL);

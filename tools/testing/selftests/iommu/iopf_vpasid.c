@@ -38,39 +38,12 @@ struct space {
 	struct iopf_backing *backing;
 };
 
-/*
- * How a transfer ends that gets no page: by the answer to its page request, or by the
- * IOMMU that had held the access.
- */
+/* How a transfer ends that gets no page, see find_any_endpoint() */
 static __u32 refusal;
-
-/* All test endpoints on VFIO that can ask for no page. */
-static int find_silent(const struct iopf_pci *pci, void *arg)
-{
-	struct found *found = arg;
-
-	if (testdev_is(pci) && pci->cdev[0] && !pci->pri &&
-	    found->nr < MAX_DEVICES)
-		memcpy(found->bdf[found->nr++], pci->bdf, sizeof(pci->bdf));
-	return 0;
-}
 
 static bool asks(void)
 {
 	return refusal == IOPF_TD_ST_RSP_INVALID;
-}
-
-/* To be looked at before transfers are started, for wait_missed() */
-static __u32 missed(struct endpoint *ep)
-{
-	return asks() ? 0 : testdev_reg(&ep->td, IOPF_TD_REG_CNT_STALL);
-}
-
-/* Wait until @nr transfers, which nobody serves, have all missed a page. */
-static int wait_missed(struct endpoint *ep, __u32 before, unsigned int nr)
-{
-	return wait_reg(ep, asks() ? IOPF_TD_REG_PRI_OUTSTANDING :
-				     IOPF_TD_REG_CNT_STALL, before + nr);
 }
 
 static int hwpt_alloc(struct iopf_ctx *ctx, __u32 dev_id, __u32 pt_id,
@@ -136,12 +109,7 @@ FIXTURE_SETUP(vpasid)
 	struct iopf_hw_info info;
 	int i, ret;
 
-	refusal = IOPF_TD_ST_RSP_INVALID;
-	iopf_pci_scan(find_endpoint, &self->found);
-	if (!self->found.nr) {
-		refusal = IOPF_TD_ST_ACCESS_ERROR;
-		iopf_pci_scan(find_silent, &self->found);
-	}
+	refusal = find_any_endpoint(&self->found);
 	if (!self->found.nr)
 		SKIP(return, "no test endpoint 1234:11f0 on vfio-pci");
 	ASSERT_LIB(iopf_ctx_open(&self->ctx));
@@ -567,13 +535,13 @@ TEST_PASID(detach_shared_queue)
 static int late_request(struct endpoint *ep, struct space *space,
 			struct late *late, unsigned int *slot)
 {
-	__u32 before = missed(ep);
+	__u32 before = missed(ep, asks());
 	int ret = late_begin(late);
 
 	if (!ret)
 		ret = start_in(ep, space, IOPF_TD_OP_FILL, BASE, 4096, SEED, slot);
 	if (!ret)
-		ret = wait_missed(ep, before, 1);
+		ret = wait_missed(ep, asks(), before, 1);
 	if (!ret && iopf_queue_wait(space->queue, 0))
 		ret = iopf_err(-EIO, "the request was not late");
 	if (ret)
@@ -668,13 +636,13 @@ TEST_PASID(recycled)
 	testdev_set(&ep->td, IOPF_TD_REG_CONTEXTS, NR_ASKED);
 	ASSERT_EQ(0, iopf_dev_attach_pasid(ep->dev, owner->pasid, owner->hwpt_id));
 	for (round = 0; round < NR_OWNERS; round++) {
-		before = missed(ep);
+		before = missed(ep, asks());
 		for (i = 0; i < NR_ASKED; i++)
 			ASSERT_LIB(start_in(ep, owner, IOPF_TD_OP_FILL,
 					    BASE + i * 0x4000, 4096, SEED,
 					    &slot[i]));
 		/* They have left the endpoint, and nobody serves. */
-		ASSERT_LIB(wait_missed(ep, before, NR_ASKED));
+		ASSERT_LIB(wait_missed(ep, asks(), before, NR_ASKED));
 		ASSERT_EQ(0, iopf_dev_detach_pasid(ep->dev, owner->pasid));
 		ASSERT_EQ(0, iopf_dev_attach_pasid(ep->dev, next->pasid,
 						   next->hwpt_id));

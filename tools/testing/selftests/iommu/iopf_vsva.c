@@ -43,19 +43,8 @@
 
 #define TEST_VSVA(name) TEST_F_TIMEOUT(vsva, name, TEST_SECONDS)
 
-/* How a transfer ends that gets no page, see iopf_vpasid.c */
+/* How a transfer ends that gets no page, see find_any_endpoint() */
 static __u32 refusal;
-
-/* All test endpoints on VFIO that can ask for no page. */
-static int find_silent(const struct iopf_pci *pci, void *arg)
-{
-	struct found *found = arg;
-
-	if (testdev_is(pci) && pci->cdev[0] && !pci->pri &&
-	    found->nr < MAX_DEVICES)
-		memcpy(found->bdf[found->nr++], pci->bdf, sizeof(pci->bdf));
-	return 0;
-}
 
 static bool asks(void)
 {
@@ -93,12 +82,7 @@ FIXTURE_SETUP(vsva)
 	struct iopf_hw_info info;
 	int ret;
 
-	refusal = IOPF_TD_ST_RSP_INVALID;
-	iopf_pci_scan(find_endpoint, &self->found);
-	if (!self->found.nr) {
-		refusal = IOPF_TD_ST_ACCESS_ERROR;
-		iopf_pci_scan(find_silent, &self->found);
-	}
+	refusal = find_any_endpoint(&self->found);
 	if (!self->found.nr)
 		SKIP(return, "no test endpoint 1234:11f0 on vfio-pci");
 	ASSERT_LIB(iopf_ctx_open(&self->ctx));
