@@ -477,7 +477,8 @@ void pci_pri_respond(PCIBus *bus, int devfn, IOMMUPRIResponse *response)
     PCIDevice *dev = pci_ats_function(bus, devfn);
     IOMMUPRINotifier *notifier;
 
-    if (!dev) {
+    /* A VF that is disabled is nobody either, which its PF does not hear of */
+    if (!dev || !dev->enabled) {
         return;
     }
     notifier = pci_pri_find_notifier(dev, response->pasid);

@@ -449,13 +449,18 @@ static void test_vf_reset(void)
     g_assert_cmphex(cfg_readw(&f->vf[0], f->vf[0].ats + PCI_ATS_CTRL), ==, 0);
     g_assert_cmpuint(ep_readl(&f->vf[1], IOPF_TD_REG_PRI_OUTSTANDING), ==, 2);
     page_response(&f->vf[0], NOP, 0, 0);
+    g_assert(take_unexpected(f->pf));
     g_assert_cmphex(ep_readl(f->pf, IOPF_TD_REG_LIVE) & IOPF_TD_LIVE_PRI, !=,
                     0);
 
-    /* All of them; one that is disabled completes no invalidation */
+    /*
+     * All of them; one that is disabled completes no invalidation, and what is
+     * sent to it is lost: it has no interface that could tell of it
+     */
     disable_vfs(f);
     for (n = 0; n < VFS; n++) {
         page_response(&f->vf[n], NOP, 0, 0);
+        g_assert(!take_unexpected(f->pf));
         put_dev_tlb(&f->vf[n], IOVA, false);
         g_assert_cmphex(vtd_readl(&f->t, DMAR_FSTS_REG), ==, VTD_FSTS_ITE);
         vtd_writel(&f->t, DMAR_FSTS_REG, VTD_FSTS_ITE);

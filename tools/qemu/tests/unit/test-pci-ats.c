@@ -393,6 +393,13 @@ static void test_responses(void)
     g_assert_null(dev->ats_notifiers);
     g_assert_cmphex(respond(1), ==, 0);
     g_assert_cmpint(functions[0].unexpected, ==, 2);
+    /* Without power nobody is there, so it is lost */
+    register_pri(dev, 1, 1);
+    dev->enabled = false;
+    g_assert_cmphex(respond(1), ==, 0);
+    pci_pri_unregister_notifier(dev, 1);
+    g_assert_cmphex(respond(1), ==, 0);
+    g_assert_cmpint(functions[0].unexpected, ==, 2);
     end();
 }
 

@@ -322,7 +322,8 @@ PCIATSInvResult pci_ats_invalidate(PCIBus *bus, int devfn, uint32_t pasid,
 /**
  * pci_pri_respond: Send a page request group response to a function
  *
- * Reaches a notifier as said at pci_pri_register_notifier().
+ * Reaches a notifier as said at pci_pri_register_notifier().  Is lost if the
+ * function has no power, or is a VF that is disabled.
  */
 void pci_pri_respond(PCIBus *bus, int devfn, IOMMUPRIResponse *response);
 
