@@ -1224,6 +1224,12 @@ static void test_legacy_mode(void)
     Test *t = test_start();
     Endpoint *ep = &t->ep[0];
     Desc d = group_request(NOP, IOVA, 1, WANT_R, 1);
+    Desc translated = {
+        .op = IOPF_TD_OP_FILL,
+        .mode = IOPF_TD_MODE_RAW,
+        .iova = PAGE_A,
+        .length = 8,
+    };
 
     vtd_writeq(t, DMAR_RTADDR_REG, ROOT);
     vtd_writel(t, DMAR_GCMD_REG, VTD_GCMD_QIE | VTD_GCMD_TE | VTD_GCMD_SRTP);
@@ -1242,10 +1248,20 @@ static void test_legacy_mode(void)
     check_refused(ep, PASID, VTD_FR_TTM_PASID);
     check_automatic(ep, &d, IOPF_TD_RSP_CODE_INVALID);
     g_assert_cmphex(take_fault(t, NULL), ==, VTD_FR_TTM_PAGE_REQ);
+    ep_check(ep, &translated, IOPF_TD_ST_OK);
 
     write_legacy_context(ep, VTD_CONTEXT_TT_MULTI_LEVEL);
     check_refused(ep, NOP, VTD_FR_CONTEXT_ENTRY_TT);
     check_untranslated(ep, IOVA, PAGE_A);
+    ep_check(ep, &translated, IOPF_TD_ST_ACCESS_ERROR);
+    g_assert_cmphex(take_fault(t, NULL), ==, VTD_FR_CONTEXT_ENTRY_TT);
+
+    /* The same where untranslated accesses pass the IOMMU by */
+    write_legacy_context(ep, VTD_CONTEXT_TT_PASS_THROUGH);
+    check_untranslated(ep, PAGE_B, PAGE_B);
+    check_untranslated(ep, PAGE_B, PAGE_B);
+    ep_check(ep, &translated, IOPF_TD_ST_ACCESS_ERROR);
+    g_assert_cmphex(take_fault(t, NULL), ==, VTD_FR_CONTEXT_ENTRY_TT);
     test_end(t);
 }
 
@@ -1259,6 +1275,10 @@ static void test_disabled(void)
     vtd_writel(t, DMAR_GCMD_REG, VTD_GCMD_QIE);
     check_translation(ep, NOP, PAGE_A, WANT_RW, PAGE_A, 0x1000, PERM_RW);
     check_translation(ep, NOP, 0xfee00000, WANT_RW, 0, 0x1000, 0);
+    check_translation(ep, PASID, PAGE_A, WANT_RW, PAGE_A, 0x1000, PERM_RW);
+    /* A PASID that the IOMMU has no bits for stays one */
+    g_assert_cmpint(translate(ep, 1 << VTD_PASID_BITS, PAGE_A, WANT_R).ret, ==,
+                    -EACCES);
     check_automatic(ep, &d, IOPF_TD_RSP_CODE_INVALID);
     test_end(t);
 }
@@ -1750,6 +1770,24 @@ static void test_implicit_invalidation(void)
     check_translation(ep, NOP, IOVA, WANT_RW, PAGE_B, 0x1000, PERM_RW);
     check_translation(ep, NOP, IOVA + 0x1000, WANT_RW, PAGE_A, 0x1000,
                       PERM_RW);
+
+    /* Whether it is privileged or not, of both kinds */
+    write_pasid_fl(t, PASID, DID_FL, FL_TABLES, VTD_SM_PASID_ENTRY_SRE);
+    inv_tables(t);
+    for (i = 0; i < 2; i++) {
+        uint16_t kind = i ? WANT_RW | IOPF_TD_F_PRIV : WANT_RW;
+        uint32_t perm = i ? PERM_RW | PERM_P : PERM_RW;
+
+        write_leaf(t, FL_TABLES, IOVA, PAGE_A | PTE_FL);
+        inv_iotlb(t);
+        check_translation(ep, PASID, IOVA, kind, PAGE_A, 0x1000, perm);
+        write_leaf(t, FL_TABLES, IOVA, PAGE_B | PTE_FL);
+        check_translation(ep, PASID, IOVA, kind, PAGE_A, 0x1000, perm);
+        d = group_request(PASID, IOVA, 1, WANT_R | (i ? 0 : IOPF_TD_F_PRIV),
+                          2 + i);
+        ep_check(ep, &d, IOPF_TD_ST_OK);
+        check_translation(ep, PASID, IOVA, kind, PAGE_B, 0x1000, perm);
+    }
     test_end(t);
 }
 
@@ -1854,6 +1892,7 @@ static void test_psc_second_stage(void)
 {
     Test *t = test_start_with(PSC);
     Endpoint *ep = &t->ep[0];
+    Desc d = group_request(NOP, IOVA, 1, WANT_RW, 1);
 
     write_both_tables(t, SL_TABLES, PTE_RW);
 
@@ -1880,6 +1919,11 @@ static void test_psc_second_stage(void)
     check_page(ep, NOP, NEW_PAGE);
     replace_table(ep, NOP, SL_TABLES, PTE_RW);
     inv_iotlb(t);
+    check_page(ep, NOP, NEW_PAGE);
+
+    /* A page request */
+    replace_table(ep, NOP, SL_TABLES, PTE_RW);
+    ep_check(ep, &d, IOPF_TD_ST_OK);
     check_page(ep, NOP, NEW_PAGE);
     test_end(t);
 }

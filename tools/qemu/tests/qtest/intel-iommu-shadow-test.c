@@ -781,6 +781,11 @@ static void test_many_pasids(void)
     for (pasid = 1; pasid < 4200; pasid++) {
         check_translation(other, pasid, IOVA, WANT_R, PAGE_A, PAGE, PERM_R);
     }
+    /* The last entry is still known, the first one had to make room */
+    qtest_writeq(t->qts, tables + (pasid - 1) * VTD_PASID_ENTRY_SIZE, 0);
+    check_translation(other, pasid - 1, IOVA, WANT_R, PAGE_A, PAGE, PERM_R);
+    qtest_writeq(t->qts, tables + VTD_PASID_ENTRY_SIZE, 0);
+    g_assert_cmpint(translate(other, 1, IOVA, WANT_R).ret, ==, -EACCES);
 
     /* Software takes a page away before it tells that the entry is gone */
     qtest_writeq(t->qts, PASID_ENTRY, 0);

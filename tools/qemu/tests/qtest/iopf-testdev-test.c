@@ -960,10 +960,9 @@ static void test_group(void)
     test_end(ep->t);
 }
 
-/* The allocation limits groups, and transfers wait for each other */
-static void test_allocation(void)
+/* Four credits limit groups, and transfers wait for each other */
+static void check_four_credits(Endpoint *ep)
 {
-    Endpoint *ep = test_start_iommu_args(DEVICE, 4);
     Desc d = fill(0, 6, 1);
     Desc e = fill(10, 1, 2);
     uint16_t prgi;
@@ -1023,6 +1022,13 @@ static void test_allocation(void)
     g_assert_cmpuint(ep_desc_status(ep, addr[1]), ==, IOPF_TD_ST_ABORTED);
     g_assert_cmpuint(ep_readl(ep, IOPF_TD_REG_PRI_STALE), ==, 2);
     test_end(ep->t);
+}
+
+static void test_allocation(void)
+{
+    check_four_credits(test_start_iommu_args(DEVICE, 4));
+    /* What software allows is no more than what the function can have */
+    check_four_credits(test_start_iommu_args(DEVICE ",pri-capacity=4", 1000));
 }
 
 static void test_write_to_read_only(void)
@@ -1180,8 +1186,13 @@ static void test_response_failure(void)
     page_response(ep, NOP, 0, prgi[1]);
     g_assert_cmphex(last_response(ep).flags, ==, IOPF_TD_RSP_F_LATE);
 
-    /* Until software has disabled and enabled the interface */
+    /*
+     * Until software has disabled and enabled the interface, which has nothing
+     * to wait for
+     */
     cfg_writew(ep, ep->pri + PCI_PRI_CTRL, 0);
+    g_assert_cmphex(cfg_readw(ep, ep->pri + PCI_PRI_STATUS) &
+                    PCI_PRI_STATUS_STOPPED, ==, PCI_PRI_STATUS_STOPPED);
     cfg_writew(ep, ep->pri + PCI_PRI_STATUS, PCI_PRI_STATUS_RF);
     cfg_writew(ep, ep->pri + PCI_PRI_CTRL, PCI_PRI_CTRL_ENABLE);
     g_assert_cmphex(cfg_readw(ep, ep->pri + PCI_PRI_STATUS) &
