@@ -19,13 +19,16 @@
  */
 #define DTE_DATA1_KEEP		(DTE_FLAG_MASK & ~DTE_FLAG_IOTLB)
 
+/* Of which guest the device is, for hardware that works off rings of guests */
+#define DTE_DATA3_GUEST		GENMASK_ULL(47, 15)
+
 static void dte_keep(struct dev_table_entry *new,
 		     const struct dev_table_entry *old)
 {
 	new->data[0] = 0;
 	new->data[1] = old->data[1] & DTE_DATA1_KEEP;
 	new->data[2] = old->data[2] & ~DTE_GPT_LEVEL_MASK;
-	new->data[3] = old->data[3];
+	new->data[3] = old->data[3] & ~DTE_DATA3_GUEST;
 }
 
 static void dte_set_gcr3(struct dev_table_entry *new,

@@ -33,6 +33,7 @@
 
 struct nested_context {
 	struct iommu_dev_data *dev_data;
+	struct amd_viommu viommu;
 	struct amd_nested nested;
 	struct amd_guest_domid domid;
 	struct dev_table_entry dte;
@@ -47,6 +48,7 @@ static int nested_init(struct kunit *test)
 	ctx->dev_data = kunit_kzalloc(test, sizeof(*ctx->dev_data), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, ctx->dev_data);
 	ctx->dev_data->guest.nested = &ctx->nested;
+	ctx->nested.viommu = &ctx->viommu;
 	ctx->domid.guest = GUEST_DOMID;
 	ctx->domid.host = NEW_DOMID;
 	test->priv = ctx;

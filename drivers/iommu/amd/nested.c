@@ -338,6 +338,7 @@ void amd_nested_build_dte(const struct iommu_dev_data *dev_data,
 	dte->data[1] |= nested->domid->host |
 			(guest[1] & (GDTE_GCR3_B | GDTE_GCR3_C));
 	dte->data[2] |= guest[2] & DTE_GPT_LEVEL_MASK;
+	amd_hw_build_dte(dev_data, dte);
 }
 
 /**

@@ -14,6 +14,8 @@
 #include <linux/types.h>
 #include <linux/xarray.h>
 
+#include "viommu-hw.h"
+
 struct amd_iommu;
 struct dev_table_entry;
 struct iommu_dev_data;
@@ -30,6 +32,7 @@ struct protection_domain;
  *	  while commands of the guest are submitted
  * @domids: &struct amd_guest_domid by the guest's domain ID
  * @devs: the devices that are attached to domains of the guest
+ * @hw: what the hardware has of the guest, NULL for nothing
  */
 struct amd_viommu {
 	struct iommufd_viommu core;
@@ -37,6 +40,7 @@ struct amd_viommu {
 	struct mutex lock; /* domids, devs */
 	struct xarray domids;
 	struct list_head devs;
+	struct amd_hw_guest *hw;
 };
 
 /**

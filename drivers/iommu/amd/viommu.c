@@ -38,8 +38,10 @@ static struct amd_guest_domid *new_domid(struct amd_viommu *viommu, u16 guest)
 	if (!ret)
 		ret = xa_err(xa_store(&viommu->domids, guest, domid,
 				      GFP_KERNEL_ACCOUNT));
-	if (!ret)
+	if (!ret) {
+		amd_hw_set_domid(viommu, domid, true);
 		return domid;
+	}
 	if (domid->host)
 		amd_iommu_free_domid(domid->host);
 	kfree(domid);
@@ -96,6 +98,7 @@ void amd_viommu_put_domid(struct amd_viommu *viommu,
 	mutex_lock(&viommu->lock);
 	if (!--domid->users) {
 		xa_erase(&viommu->domids, domid->guest);
+		amd_hw_set_domid(viommu, domid, false);
 		amd_iommu_flush_all(amd_viommu_iommu(viommu));
 		amd_iommu_free_domid(domid->host);
 		kfree(domid);
@@ -115,7 +118,9 @@ viommu_alloc_nested(struct iommufd_viommu *core, u32 flags,
 static int vdevice_init(struct iommufd_vdevice *vdev)
 {
 	/* A requester ID */
-	return vdev->virt_id > U16_MAX ? -EINVAL : 0;
+	if (vdev->virt_id > U16_MAX)
+		return -EINVAL;
+	return amd_hw_vdevice_init(vdev);
 }
 
 static void viommu_destroy(struct iommufd_viommu *core)
@@ -124,6 +129,8 @@ static void viommu_destroy(struct iommufd_viommu *core)
 
 	WARN_ON_ONCE(!list_empty(&viommu->devs) ||
 		     !xa_empty(&viommu->domids));
+	if (viommu->hw)
+		amd_hw_guest_destroy(viommu);
 	xa_destroy(&viommu->domids);
 	mutex_destroy(&viommu->lock);
 }
@@ -133,6 +140,8 @@ static const struct iommufd_viommu_ops viommu_ops = {
 	.alloc_domain_nested	= viommu_alloc_nested,
 	.cache_invalidate	= amd_viommu_invalidate,
 	.vdevice_init		= vdevice_init,
+	.get_hw_queue_size	= amd_hw_ring_size,
+	.hw_queue_init		= amd_hw_ring_init,
 };
 
 /**
@@ -144,8 +153,11 @@ static const struct iommufd_viommu_ops viommu_ops = {
  */
 size_t amd_viommu_size(struct device *dev, unsigned int type)
 {
-	if (type != IOPF_VIOMMU_TYPE_AMD || !dev_is_pci(dev) ||
-	    !amd_nested_supported())
+	if (!dev_is_pci(dev) || !amd_nested_supported())
+		return 0;
+	if (type != IOPF_VIOMMU_TYPE_AMD &&
+	    !(type == IOPF_VIOMMU_TYPE_AMD_HW &&
+	      amd_hw_supported(get_amd_iommu_from_dev(dev))))
 		return 0;
 	return iommufd_viommu_size(struct amd_viommu, core);
 }
@@ -154,21 +166,22 @@ size_t amd_viommu_size(struct device *dev, unsigned int type)
  * amd_viommu_init() - Set up a part of an IOMMU for a guest
  * @core: the struct
  * @parent: the second stage
- * @user_data: must be NULL
+ * @user_data: what the hardware has for the guest. NULL without that
  *
- * Return: 0, or -EOPNOTSUPP for data, of which there is none.
+ * Return: 0 or an errno, among them -EOPNOTSUPP for data of which there is none.
  */
 int amd_viommu_init(struct iommufd_viommu *core, struct iommu_domain *parent,
 		    const struct iommu_user_data *user_data)
 {
 	struct amd_viommu *viommu = to_amd_viommu(core);
+	bool hw = core->type == IOPF_VIOMMU_TYPE_AMD_HW;
 
-	if (user_data)
+	if (user_data && !hw)
 		return -EOPNOTSUPP;
 	viommu->parent = to_pdomain(parent);
 	mutex_init(&viommu->lock);
 	xa_init(&viommu->domids);
 	INIT_LIST_HEAD(&viommu->devs);
 	core->ops = &viommu_ops;
-	return 0;
+	return hw ? amd_hw_guest_init(viommu, user_data) : 0;
 }

@@ -51,17 +51,21 @@ void iommufd_hw_queue_destroy(struct iommufd_object *obj)
 
 static int hw_queue_setup(struct iommufd_hw_queue *hw_queue, u32 index)
 {
-	struct iommufd_viommu *viommu = hw_queue->viommu;
+	const struct iommufd_viommu_ops *ops = hw_queue->viommu->ops;
 	phys_addr_t phys;
 	int rc;
 
 	rc = iopt_lock_range(hw_queue_iopt(hw_queue), hw_queue_first(hw_queue),
-			     hw_queue_last(hw_queue), &phys);
+			     hw_queue_last(hw_queue),
+			     ops->hw_queue_init ? NULL : &phys);
 	if (rc)
 		return rc;
 
-	phys += offset_in_page(hw_queue->base_addr);
-	rc = viommu->ops->hw_queue_init_phys(hw_queue, index, phys);
+	if (ops->hw_queue_init)
+		rc = ops->hw_queue_init(hw_queue, index);
+	else
+		rc = ops->hw_queue_init_phys(hw_queue, index,
+					     phys + offset_in_page(hw_queue->base_addr));
 	if (rc)
 		hw_queue_unlock(hw_queue);
 	return rc;
@@ -77,7 +81,8 @@ hw_queue_create(struct iommufd_viommu *viommu,
 	size_t size;
 	int rc;
 
-	if (!ops->get_hw_queue_size || !ops->hw_queue_init_phys)
+	if (!ops->get_hw_queue_size ||
+	    (!ops->hw_queue_init_phys && !ops->hw_queue_init))
 		return ERR_PTR(-EOPNOTSUPP);
 	size = ops->get_hw_queue_size(viommu, cmd->type);
 	if (!size || WARN_ON_ONCE(size < sizeof(*hw_queue)))

@@ -86,7 +86,8 @@ static int lock_area(struct iopt_area *area, unsigned long first_index,
 		goto out_free;
 	lock_count(area, 1);
 
-	rc = lock_are_next(pages, nr, next);
+	if (next)
+		rc = lock_are_next(pages, nr, next);
 	if (rc)
 		lock_drop_area(area, first_index, last_index);
 out_free:
@@ -114,7 +115,7 @@ static void lock_drop(struct io_pagetable *iopt, unsigned long iova,
  * @iopt: where it is mapped
  * @iova: the first byte, at the start of a page
  * @last: the last byte, at the end of a page
- * @phys: the physical address is stored here
+ * @phys: the physical address is stored here; NULL if it need not be contiguous
  *
  * Return: 0, -ENOENT if not all of it is mapped, -EPERM if it cannot be read, -EINVAL
  * if it is mapped with another offset into a page or is being unmapped, -EFAULT if it
@@ -138,14 +139,16 @@ int iopt_lock_range(struct io_pagetable *iopt, unsigned long iova,
 		end = min(last, iopt_area_last_iova(area));
 		rc = lock_area(area,
 			       iopt_area_iova_to_index(area, iter.cur_iova),
-			       iopt_area_iova_to_index(area, end), &next);
+			       iopt_area_iova_to_index(area, end),
+			       phys ? &next : NULL);
 		if (rc) {
 			if (iter.cur_iova != iova)
 				lock_drop(iopt, iova, iter.cur_iova - 1);
 			goto out_unlock;
 		}
 	}
-	*phys = next - (last - iova + 1);
+	if (phys)
+		*phys = next - (last - iova + 1);
 out_unlock:
 	up_read(&iopt->iova_rwsem);
 	return rc;

@@ -198,10 +198,54 @@ struct iopf_amd_invalidate {
  * @event: An entry of the event log, with the device ID of the guest
  *
  * An IO_PAGE_FAULT with GN, so in the tables of the guest. Page requests are not among
- * these, but in the fault queue of the HWPT.
+ * these, but in the fault queue of the HWPT. With IOPF_VIOMMU_TYPE_AMD_HW it is something
+ * else, see &struct iopf_viommu_amd_hw.
  */
 struct iopf_vevent_amd {
 	__aligned_u64 event[2];
+};
+
+/*
+ * enum iommu_viommu_type: the same, but that the hardware works off the commands of the
+ * guest and writes its logs. The data is &struct iopf_viommu_amd_hw. EOPNOTSUPP without
+ * such hardware, or unless the kernel was started with amd_iommu=hw_viommu
+ */
+#define IOPF_VIOMMU_TYPE_AMD_HW		(IOPF_TYPE_PREFIX | 4)
+
+/* enum iommu_hw_queue_type: rings of such a vIOMMU, see &struct iopf_viommu_amd_hw */
+#define IOPF_HW_QUEUE_TYPE_AMD_CMD	(IOPF_TYPE_PREFIX | 1)
+#define IOPF_HW_QUEUE_TYPE_AMD_EVENT	(IOPF_TYPE_PREFIX | 2)
+#define IOPF_HW_QUEUE_TYPE_AMD_PPR	(IOPF_TYPE_PREFIX | 3)
+
+/**
+ * struct iopf_viommu_amd_hw - A part of an IOMMU that the hardware works off
+ *                             (IOPF_VIOMMU_TYPE_AMD_HW)
+ * @out_vf_offset: Where to mmap() the registers of the guest in the iommufd
+ * @out_vf_length: How long they are, 4096
+ *
+ * Those registers are what the guest has from 0x2000 on: head and tail of its rings, and
+ * its status.
+ *
+ * A ring of the guest is an IOMMU_HW_QUEUE of index 0, of which each type can be there
+ * once: commands, events, page requests. nesting_parent_iova is where it is for the
+ * guest, a multiple of 4096, and length is a power of two from 4096 to 524288 (both
+ * EINVAL). It is on for as long as the queue is there, and that is how a VMM starts a
+ * ring again that has stopped. The memory stays mapped for as long.
+ *
+ * The hardware carries out COMPLETION_WAIT, INVALIDATE_DEVTAB_ENTRY,
+ * INVALIDATE_IOMMU_PAGES, INVALIDATE_IOTLB_PAGES, INVALIDATE_INTERRUPT_TABLE and
+ * COMPLETE_PPR_REQUEST. It knows the devices that are vDEVICEs, and the domain IDs of
+ * HWPTs. There are no interrupts: the guest polls.
+ *
+ * IO_PAGE_FAULTs of a device with a nested HWPT are in the log of the guest, and so are
+ * its page requests: a HWPT with a fault queue turns them on, but the queue has none of
+ * them. What the hardware cannot do for the guest is in a vEVENTQ of type
+ * IOPF_VEVENTQ_TYPE_AMD: GUEST_EVENT_FAULT and VIOMMU_HARDWARE_ERROR, with 0 in place of
+ * the number that the guest has on the host. The ring has stopped then.
+ */
+struct iopf_viommu_amd_hw {
+	__aligned_u64 out_vf_offset;
+	__aligned_u64 out_vf_length;
 };
 
 #endif /* _UAPI_LINUX_IOPF_VIOMMU_H */

@@ -10,6 +10,7 @@
 
 #include <linux/iommufd.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "iopf_endpoint.h"
 
@@ -159,6 +160,62 @@ static inline __u64 guest_page(struct guest *guest)
 
 	guest->free += 4096;
 	return gpa;
+}
+
+/* All these return 0 or a negative errno. */
+static inline int alloc_parent(struct iopf_ctx *ctx, __u32 dev_id, __u32 ioas_id,
+			__u32 flags, __u32 *id)
+{
+	struct iommu_hwpt_alloc cmd = {
+		.size = sizeof(cmd),
+		.flags = flags,
+		.dev_id = dev_id,
+		.pt_id = ioas_id,
+	};
+	int ret = ctx_ioctl(ctx, IOMMU_HWPT_ALLOC, &cmd, "nesting parent");
+
+	*id = cmd.out_hwpt_id;
+	return ret;
+}
+
+static inline int alloc_viommu(struct iopf_ctx *ctx, __u32 type, __u32 dev_id,
+			__u32 hwpt_id, __u32 *id)
+{
+	struct iommu_viommu_alloc cmd = {
+		.size = sizeof(cmd),
+		.type = type,
+		.dev_id = dev_id,
+		.hwpt_id = hwpt_id,
+	};
+	int ret = ctx_ioctl(ctx, IOMMU_VIOMMU_ALLOC, &cmd, "vIOMMU");
+
+	*id = cmd.out_viommu_id;
+	return ret;
+}
+
+static inline int alloc_vdevice(struct iopf_ctx *ctx, __u32 viommu_id, __u32 dev_id,
+			 __u64 virt_id, __u32 *id)
+{
+	struct iommu_vdevice_alloc cmd = {
+		.size = sizeof(cmd),
+		.viommu_id = viommu_id,
+		.dev_id = dev_id,
+		.virt_id = virt_id,
+	};
+	int ret = ctx_ioctl(ctx, IOMMU_VDEVICE_ALLOC, &cmd, "vDEVICE");
+
+	*id = cmd.out_vdevice_id;
+	return ret;
+}
+
+/* 0 if @bdf is none */
+static inline __u32 rid_of(const char *bdf)
+{
+	unsigned int domain, bus, slot, func;
+
+	if (sscanf(bdf, "%x:%x:%x.%x", &domain, &bus, &slot, &func) != 4)
+		return 0;
+	return bus << 8 | slot << 3 | func;
 }
 
 #endif /* IOPF_VIOMMU_H */

@@ -1,0 +1,1367 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * IOMMUs of guests that AMD's hardware works off: this program is a guest with rings of
+ * its own, and the VMM that lets it have those. Test endpoints 1234:11f0 work with the
+ * guest's tables.
+ *
+ * The guest makes no system call while it invalidates something or answers page
+ * requests: one that it makes nevertheless is a signal, and counted.
+ *
+ * Without two endpoints on vfio-pci, or where the IOMMU has no such vIOMMUs, all tests
+ * are skipped.
+ *
+ * Copyright (C) 2026 The linux-iopf authors
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+
+#include <linux/iopf_viommu.h>
+
+#include "iopf_console.h"
+#include "iopf_viommu.h"
+
+#define TEST_SECONDS	900
+
+#ifndef PR_SET_SYSCALL_USER_DISPATCH
+#define PR_SET_SYSCALL_USER_DISPATCH 59
+#endif
+
+/* Where devices work */
+#define GVA		0x123456789000ULL
+#define PLACE(nr)	(GVA + (nr) * 0x100000ULL)
+#define NR_DEVS		2
+#define VF_SIZE		4096
+#define RING_SIZE	4096
+#define RING_ENTRIES	(RING_SIZE / 16)
+
+/* Registers of the guest */
+#define VF_CMD		0x00
+#define VF_EVENT	0x10
+#define VF_STATUS	0x20
+#define VF_PPR		0x30
+#define VF_TAIL		0x08
+#define STATUS_EVT_RUN	0x08
+#define STATUS_CMD_RUN	0x10
+#define STATUS_PPR_RUN	0x80
+
+/* Commands */
+#define WAIT		0x1000000000000001ULL
+#define DEVTAB		(2ULL << 60)
+#define ANSWER		(7ULL << 60)
+#define ALL		(8ULL << 60)
+#define CMD_GN		4ULL
+
+/* Events, and page requests */
+#define TYPE(event)	((event) >> 60)
+#define EV_FAULT	2
+#define EV_ILLEGAL	5
+#define EV_COMMAND	6
+#define EV_TIMEOUT	7
+#define EV_GUEST_FAULT	0xb
+#define EV_VIOMMU	0xc
+#define EV_VPPR		0x40000000ULL
+#define PPR_TAG(entry)	((entry) >> 32 & 0x1ff)
+
+enum ring_kind { CMD, EVENT, PPR, NR_RINGS };
+
+struct ring {
+	__u64 gpa;
+	__u32 id;
+	__u32 pos;	/* tail of commands, head of the others */
+};
+
+struct hw_dev {
+	struct endpoint ep;
+	struct space space;
+	__u32 virt_id;
+	__u32 vdevice_id;
+	unsigned int mode;
+};
+
+struct hw_guest {
+	struct guest g;
+	char *vf;
+	__u64 offset;
+	struct ring ring[NR_RINGS];
+	__u64 store;		/* what COMPLETION_WAIT writes to */
+	__u64 stored;
+};
+
+static const __u32 ring_type[NR_RINGS] = {
+	IOPF_HW_QUEUE_TYPE_AMD_CMD,
+	IOPF_HW_QUEUE_TYPE_AMD_EVENT,
+	IOPF_HW_QUEUE_TYPE_AMD_PPR,
+};
+
+static const unsigned int ring_reg[NR_RINGS] = { VF_CMD, VF_EVENT, VF_PPR };
+
+static const struct vendor *amd;
+
+void vendor_add(const struct vendor *vendor)
+{
+	amd = vendor;
+}
+
+/* System calls of the guest */
+
+static char dispatch;	/* SYSCALL_DISPATCH_FILTER_* */
+static sig_atomic_t calls;
+
+static void count_call(int sig)
+{
+	/* 0 is to let the end of this through. */
+	__atomic_store_n(&dispatch, 0, __ATOMIC_SEQ_CST);
+	__atomic_add_fetch(&calls, 1, __ATOMIC_SEQ_CST);
+}
+
+/* 0, or a negative errno if they cannot be counted */
+static int guest_begin(void)
+{
+	static bool set;
+	struct sigaction sa = { .sa_handler = count_call };
+
+	if (!set) {
+		sigaction(SIGSYS, &sa, NULL);
+		if (prctl(PR_SET_SYSCALL_USER_DISPATCH, 1, 0, 0, &dispatch))
+			return iopf_err(-errno, "no system calls are counted");
+		set = true;
+	}
+	calls = 0;
+	__atomic_store_n(&dispatch, 1, __ATOMIC_SEQ_CST);
+	return 0;
+}
+
+static int guest_end(void)
+{
+	int ret;
+
+	__atomic_store_n(&dispatch, 0, __ATOMIC_SEQ_CST);
+	ret = __atomic_load_n(&calls, __ATOMIC_SEQ_CST);
+	return ret ? iopf_err(-EPROTO, "%d system calls", ret) : 0;
+}
+
+/* The guest */
+
+static __u32 vf_read(struct hw_guest *hw, unsigned int reg)
+{
+	return __atomic_load_n((__u32 *)(hw->vf + reg), __ATOMIC_SEQ_CST);
+}
+
+static void vf_write(struct hw_guest *hw, unsigned int reg, __u32 val)
+{
+	__atomic_store_n((__u32 *)(hw->vf + reg), val, __ATOMIC_RELEASE);
+}
+
+static void put(struct hw_guest *hw, __u64 first, __u64 second)
+{
+	struct ring *ring = &hw->ring[CMD];
+	__u64 *entry = host(&hw->g, ring->gpa + ring->pos);
+
+	__atomic_store_n(&entry[0], first, __ATOMIC_RELAXED);
+	__atomic_store_n(&entry[1], second, __ATOMIC_RELAXED);
+	ring->pos = (ring->pos + 16) % RING_SIZE;
+}
+
+static void doorbell(struct hw_guest *hw)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	vf_write(hw, VF_CMD + VF_TAIL, hw->ring[CMD].pos);
+}
+
+static bool runs(struct hw_guest *hw)
+{
+	return vf_read(hw, VF_STATUS) & STATUS_CMD_RUN;
+}
+
+/* All commands that were put have been carried out: true, or the ring has stopped. */
+static bool complete(struct hw_guest *hw)
+{
+	__u64 *store = host(&hw->g, hw->store);
+
+	put(hw, WAIT | hw->store, ++hw->stored);
+	doorbell(hw);
+	while (__atomic_load_n(store, __ATOMIC_SEQ_CST) != hw->stored &&
+	       runs(hw))
+		;
+	return __atomic_load_n(store, __ATOMIC_SEQ_CST) == hw->stored;
+}
+
+static void put_inv(struct hw_guest *hw, const struct inv *inv)
+{
+	struct iopf_amd_invalidate cmd;
+
+	amd->inv(inv, false, &cmd);
+	put(hw, cmd.cmd[0], cmd.cmd[1]);
+}
+
+/* Some pages of a space, in the IOMMU and in the device */
+static int invalidate(struct hw_guest *hw, struct hw_dev *dev, __u64 gva)
+{
+	struct inv inv = {
+		.what = INV_PAGES,
+		.space = &dev->space,
+		.dev = dev->virt_id,
+		.gva = gva,
+		.npages = 1,
+	};
+	struct iopf_amd_invalidate cmd;
+	bool done;
+	int ret = guest_begin();
+
+	if (ret)
+		return ret;
+	put_inv(hw, &inv);
+	/* What the device has of PASID 0, and what it has without one */
+	inv.what = INV_DEVICE_PAGE;
+	amd->inv(&inv, false, &cmd);
+	put(hw, cmd.cmd[0], cmd.cmd[1]);
+	put(hw, cmd.cmd[0], cmd.cmd[1] & ~CMD_GN);
+	done = complete(hw);
+	ret = guest_end();
+	if (!ret && !done)
+		ret = iopf_err(-EPROTO, "the ring has stopped: %#x",
+			       vf_read(hw, VF_STATUS));
+	return ret;
+}
+
+/* Take an entry out of a log; false if there is none */
+static bool take(struct hw_guest *hw, enum ring_kind kind, __u64 entry[2])
+{
+	struct ring *ring = &hw->ring[kind];
+
+	if (vf_read(hw, ring_reg[kind] + VF_TAIL) == ring->pos)
+		return false;
+	memcpy(entry, host(&hw->g, ring->gpa + ring->pos), 16);
+	ring->pos = (ring->pos + 16) % RING_SIZE;
+	vf_write(hw, ring_reg[kind], ring->pos);
+	return true;
+}
+
+static int wait_for(struct hw_guest *hw, enum ring_kind kind, __u64 entry[2])
+{
+	__u64 end = iopf_now() + LONG_MS * 1000000ULL;
+
+	while (!take(hw, kind, entry)) {
+		if (iopf_now() > end)
+			return iopf_err(-ETIMEDOUT, "no entry in log %u", kind);
+		nap();
+	}
+	return 0;
+}
+
+/* Faults of a device at an address, one or more: it may try again */
+static int take_faults(struct hw_guest *hw, __u32 dev, __u64 gva)
+{
+	__u64 event[2];
+	int ret;
+
+	ret = wait_for(hw, EVENT, event);
+	if (ret)
+		return ret;
+	do {
+		if (TYPE(event[0]) != EV_FAULT || (event[0] & 0xffff) != dev ||
+		    (event[1] & ~0xfffULL) != gva)
+			return iopf_err(-EPROTO, "another event: %#llx %#llx",
+					(unsigned long long)event[0],
+					(unsigned long long)event[1]);
+	} while (take(hw, EVENT, event));
+	return 0;
+}
+
+/* The VMM */
+
+static int ring_on(struct hw_guest *hw, enum ring_kind kind)
+{
+	struct ring *ring = &hw->ring[kind];
+	struct iommu_hw_queue_alloc cmd = {
+		.size = sizeof(cmd),
+		.viommu_id = hw->g.viommu_id,
+		.type = ring_type[kind],
+		.nesting_parent_iova = ring->gpa,
+		.length = RING_SIZE,
+	};
+	int ret = ctx_ioctl(hw->g.ctx, IOMMU_HW_QUEUE_ALLOC, &cmd, "ring");
+
+	ring->id = ret ? 0 : cmd.out_hw_queue_id;
+	ring->pos = 0;
+	return ret;
+}
+
+static int ring_off(struct hw_guest *hw, enum ring_kind kind)
+{
+	__u32 id = hw->ring[kind].id;
+
+	hw->ring[kind].id = 0;
+	return id ? iopf_destroy(hw->g.ctx, id) : 0;
+}
+
+static int restart(struct hw_guest *hw, enum ring_kind kind)
+{
+	int ret = ring_off(hw, kind);
+
+	return ret ? ret : ring_on(hw, kind);
+}
+
+static int alloc_hw(struct guest *guest, __u32 dev_id, __u32 len,
+		    struct iopf_viommu_amd_hw *data)
+{
+	struct iommu_viommu_alloc cmd = {
+		.size = sizeof(cmd),
+		.type = IOPF_VIOMMU_TYPE_AMD_HW,
+		.dev_id = dev_id,
+		.hwpt_id = guest->parent_id,
+		.data_len = len,
+		.data_uptr = (__u64)(unsigned long)data,
+	};
+	int ret = ctx_ioctl(guest->ctx, IOMMU_VIOMMU_ALLOC, &cmd,
+			    "vIOMMU of hardware");
+
+	guest->viommu_id = cmd.out_viommu_id;
+	return ret;
+}
+
+/* What a VMM does one after the other; a test stops at each of it. */
+enum step {
+	STEP_MEMORY,
+	STEP_PARENT,
+	STEP_VIOMMU,
+	STEP_MMAP,
+	STEP_CMD,
+	STEP_EVENT,
+	STEP_PPR,
+	NR_STEPS,
+};
+
+static int guest_step(struct hw_guest *hw, enum step step, __u32 dev_id)
+{
+	struct iopf_viommu_amd_hw data = { 0 };
+	struct guest *guest = &hw->g;
+	int ret;
+
+	switch (step) {
+	case STEP_MEMORY:
+		guest->mem = mmap(NULL, GUEST_SIZE, PROT_READ | PROT_WRITE,
+				  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		if (guest->mem == MAP_FAILED)
+			return iopf_err(-errno, "memory");
+		guest->free = GPA;
+		ret = iopf_ioas_alloc(guest->ctx, &guest->ioas_id);
+		if (!ret)
+			ret = iopf_ioas_map(guest->ctx, guest->ioas_id,
+					    guest->mem, GUEST_SIZE, GPA,
+					    IOPF_RW);
+		return ret;
+	case STEP_PARENT:
+		return alloc_parent(guest->ctx, dev_id, guest->ioas_id,
+				    IOMMU_HWPT_ALLOC_NEST_PARENT,
+				    &guest->parent_id);
+	case STEP_VIOMMU:
+		ret = alloc_hw(guest, dev_id, sizeof(data), &data);
+		hw->offset = data.out_vf_offset;
+		if (!ret && data.out_vf_length != VF_SIZE)
+			ret = iopf_err(-EPROTO, "%llu bytes of registers",
+				       (unsigned long long)data.out_vf_length);
+		return ret;
+	case STEP_MMAP:
+		hw->vf = mmap(NULL, VF_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+			      iopf_ctx_fd(guest->ctx), hw->offset);
+		hw->store = guest_page(guest);
+		return hw->vf == MAP_FAILED ? iopf_err(-errno, "registers") : 0;
+	default:
+		hw->ring[step - STEP_CMD].gpa = guest_page(guest);
+		return ring_on(hw, step - STEP_CMD);
+	}
+}
+
+static int hw_open(struct hw_guest *hw, struct iopf_ctx *ctx, __u32 dev_id)
+{
+	enum step step;
+	int ret = 0;
+
+	hw->g.vendor = amd;
+	hw->g.ctx = ctx;
+	for (step = 0; step < NR_STEPS && !ret; step++)
+		ret = guest_step(hw, step, dev_id);
+	return ret;
+}
+
+static int hw_close_viommu(struct hw_guest *hw)
+{
+	enum ring_kind kind;
+	int ret = 0;
+
+	for (kind = 0; kind < NR_RINGS && !ret; kind++)
+		ret = ring_off(hw, kind);
+	if (hw->vf && hw->vf != MAP_FAILED)
+		munmap(hw->vf, VF_SIZE);
+	hw->vf = NULL;
+	if (!ret && hw->g.viommu_id)
+		ret = iopf_destroy(hw->g.ctx, hw->g.viommu_id);
+	hw->g.viommu_id = 0;
+	return ret;
+}
+
+static int hw_close(struct hw_guest *hw)
+{
+	int ret = hw_close_viommu(hw);
+
+	if (!ret && hw->g.parent_id)
+		ret = iopf_destroy(hw->g.ctx, hw->g.parent_id);
+	if (!ret && hw->g.ioas_id)
+		ret = iopf_destroy(hw->g.ctx, hw->g.ioas_id);
+	if (hw->g.mem && hw->g.mem != MAP_FAILED)
+		munmap(hw->g.mem, GUEST_SIZE);
+	return ret;
+}
+
+static int alloc_nested(struct hw_dev *dev, __u32 *id)
+{
+	struct guest *guest = dev->space.guest;
+	__u64 blob[8] = { 0 };
+	struct iommu_hwpt_alloc cmd = {
+		.size = sizeof(cmd),
+		.flags = IOMMU_HWPT_FAULT_ID_VALID,
+		.dev_id = iopf_dev_id(dev->ep.dev),
+		.pt_id = guest->viommu_id,
+		.data_uptr = (__u64)(unsigned long)blob,
+		.fault_id = iopf_queue_id(dev->ep.queue),
+	};
+	int ret;
+
+	amd->nested(&dev->space, &cmd, blob);
+	ret = ctx_ioctl(guest->ctx, IOMMU_HWPT_ALLOC, &cmd, "nested HWPT");
+	*id = cmd.out_hwpt_id;
+	return ret;
+}
+
+/* Steps of a device that is open */
+enum dev_step {
+	STEP_VDEVICE,
+	STEP_QUEUE,
+	STEP_NESTED,
+	STEP_ATTACH,
+	STEP_OPEN,
+	NR_DEV_STEPS,
+};
+
+static int dev_step(struct hw_guest *hw, struct hw_dev *dev, enum dev_step step)
+{
+	struct endpoint *ep = &dev->ep;
+
+	switch (step) {
+	case STEP_VDEVICE:
+		return alloc_vdevice(hw->g.ctx, hw->g.viommu_id,
+				     iopf_dev_id(ep->dev), dev->virt_id,
+				     &dev->vdevice_id);
+	case STEP_QUEUE:
+		return iopf_queue_open(hw->g.ctx, &ep->queue);
+	case STEP_NESTED:
+		return alloc_nested(dev, &dev->space.hwpt_id);
+	case STEP_ATTACH:
+		return iopf_dev_attach(ep->dev, dev->space.hwpt_id);
+	default:
+		return testdev_open(ep->dev, &ep->td);
+	}
+}
+
+static void dev_prepare(struct hw_guest *hw, struct hw_dev *dev, __u32 virt_id,
+			__u32 domain)
+{
+	dev->virt_id = virt_id;
+	dev->space = (struct space) {
+		.guest = &hw->g,
+		.root = guest_page(&hw->g),
+		.domain = domain,
+		.dev = virt_id,
+	};
+	amd->prepare(&dev->space);
+}
+
+static int dev_add(struct hw_guest *hw, struct hw_dev *dev, __u32 virt_id,
+		   __u32 domain)
+{
+	enum dev_step step;
+	int ret = 0;
+
+	dev_prepare(hw, dev, virt_id, domain);
+	for (step = 0; step < NR_DEV_STEPS && !ret; step++)
+		ret = dev_step(hw, dev, step);
+	return ret;
+}
+
+static int dev_del(struct hw_dev *dev)
+{
+	struct endpoint *ep = &dev->ep;
+	int ret = 0;
+
+	if (ep->td.dev)
+		testdev_close(&ep->td);
+	iopf_dev_detach(ep->dev);
+	if (dev->space.hwpt_id)
+		ret = iopf_destroy(ep->ctx, dev->space.hwpt_id);
+	if (!ret && dev->vdevice_id)
+		ret = iopf_destroy(ep->ctx, dev->vdevice_id);
+	if (ep->queue)
+		iopf_queue_close(ep->queue);
+	ep->queue = NULL;
+	dev->space.hwpt_id = 0;
+	dev->vdevice_id = 0;
+	return ret;
+}
+
+/* Does a write of the device at @gva arrive in the guest's page @gpa? */
+static int arrives(struct hw_dev *dev, __u64 gva, __u64 gpa)
+{
+	struct endpoint *ep = &dev->ep;
+	struct testdev_op op = {
+		.opcode = IOPF_TD_OP_FILL,
+		.mode = dev->mode,
+		.iova = gva,
+		.length = 4096,
+		.data = SEED,
+	};
+	void *mem = host(dev->space.guest, gpa);
+	struct testdev_result r;
+	unsigned int slot;
+	int ret;
+
+	memset(mem, 0, 4096);
+	ret = testdev_submit(&ep->td, &op, &slot);
+	if (!ret)
+		ret = wait_op(ep, slot, &r);
+	if (ret)
+		return ret;
+	if (r.status != IOPF_TD_ST_OK)
+		return iopf_err(-EIO, "%#llx: %s, error %d", gva,
+				testdev_status(r.status), r.ret);
+	if (testdev_pattern_check(mem, 4096, SEED, 0) != 4096)
+		return iopf_err(-EXDEV, "%#llx: not in page %#llx", gva, gpa);
+	return 0;
+}
+
+static int is_refused(struct hw_dev *dev, __u64 gva)
+{
+	struct testdev_op op = {
+		.opcode = IOPF_TD_OP_FILL,
+		.mode = IOPF_TD_MODE_UNTRANSLATED,
+		.iova = gva,
+		.length = 8,
+		.data = SEED,
+	};
+	struct testdev_result r;
+	unsigned int slot;
+	int ret;
+
+	ret = testdev_submit(&dev->ep.td, &op, &slot);
+	if (!ret)
+		ret = wait_op(&dev->ep, slot, &r);
+	if (!ret && r.status == IOPF_TD_ST_OK)
+		ret = iopf_err(-EPROTO, "the device may write");
+	return ret;
+}
+
+/* One guest with both devices, which have each other's ids */
+FIXTURE(hw)
+{
+	struct found found;
+	struct iopf_ctx *ctx;
+	struct hw_guest guest;
+	struct hw_dev dev[NR_DEVS];
+};
+
+FIXTURE_VARIANT(hw)
+{
+	unsigned int mode;
+};
+
+FIXTURE_VARIANT_ADD(hw, iotlb)
+{
+	.mode = IOPF_TD_MODE_UNTRANSLATED,
+};
+
+FIXTURE_VARIANT_ADD(hw, devtlb)
+{
+	.mode = IOPF_TD_MODE_TRANSLATED,
+};
+
+FIXTURE_SETUP(hw)
+{
+	struct hw_guest *hw = &self->guest;
+	unsigned int i;
+	int ret;
+
+	iopf_pci_scan(find_endpoint, &self->found);
+	if (self->found.nr < NR_DEVS)
+		SKIP(return, "no two test endpoints 1234:11f0 with PRI on vfio-pci");
+	ASSERT_LIB(iopf_ctx_open(&self->ctx));
+	for (i = 0; i < NR_DEVS; i++) {
+		self->dev[i].ep.ctx = self->ctx;
+		self->dev[i].mode = variant->mode;
+		ASSERT_LIB(iopf_dev_open(self->ctx, self->found.bdf[i],
+					 &self->dev[i].ep.dev));
+	}
+	if (!amd->nests(self->dev->ep.dev))
+		SKIP(return, "this IOMMU has no vIOMMUs of hardware");
+	ret = hw_open(hw, self->ctx, iopf_dev_id(self->dev->ep.dev));
+	if (ret == -EOPNOTSUPP)
+		SKIP(return, "this IOMMU has no vIOMMUs of hardware");
+	ASSERT_LIB(ret);
+	for (i = 0; i < NR_DEVS; i++)
+		ASSERT_LIB(dev_add(hw, &self->dev[i],
+				   rid_of(self->found.bdf[1 - i]), 40 + i));
+}
+
+FIXTURE_TEARDOWN(hw)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_DEVS; i++) {
+		if (!self->dev[i].ep.dev)
+			continue;
+		EXPECT_LIB(dev_del(&self->dev[i]));
+		iopf_dev_close(self->dev[i].ep.dev);
+	}
+	EXPECT_LIB(hw_close(&self->guest));
+	iopf_ctx_close(self->ctx);
+}
+
+#define TEST_HW(name) TEST_F_TIMEOUT(hw, name, TEST_SECONDS)
+
+/* Map, remap and unmap: what was there is known until the guest says so, by its ring. */
+TEST_HW(invalidate)
+{
+	struct hw_guest *hw = &self->guest;
+	unsigned int i;
+
+	for (i = 0; i < NR_DEVS; i++) {
+		struct hw_dev *dev = &self->dev[i];
+		__u64 old = guest_page(&hw->g), new = guest_page(&hw->g);
+		struct hw_dev *other = &self->dev[1 - i];
+		__u64 same = guest_page(&hw->g);
+
+		amd->set_page(&dev->space, PLACE(i), old);
+		amd->set_page(&other->space, PLACE(i), same);
+		ASSERT_LIB(arrives(dev, PLACE(i), old));
+		ASSERT_LIB(arrives(other, PLACE(i), same));
+		amd->set_page(&dev->space, PLACE(i), new);
+		amd->set_page(&other->space, PLACE(i), new);
+		EXPECT_LIB(arrives(dev, PLACE(i), old));
+		ASSERT_LIB(invalidate(hw, dev, PLACE(i)));
+		EXPECT_LIB(arrives(dev, PLACE(i), new));
+		/* Neither is the other's. */
+		EXPECT_LIB(arrives(other, PLACE(i), same));
+		ASSERT_LIB(invalidate(hw, other, PLACE(i)));
+		EXPECT_LIB(arrives(other, PLACE(i), new));
+	}
+}
+
+/* More commands than there is room for, so that the ring goes round */
+TEST_HW(round)
+{
+	struct hw_guest *hw = &self->guest;
+	struct hw_dev *dev = self->dev;
+	__u64 page[2] = { guest_page(&hw->g), guest_page(&hw->g) };
+	unsigned int i;
+
+	for (i = 0; i < RING_ENTRIES; i++) {
+		amd->set_page(&dev->space, GVA, page[i & 1]);
+		ASSERT_LIB(invalidate(hw, dev, GVA));
+		if (i % 16 == 0)
+			EXPECT_LIB(arrives(dev, GVA, page[i & 1]));
+	}
+}
+
+/* What the guest's tables do not have is an event in its log, with its ids. */
+TEST_HW(events)
+{
+	struct hw_guest *hw = &self->guest;
+	unsigned int i;
+
+	if (variant->mode != IOPF_TD_MODE_UNTRANSLATED)
+		return;
+	for (i = 0; i < NR_DEVS; i++) {
+		struct hw_dev *dev = &self->dev[i];
+		__u64 page = guest_page(&hw->g);
+
+		amd->set_page(&dev->space, PLACE(i), page);
+		ASSERT_LIB(arrives(dev, PLACE(i), page));
+		amd->set_page(&dev->space, PLACE(i), 0);
+		ASSERT_LIB(invalidate(hw, dev, PLACE(i)));
+		ASSERT_LIB(is_refused(dev, PLACE(i)));
+		EXPECT_LIB(take_faults(hw, dev->virt_id, PLACE(i)));
+	}
+}
+
+/* Page requests are in the guest's log, and the guest answers them by its ring. */
+TEST_HW(page_requests)
+{
+	struct hw_guest *hw = &self->guest;
+	struct testdev_result r;
+	unsigned int i, slot;
+	__u64 entry[2];
+	bool done;
+
+	if (variant->mode != IOPF_TD_MODE_TRANSLATED)
+		return;
+	for (i = 0; i < 2 * NR_DEVS; i++) {
+		struct hw_dev *dev = &self->dev[i & 1];
+		__u64 page = guest_page(&hw->g);
+		bool refuse = i & 2;
+
+		memset(host(&hw->g, page), 0, 4096);
+		ASSERT_LIB(start_op(&dev->ep, IOPF_TD_OP_FILL, 0, PLACE(i), 4096,
+				    &slot));
+		ASSERT_LIB(wait_for(hw, PPR, entry));
+		EXPECT_EQ(1, TYPE(entry[0]));
+		EXPECT_EQ(dev->virt_id, entry[0] & 0xffff);
+		EXPECT_EQ(PLACE(i), entry[1] & ~0xfffULL);
+		ASSERT_LIB(guest_begin());
+		if (!refuse)
+			amd->set_page(&dev->space, PLACE(i), page);
+		put(hw, ANSWER | dev->virt_id,
+		    PPR_TAG(entry[0]) << 32 | (refuse ? 1ULL << 44 : 0));
+		done = complete(hw);
+		ASSERT_LIB(guest_end());
+		EXPECT_TRUE(done);
+		ASSERT_LIB(wait_op(&dev->ep, slot, &r));
+		if (refuse) {
+			EXPECT_NE(IOPF_TD_ST_OK, r.status);
+			continue;
+		}
+		EXPECT_EQ(IOPF_TD_ST_OK, r.status);
+		EXPECT_EQ(4096, testdev_pattern_check(host(&hw->g, page), 4096,
+						      SEED, 0));
+	}
+	/* The VMM has seen none of them. */
+	for (i = 0; i < NR_DEVS; i++) {
+		struct pollfd pfd = {
+			.fd = iopf_queue_fd(self->dev[i].ep.queue),
+			.events = POLLIN,
+		};
+
+		EXPECT_EQ(0, poll(&pfd, 1, 0));
+	}
+}
+
+/* A guest begins with all ids that there could be. It has none of most of them. */
+TEST_HW(unused_ids)
+{
+	struct hw_guest *hw = &self->guest;
+	const struct space none = { .guest = &hw->g, .domain = 0xfff0 };
+	const struct inv inv = { .what = INV_TABLE, .space = &none };
+	unsigned int i;
+
+	if (variant->mode != IOPF_TD_MODE_UNTRANSLATED)
+		return;
+	for (i = 0; i < 0x10000; i += 0x111) {
+		put(hw, DEVTAB | i, 0);
+		put_inv(hw, &inv);
+		ASSERT_TRUE(complete(hw));
+	}
+	put(hw, DEVTAB | 0xffff, 0);
+	ASSERT_TRUE(complete(hw));
+}
+
+/* A domain ID, and a device, that the guest gives up and has again */
+TEST_HW(ids_again)
+{
+	struct hw_guest *hw = &self->guest;
+	struct hw_dev *dev = self->dev;
+	__u64 old, new;
+	unsigned int i;
+
+	for (i = 0; i < 3; i++) {
+		__u32 virt_id = dev->virt_id;
+
+		ASSERT_LIB(dev_del(dev));
+		ASSERT_LIB(dev_add(hw, dev, virt_id, 50 + i % 2));
+		old = guest_page(&hw->g);
+		new = guest_page(&hw->g);
+		amd->set_page(&dev->space, GVA, old);
+		ASSERT_LIB(arrives(dev, GVA, old));
+		amd->set_page(&dev->space, GVA, new);
+		EXPECT_LIB(arrives(dev, GVA, old));
+		ASSERT_LIB(invalidate(hw, dev, GVA));
+		EXPECT_LIB(arrives(dev, GVA, new));
+	}
+}
+
+/* What a device is to the guest goes with its vDEVICE: commands do not reach it. */
+TEST_HW(vdevice)
+{
+	struct hw_guest *hw = &self->guest;
+	struct hw_dev *dev = self->dev;
+	const struct inv inv = { .what = INV_DEVICE, .dev = dev->virt_id };
+	__u64 page = guest_page(&hw->g);
+
+	if (variant->mode != IOPF_TD_MODE_TRANSLATED)
+		return;
+	amd->set_page(&dev->space, GVA, page);
+	ASSERT_LIB(arrives(dev, GVA, page));
+	ASSERT_NE(0, testdev_reg(&dev->ep.td, IOPF_TD_REG_ATC_COUNT));
+	ASSERT_LIB(iopf_destroy(self->ctx, dev->vdevice_id));
+	dev->vdevice_id = 0;
+	put_inv(hw, &inv);
+	complete(hw);
+	EXPECT_NE(0, testdev_reg(&dev->ep.td, IOPF_TD_REG_ATC_COUNT));
+	/* With another id, for the log, too */
+	ASSERT_LIB(alloc_vdevice(self->ctx, hw->g.viommu_id,
+				 iopf_dev_id(dev->ep.dev), 0xabc,
+				 &dev->vdevice_id));
+	dev->virt_id = 0xabc;
+	put_inv(hw, &(const struct inv){ .what = INV_DEVICE, .dev = 0xabc });
+	EXPECT_TRUE(complete(hw));
+	EXPECT_EQ(0, testdev_reg(&dev->ep.td, IOPF_TD_REG_ATC_COUNT));
+}
+
+/* The log has the id that the device has when it is attached, and not one of before. */
+TEST_HW(new_id)
+{
+	struct hw_guest *hw = &self->guest;
+	struct hw_dev *dev = self->dev;
+	__u32 old = dev->space.hwpt_id;
+	__u64 event[2];
+
+	if (variant->mode != IOPF_TD_MODE_UNTRANSLATED)
+		return;
+	ASSERT_LIB(iopf_destroy(self->ctx, dev->vdevice_id));
+	dev->virt_id = 0xabc;
+	ASSERT_LIB(dev_step(hw, dev, STEP_VDEVICE));
+	/* In place of the other, without a gap */
+	ASSERT_LIB(dev_step(hw, dev, STEP_NESTED));
+	ASSERT_LIB(dev_step(hw, dev, STEP_ATTACH));
+	ASSERT_LIB(iopf_destroy(self->ctx, old));
+	ASSERT_LIB(is_refused(dev, GVA));
+	EXPECT_LIB(take_faults(hw, 0xabc, GVA));
+	/* Without a page table of the guest it is the host's business. */
+	ASSERT_LIB(iopf_dev_attach(dev->ep.dev, hw->g.parent_id));
+	expect_on_console("Event logged \\[IO_PAGE_FAULT");
+	ASSERT_LIB(is_refused(dev, GPA + 16 * GUEST_SIZE));
+	expect_no_more_on_console();
+	EXPECT_FALSE(take(hw, EVENT, event));
+}
+
+/* What the host does not have */
+TEST_HW(bad_rings)
+{
+	struct hw_guest *hw = &self->guest;
+	const __u64 gpa = guest_page(&hw->g), far = GPA + 4 * GUEST_SIZE;
+	const __u32 cmd_type = IOPF_HW_QUEUE_TYPE_AMD_CMD;
+	const struct {
+		__u32 type, index;
+		__u64 gpa, length;
+		int err;
+	} bad[] = {
+		{ cmd_type, 0, gpa, 4096, EEXIST },
+		{ cmd_type, 1, gpa, 4096, EINVAL },
+		{ cmd_type, 0, gpa + 16, 4096, EINVAL },
+		{ cmd_type, 0, gpa, 2048, EINVAL },
+		{ cmd_type, 0, GPA, 12288, EINVAL },
+		{ cmd_type, 0, GPA, 1 << 20, EINVAL },
+		{ cmd_type, 0, far, 4096, ENOENT },
+		{ cmd_type, 0, GPA + GUEST_SIZE - 4096, 8192, ENOENT },
+		{ cmd_type + 3, 0, gpa, 4096, EOPNOTSUPP },
+		{ 1, 0, gpa, 4096, EOPNOTSUPP },
+	};
+	unsigned int i;
+
+	if (variant->mode != IOPF_TD_MODE_UNTRANSLATED)
+		return;
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		struct iommu_hw_queue_alloc cmd = {
+			.size = sizeof(cmd),
+			.viommu_id = hw->g.viommu_id,
+			.type = bad[i].type,
+			.index = bad[i].index,
+			.nesting_parent_iova = bad[i].gpa,
+			.length = bad[i].length,
+		};
+
+		EXPECT_EQ(-bad[i].err,
+			  ctx_ioctl(self->ctx, IOMMU_HW_QUEUE_ALLOC, &cmd, "ring"))
+			TH_LOG("number %u", i);
+	}
+	/* The memory of a ring stays. */
+	EXPECT_EQ(-EBUSY, iopf_ioas_unmap(self->ctx, hw->g.ioas_id, GPA,
+					  GUEST_SIZE));
+	EXPECT_TRUE(complete(hw));
+	EXPECT_EQ(-EBUSY, iopf_destroy(self->ctx, hw->g.viommu_id));
+	/* Nor more of the registers than the guest's own */
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, 2 * VF_SIZE, PROT_READ, MAP_SHARED,
+				   iopf_ctx_fd(self->ctx), hw->offset));
+}
+
+/* A vIOMMU with data that is none */
+TEST_HW(bad_data)
+{
+	struct guest other = self->guest.g;
+	__u32 dev_id = iopf_dev_id(self->dev->ep.dev), id;
+	struct iopf_viommu_amd_hw data;
+
+	if (variant->mode != IOPF_TD_MODE_UNTRANSLATED)
+		return;
+	EXPECT_EQ(-EINVAL, alloc_hw(&other, dev_id, 0, NULL));
+	EXPECT_EQ(-EINVAL, alloc_hw(&other, dev_id, 8, &data));
+	EXPECT_EQ(-EFAULT, alloc_hw(&other, dev_id, sizeof(data), (void *)8));
+	/* Without the hardware there are no rings. */
+	ASSERT_LIB(alloc_viommu(self->ctx, IOPF_VIOMMU_TYPE_AMD, dev_id,
+				other.parent_id, &id));
+	EXPECT_LIB(iopf_destroy(self->ctx, id));
+}
+
+/* Commands that no guest may give: its ring stops, and it finds out why. */
+TEST_HW(illegal)
+{
+	static const __u64 bad[][2] = {
+		{ 0, 0 },
+		{ 9ULL << 60, 0 },
+		{ 10ULL << 60 | 1ULL << 28, 0 },
+		{ 15ULL << 60, 0 },
+		{ 1ULL << 60 | 1ULL << 59 | 1, 0 },
+		{ ~0ULL, ~0ULL },
+	};
+	struct hw_guest *hw = &self->guest;
+	unsigned int i;
+	__u64 event[2];
+
+	if (variant->mode != IOPF_TD_MODE_UNTRANSLATED)
+		return;
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		__u64 at = hw->ring[CMD].gpa + hw->ring[CMD].pos;
+
+		put(hw, bad[i][0], bad[i][1]);
+		EXPECT_FALSE(complete(hw));
+		ASSERT_LIB(wait_for(hw, EVENT, event));
+		EXPECT_EQ(EV_ILLEGAL, TYPE(event[0]));
+		EXPECT_EQ(at, event[1]);
+		ASSERT_LIB(restart(hw, CMD));
+		EXPECT_TRUE(complete(hw));
+	}
+	/* A store to what is not the guest's */
+	put(hw, WAIT | (GPA + 8 * GUEST_SIZE), 1);
+	EXPECT_FALSE(complete(hw));
+	ASSERT_LIB(wait_for(hw, EVENT, event));
+	EXPECT_EQ(EV_COMMAND, TYPE(event[0]));
+	ASSERT_LIB(restart(hw, CMD));
+	EXPECT_TRUE(complete(hw));
+}
+
+/* Whatever a guest may think of, with doorbells beyond the ring */
+TEST_HW(random)
+{
+	struct hw_guest *hw = &self->guest;
+	__u64 *ring = host(&hw->g, hw->ring[CMD].gpa);
+	__u64 event[2], page = guest_page(&hw->g);
+	unsigned int i, round;
+
+	if (variant->mode != IOPF_TD_MODE_UNTRANSLATED)
+		return;
+	srandom(4711);
+	for (round = 0; round < 200; round++) {
+		for (i = 0; i < RING_SIZE / 8; i++)
+			ring[i] = (__u64)(random() % 11) << 60 * !(i & 1) |
+				  (random() % 3 ? 0 : (__u64)random() << (random() % 32));
+		vf_write(hw, VF_CMD + VF_TAIL, random() << 1);
+		vf_write(hw, VF_CMD, random() << 1);
+		while (take(hw, EVENT, event))
+			;
+		if (!runs(hw))
+			ASSERT_LIB(restart(hw, CMD));
+	}
+	ASSERT_LIB(restart(hw, CMD));
+	ASSERT_LIB(restart(hw, EVENT));
+	memset(ring, 0, RING_SIZE);
+	amd->set_page(&self->dev->space, GVA, page);
+	ASSERT_LIB(invalidate(hw, self->dev, GVA));
+	EXPECT_LIB(arrives(self->dev, GVA, page));
+}
+
+static int open_events(struct hw_guest *hw, __u32 *id, int *fd)
+{
+	struct iommu_veventq_alloc cmd = {
+		.size = sizeof(cmd),
+		.viommu_id = hw->g.viommu_id,
+		.type = IOPF_VEVENTQ_TYPE_AMD,
+		.veventq_depth = 4,
+	};
+	int ret = ctx_ioctl(hw->g.ctx, IOMMU_VEVENTQ_ALLOC, &cmd, "vEVENTQ");
+
+	*id = cmd.out_veventq_id;
+	*fd = cmd.out_veventq_fd;
+	return ret;
+}
+
+struct vevent {
+	struct iommufd_vevent_header header;
+	struct iopf_vevent_amd amd;
+};
+
+static int read_event(int fd, struct vevent *event)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+
+	if (poll(&pfd, 1, LONG_MS) != 1)
+		return iopf_err(-ETIMEDOUT, "no event came");
+	return read(fd, event, sizeof(*event)) == sizeof(*event) ?
+		       0 : iopf_err(-EIO, "half an event");
+}
+
+/* Logs that cannot be written: the VMM is told, and once for each time it starts them. */
+TEST_HW(errors)
+{
+	static const enum ring_kind kinds[] = { EVENT, PPR };
+	const __u64 gpa = GPA + 4 * GUEST_SIZE;
+	struct hw_guest *hw = &self->guest;
+	struct hw_dev *dev = self->dev;
+	struct testdev_op op = {
+		.opcode = IOPF_TD_OP_FILL,
+		.flags = IOPF_TD_F_PRGI,
+		.prgi = 5,
+		.length = 4096,
+		.data = SEED,
+	};
+	struct pollfd pfd = { .events = POLLIN };
+	struct testdev_result r;
+	struct vevent event;
+	unsigned int i, slot;
+	char *mem;
+	__u32 id;
+
+	if (variant->mode != IOPF_TD_MODE_UNTRANSLATED)
+		return;
+	mem = mmap(NULL, RING_SIZE, PROT_READ | PROT_WRITE,
+		   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, mem);
+	ASSERT_LIB(iopf_ioas_map(self->ctx, hw->g.ioas_id, mem, RING_SIZE, gpa,
+				 IOPF_READ));
+	ASSERT_LIB(open_events(hw, &id, &pfd.fd));
+	for (i = 0; i < 4; i++) {
+		enum ring_kind kind = kinds[i % 2];
+		__u64 old = hw->ring[kind].gpa;
+
+		ASSERT_LIB(ring_off(hw, kind));
+		hw->ring[kind].gpa = gpa;
+		ASSERT_LIB(ring_on(hw, kind));
+		if (kind == EVENT) {
+			ASSERT_LIB(is_refused(dev, PLACE(1)));
+			ASSERT_LIB(is_refused(dev, PLACE(2)));
+			ASSERT_LIB(read_event(pfd.fd, &event));
+			EXPECT_EQ(EV_GUEST_FAULT, TYPE(event.amd.event[0]));
+			EXPECT_EQ(0, event.amd.event[0] >> 32 & 0xffff);
+		} else {
+			op.iova = PLACE(i);
+			ASSERT_LIB(testdev_submit(&dev->ep.td, &op, &slot));
+			ASSERT_LIB(read_event(pfd.fd, &event));
+			EXPECT_EQ(EV_VIOMMU, TYPE(event.amd.event[0]));
+			EXPECT_EQ(0, event.amd.event[0] & 0xffff);
+			EXPECT_TRUE(event.amd.event[0] & EV_VPPR);
+			/* The guest does not know of the request. */
+			put(hw, ANSWER | dev->virt_id,
+			    (__u64)op.prgi << 32 | 1ULL << 44);
+			EXPECT_TRUE(complete(hw));
+			ASSERT_LIB(wait_op(&dev->ep, slot, &r));
+			EXPECT_NE(IOPF_TD_ST_OK, r.status);
+		}
+		EXPECT_EQ(gpa, event.amd.event[1]);
+		take_pending_interrupts();
+		EXPECT_EQ(0, poll(&pfd, 1, 0));
+		ASSERT_LIB(ring_off(hw, kind));
+		hw->ring[kind].gpa = old;
+		ASSERT_LIB(ring_on(hw, kind));
+	}
+	close(pfd.fd);
+	EXPECT_LIB(iopf_destroy(self->ctx, id));
+
+	/* Nobody has asked: the host's log has it. */
+	ASSERT_LIB(ring_off(hw, EVENT));
+	hw->ring[EVENT].gpa = gpa;
+	ASSERT_LIB(ring_on(hw, EVENT));
+	expect_on_console("Event logged \\[GUEST_EVENT_FAULT");
+	ASSERT_LIB(is_refused(dev, PLACE(1)));
+	expect_no_more_on_console();
+	munmap(mem, RING_SIZE);
+}
+
+static int store_arrives(struct hw_guest *hw, __u64 gpa, __u64 *mem)
+{
+	__u64 value = ++hw->stored;
+
+	__atomic_store_n(mem, 0, __ATOMIC_SEQ_CST);
+	put(hw, WAIT | gpa, value);
+	if (!complete(hw))
+		return iopf_err(-EPROTO, "the ring has stopped");
+	return __atomic_load_n(mem, __ATOMIC_SEQ_CST) == value ?
+		       0 : iopf_err(-EXDEV, "it is somewhere else");
+}
+
+/* A second stage whose table grows, and a ring in what is new */
+TEST_HW(grow)
+{
+	const __u64 gpa = 1ULL << 40;
+	struct hw_guest *hw = &self->guest;
+	char *mem;
+
+	if (variant->mode != IOPF_TD_MODE_UNTRANSLATED)
+		return;
+	EXPECT_TRUE(complete(hw));
+	mem = mmap(NULL, RING_SIZE, PROT_READ | PROT_WRITE,
+		   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, mem);
+	ASSERT_LIB(iopf_ioas_map(self->ctx, hw->g.ioas_id, mem, RING_SIZE, gpa,
+				 IOPF_RW));
+	EXPECT_TRUE(complete(hw));
+	EXPECT_LIB(store_arrives(hw, gpa, (void *)mem));
+	munmap(mem, RING_SIZE);
+}
+
+static int swap_memory(struct guest *guest, __u64 gpa, void *mem)
+{
+	int ret = iopf_ioas_unmap(guest->ctx, guest->ioas_id, gpa, 4096);
+
+	return ret ? ret : iopf_ioas_map(guest->ctx, guest->ioas_id, mem, 4096,
+					 gpa, IOPF_RW);
+}
+
+/* No device is attached: still the hardware is told of what the VMM takes away. */
+TEST_HW(second_stage)
+{
+	const __u64 gpa = GPA + 4 * GUEST_SIZE;
+	struct hw_guest *hw = &self->guest;
+	void *mem[3];
+	unsigned int i;
+
+	if (variant->mode != IOPF_TD_MODE_UNTRANSLATED)
+		return;
+	for (i = 0; i < NR_DEVS; i++)
+		ASSERT_LIB(dev_del(&self->dev[i]));
+	for (i = 0; i < ARRAY_SIZE(mem); i++) {
+		mem[i] = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+			      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		ASSERT_NE(MAP_FAILED, mem[i]);
+	}
+	ASSERT_LIB(iopf_ioas_map(self->ctx, hw->g.ioas_id, mem[0], 4096, gpa,
+				 IOPF_RW));
+	ASSERT_LIB(store_arrives(hw, gpa, mem[0]));
+	ASSERT_LIB(swap_memory(&hw->g, gpa, mem[1]));
+	EXPECT_LIB(store_arrives(hw, gpa, mem[1]));
+	/* While the guest is gone, too: this is another one. */
+	ASSERT_LIB(hw_close_viommu(hw));
+	ASSERT_LIB(swap_memory(&hw->g, gpa, mem[2]));
+	for (i = STEP_VIOMMU; i < NR_STEPS; i++)
+		ASSERT_LIB(guest_step(hw, i, iopf_dev_id(self->dev->ep.dev)));
+	EXPECT_LIB(store_arrives(hw, gpa, mem[2]));
+	for (i = 0; i < ARRAY_SIZE(mem); i++)
+		munmap(mem[i], 4096);
+}
+
+/* Two guests with the same ids, of which each has one of the devices */
+FIXTURE(guests)
+{
+	struct found found;
+	struct iopf_ctx *ctx[NR_DEVS];
+	struct hw_guest guest[NR_DEVS];
+	struct hw_dev dev[NR_DEVS];
+};
+
+FIXTURE_SETUP(guests)
+{
+	unsigned int i;
+	int ret;
+
+	iopf_pci_scan(find_endpoint, &self->found);
+	if (self->found.nr < NR_DEVS)
+		SKIP(return, "no two test endpoints 1234:11f0 with PRI on vfio-pci");
+	for (i = 0; i < NR_DEVS; i++) {
+		struct hw_dev *dev = &self->dev[i];
+
+		ASSERT_LIB(iopf_ctx_open(&self->ctx[i]));
+		dev->ep.ctx = self->ctx[i];
+		ASSERT_LIB(iopf_dev_open(self->ctx[i], self->found.bdf[i],
+					 &dev->ep.dev));
+		if (!amd->nests(dev->ep.dev))
+			SKIP(return, "this IOMMU has no vIOMMUs of hardware");
+		ret = hw_open(&self->guest[i], self->ctx[i],
+			      iopf_dev_id(dev->ep.dev));
+		if (ret == -EOPNOTSUPP)
+			SKIP(return, "this IOMMU has no vIOMMUs of hardware");
+		ASSERT_LIB(ret);
+		ASSERT_LIB(dev_add(&self->guest[i], dev, 0x10, 7));
+	}
+}
+
+FIXTURE_TEARDOWN(guests)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_DEVS; i++) {
+		if (self->dev[i].ep.dev) {
+			EXPECT_LIB(dev_del(&self->dev[i]));
+			iopf_dev_close(self->dev[i].ep.dev);
+		}
+		if (self->ctx[i]) {
+			EXPECT_LIB(hw_close(&self->guest[i]));
+			iopf_ctx_close(self->ctx[i]);
+		}
+	}
+}
+
+/* Whatever one says, and whatever it has done wrong, the other has nothing of it. */
+TEST_F_TIMEOUT(guests, apart, TEST_SECONDS)
+{
+	static const unsigned int modes[] = {
+		IOPF_TD_MODE_UNTRANSLATED, IOPF_TD_MODE_TRANSLATED,
+	};
+	struct hw_guest *hw = self->guest;
+	__u64 old[NR_DEVS], new[NR_DEVS], event[2];
+	unsigned int i, m;
+
+	for (m = 0; m < ARRAY_SIZE(modes); m++) {
+		for (i = 0; i < NR_DEVS; i++) {
+			struct hw_dev *dev = &self->dev[i];
+
+			dev->mode = modes[m];
+			old[i] = guest_page(&hw[i].g);
+			new[i] = guest_page(&hw[i].g);
+			amd->set_page(&dev->space, PLACE(m), old[i]);
+			ASSERT_LIB(arrives(dev, PLACE(m), old[i]));
+			amd->set_page(&dev->space, PLACE(m), new[i]);
+		}
+		ASSERT_LIB(invalidate(&hw[0], &self->dev[0], PLACE(m)));
+		EXPECT_LIB(arrives(&self->dev[0], PLACE(m), new[0]));
+		EXPECT_LIB(arrives(&self->dev[1], PLACE(m), old[1]));
+		ASSERT_LIB(invalidate(&hw[1], &self->dev[1], PLACE(m)));
+		EXPECT_LIB(arrives(&self->dev[1], PLACE(m), new[1]));
+	}
+	for (i = 0; i < NR_DEVS; i++) {
+		ASSERT_LIB(is_refused(&self->dev[i], PLACE(10 + i)));
+		EXPECT_FALSE(take(&hw[1 - i], EVENT, event));
+		EXPECT_LIB(take_faults(&hw[i], 0x10, PLACE(10 + i)));
+	}
+	/* The ring of one stands, that of the other does not. */
+	put(&hw[0], ALL | 1, 0);
+	EXPECT_FALSE(complete(&hw[0]));
+	EXPECT_TRUE(complete(&hw[1]));
+	/* And when one has gone, the other is still there. */
+	ASSERT_LIB(dev_del(&self->dev[0]));
+	ASSERT_LIB(hw_close_viommu(&hw[0]));
+	EXPECT_TRUE(complete(&hw[1]));
+	EXPECT_LIB(arrives(&self->dev[1], PLACE(1), new[1]));
+}
+
+/* Programs that are killed at each step */
+static int run_steps(const char *bdf, unsigned int last)
+{
+	struct hw_guest hw = { .g.vendor = amd };
+	unsigned int i, step = 0;
+	struct hw_dev dev = { 0 };
+	int ret;
+
+	ret = iopf_ctx_open(&hw.g.ctx);
+	if (!ret)
+		ret = iopf_dev_open(hw.g.ctx, bdf, &dev.ep.dev);
+	dev.ep.ctx = hw.g.ctx;
+	if (!ret && !amd->nests(dev.ep.dev))
+		return -EOPNOTSUPP;
+	for (i = 0; !ret && i < NR_STEPS; i++) {
+		if (step++ == last)
+			raise(SIGKILL);
+		ret = guest_step(&hw, i, iopf_dev_id(dev.ep.dev));
+	}
+	if (!ret)
+		dev_prepare(&hw, &dev, 0x10, 7);
+	for (i = 0; !ret && i < NR_DEV_STEPS; i++) {
+		if (step++ == last)
+			raise(SIGKILL);
+		ret = dev_step(&hw, &dev, i);
+	}
+	if (!ret) {
+		__u64 page = guest_page(&hw.g);
+
+		amd->set_page(&dev.space, GVA, page);
+		ret = arrives(&dev, GVA, page);
+		amd->set_page(&dev.space, GVA, 0);
+	}
+	if (!ret)
+		ret = invalidate(&hw, &dev, GVA);
+	if (!ret && step++ == last) {
+		/* In the middle of it: commands that nobody waits for */
+		put(&hw, ALL, 0);
+		doorbell(&hw);
+		raise(SIGKILL);
+	}
+	for (i = 0; !ret && i < NR_RINGS; i++) {
+		if (step++ == last)
+			raise(SIGKILL);
+		ret = ring_off(&hw, i);
+	}
+	if (!ret && step++ == last)
+		raise(SIGKILL);
+	if (!ret)
+		ret = dev_del(&dev);
+	if (!ret && step++ == last)
+		raise(SIGKILL);
+	if (!ret)
+		ret = hw_close_viommu(&hw);
+	if (!ret && step++ == last)
+		raise(SIGKILL);
+	return ret;
+}
+
+FIXTURE(killed)
+{
+	struct found found;
+};
+
+FIXTURE_SETUP(killed)
+{
+	iopf_pci_scan(find_endpoint, &self->found);
+	if (self->found.nr < NR_DEVS)
+		SKIP(return, "no two test endpoints 1234:11f0 with PRI on vfio-pci");
+}
+
+FIXTURE_TEARDOWN(killed)
+{
+}
+
+TEST_F_TIMEOUT(killed, each_step, TEST_SECONDS)
+{
+	unsigned int step;
+	int status;
+	pid_t pid;
+
+	for (step = 0; ; step++) {
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid) {
+			int ret = run_steps(self->found.bdf[step & 1], step);
+
+			if (ret && ret != -EOPNOTSUPP)
+				fprintf(stderr, "# step %u: %s\n", step,
+					iopf_error());
+			_exit(!ret ? 0 : ret == -EOPNOTSUPP ? 2 : 1);
+		}
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		if (WIFEXITED(status) && WEXITSTATUS(status) == 2)
+			SKIP(return, "this IOMMU has no vIOMMUs of hardware");
+		if (!WIFSIGNALED(status))
+			break;
+		ASSERT_EQ(SIGKILL, WTERMSIG(status));
+	}
+	/* The last one has come to its end, with what the others have left. */
+	EXPECT_TRUE(WIFEXITED(status));
+	EXPECT_EQ(0, WEXITSTATUS(status));
+	EXPECT_LT(NR_STEPS + NR_DEV_STEPS, step);
+}
+
+TEST_HARNESS_MAIN
