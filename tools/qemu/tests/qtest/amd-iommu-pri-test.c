@@ -1109,6 +1109,48 @@ static void test_gcr3_trp(void)
     test_end(t);
 }
 
+/*
+ * Whatever the guest says: the fault is one of the host's tables, at the
+ * guest's address, and only that of the function
+ */
+static void test_gcr3_trp_beyond(void)
+{
+    Test *t = test_start_with(",gcr3-trp=on");
+    Endpoint *ep = &t->ep[0];
+    static const struct {
+        uint64_t root, pte;
+        uint8_t event;
+    } cases[] = {
+        /* Not mapped by the host; more than its tables reach */
+        { GCR3 + 0x200000, 0, AMDVI_EVT_PAGE_FAULT },
+        { NOWHERE | GCR3, 0, AMDVI_EVT_PAGE_FAULT },
+        /* Mapped to what is no memory, and to a device */
+        { IOVA, NOWHERE | PTE_RW, AMDVI_EVT_PAGE_HW },
+        { IOVA, AMDVI_BASE_ADDR | PTE_RW, AMDVI_EVT_PAGE_HW },
+    };
+    int i;
+
+    set_control(t, CONTROL_ALL | AMDVI_CONTROL_GCR3_TRP);
+    for (i = 0; i < ARRAY_SIZE(cases); i++) {
+        Event e;
+
+        write_leaf(t, TABLES_0, IOVA, cases[i].pte);
+        write_dte_gcr3(ep, DTE_Q0 | AMDVI_DTE_GIOV, DTE_Q1(DOMAIN(ep)), 0,
+                       cases[i].root, 1);
+        inv_all(t);
+        e = check_untranslated_fault(ep, IOVA, cases[i].event);
+        if (cases[i].event == AMDVI_EVT_PAGE_FAULT) {
+            g_assert(!(e.q[0] & AMDVI_EVF_GN));
+            g_assert_cmphex(e.q[1] & ~(PAGE - 1), ==, cases[i].root);
+        }
+    }
+    write_leaf(t, TABLES_0, IOVA, PAGE_A | PTE_RW);
+    inv_all(t);
+    check_untranslated(&t->ep[1], IOVA, PAGE_A);
+    check_no_event(t);
+    test_end(t);
+}
+
 static void test_five_levels(void)
 {
     Test *t = test_start_with(",guest-levels=5");
@@ -1474,6 +1516,106 @@ static void test_overflow(void)
     test_end(t);
 }
 
+/*
+ * A function that has filled the log, and is unplugged: what software still has
+ * to say to it is lost, and the log is there for the others.
+ */
+static void test_gone(void)
+{
+    Test *t = test_new(Q35_AMD " -device pcie-root-port,id=rp1,addr=6.0 "
+                       "-device iopf-testdev,id=td0,bus=rp1,pasid=20,"
+                       "pri-capacity=512 "
+                       "-device iopf-testdev,bus=pcie.0,addr=5.0,pasid=20,"
+                       "pri-capacity=512");
+    Endpoint *gone = &t->ep[0], *other = &t->ep[1];
+    uint64_t run = AMDVI_STATUS_PPR_RUN, overflow = AMDVI_STATUS_PPR_OVERFLOW;
+    uint64_t full = (RING_ENTRIES - 1) * AMDVI_RING_ENTRY;
+    int i;
+
+    enable_mmcfg(t->qts);
+    ep_init(gone, t, 1 << 8, 0);
+    enable_root_port(gone, 6 << 3);
+    ep_init(other, t, 5 << 3, 1);
+    for (i = 0; i < 2; i++) {
+        ep_map(&t->ep[i]);
+        ep_enable(&t->ep[i], 512);
+        ep_start_ring(&t->ep[i], 8, 16);
+        ep_writel(&t->ep[i], IOPF_TD_REG_PRI_FULL_RETRY, 0);
+    }
+    clear_tables(t);
+    for (i = 0; i < 2; i++) {
+        write_dte(&t->ep[i], DTE_Q0, DTE_Q1(i + 1), 0);
+    }
+    write_paging_host(t, TABLES_0);
+    write_leaf(t, TABLES_0, IOVA, PAGE_A | PTE_RW);
+    start_amd(t);
+    set_control(t, CONTROL_ALL | AMDVI_CONTROL_INV_TIMEOUT);
+
+    make_requests(gone, RING_ENTRIES - 1, 1);
+    hold_inv(gone, true);
+    put_inv_iotlb(gone, NOP, INV_ALL, true);
+    put_wait(t, 0x1234);
+    g_assert_cmphex(qtest_readq(t->qts, STATUS_WORD), ==, 0);
+
+    qtest_qmp_device_del_send(t->qts, "td0");
+    eject_root_port(t->qts);
+    qtest_qmp_eventwait(t->qts, "DEVICE_DELETED");
+    /* What was waited for is over */
+    check_event(gone, AMDVI_EVT_INV_TIMEOUT);
+    g_assert_cmphex(qtest_readq(t->qts, STATUS_WORD), ==, 0x1234);
+
+    /* The requests are still there, and their answer reaches nobody */
+    g_assert_cmphex(amd_status(t) & (run | overflow), ==, run);
+    g_assert_cmphex(amd_readq(t, AMDVI_MMIO_PPR_TAIL), ==, full);
+    page_response(gone, NOP, RSP_INVALID, 1);
+    inv_iotlb(gone, NOP, IOVA, false);
+    inv_iotlb(gone, PASID, INV_ALL, true);
+    check_no_event(t);
+
+    make_requests(other, 1, 2);
+    g_assert_cmphex(amd_status(t) & (run | overflow), ==, overflow);
+    amd_writel(t, AMDVI_MMIO_PPR_HEAD, full);
+    amd_writeq(t, AMDVI_MMIO_STATUS, overflow);
+    set_control(t, CONTROL_ALL & ~AMDVI_CONTROL_PPR_LOG);
+    set_control(t, CONTROL_ALL);
+    g_assert_cmphex(amd_status(t) & (run | overflow), ==, run);
+    page_response(other, NOP, RSP_INVALID, 2);
+    check_only_response(other, RSP_INVALID, 2, NOP, 1);
+    make_requests(other, 1, 3);
+    g_assert_cmphex(amd_readq(t, AMDVI_MMIO_PPR_TAIL), ==, 0);
+    check_untranslated(other, IOVA, PAGE_A);
+    check_no_event(t);
+    test_end(t);
+}
+
+/* Answers that nobody waits for, beside one that somebody does */
+static void test_unasked(void)
+{
+    Test *t = test_start();
+    Endpoint *ep = &t->ep[0];
+
+    make_requests(ep, 2, 0x11);
+    page_response(ep, NOP, RSP_SUCCESS, 0x12);
+    g_assert(take_unexpected(ep));
+    page_response(ep, PASID, RSP_SUCCESS, 0x11);
+    g_assert(take_unexpected(ep));
+    page_response(&t->ep[1], NOP, RSP_SUCCESS, 0x11);
+    g_assert(take_unexpected(&t->ep[1]));
+    g_assert(!take_unexpected(ep));
+    g_assert_cmpuint(outstanding(ep), ==, 2);
+    g_assert_cmpuint(outstanding(&t->ep[1]), ==, 0);
+
+    page_response(ep, NOP, RSP_SUCCESS, 0x11);
+    check_response(ep, RSP_SUCCESS, 0, 0x11, NOP, 2);
+    g_assert(!take_unexpected(ep));
+    g_assert_cmpuint(outstanding(ep), ==, 0);
+    /* Once is enough */
+    page_response(ep, NOP, RSP_SUCCESS, 0x11);
+    g_assert(take_unexpected(ep));
+    check_no_event(t);
+    test_end(t);
+}
+
 /* A request that the device should not make */
 static void test_invalid_ppr(void)
 {
@@ -1725,6 +1867,7 @@ int main(int argc, char **argv)
     qtest_add_func("/amd-iommu-pri/root-port", test_root_port);
     qtest_add_func("/amd-iommu-pri/nested", test_nested);
     qtest_add_func("/amd-iommu-pri/gcr3-trp", test_gcr3_trp);
+    qtest_add_func("/amd-iommu-pri/gcr3-trp-beyond", test_gcr3_trp_beyond);
     qtest_add_func("/amd-iommu-pri/five-levels", test_five_levels);
     qtest_add_func("/amd-iommu-pri/host-bits", test_host_bits);
     qtest_add_func("/amd-iommu-pri/untranslated-only", test_untranslated_only);
@@ -1746,6 +1889,8 @@ int main(int argc, char **argv)
     qtest_add_func("/amd-iommu-pri/wrong-pasid", test_wrong_pasid);
     qtest_add_func("/amd-iommu-pri/bus-master", test_bus_master);
     qtest_add_func("/amd-iommu-pri/overflow", test_overflow);
+    qtest_add_func("/amd-iommu-pri/gone", test_gone);
+    qtest_add_func("/amd-iommu-pri/unasked", test_unasked);
     qtest_add_func("/amd-iommu-pri/invalid-ppr", test_invalid_ppr);
     qtest_add_func("/amd-iommu-pri/migration", test_migration);
     qtest_add_func("/amd-iommu-pri/no-migration", test_no_migration);

@@ -1880,6 +1880,64 @@ TEST_VIOMMU(no_ats)
 	EXPECT_LIB(iopf_destroy(self->ctx, cmd.out_hwpt_id));
 }
 
+/*
+ * A device that completes no invalidations, as one that is gone: what the guest waits
+ * for comes to an end, and what the device has is worth nothing by then.
+ */
+TEST_VIOMMU(silent)
+{
+	struct guest *guest = &self->guest;
+	struct guest_dev *dev = self->dev;
+	const char *bdf = strchr(self->found.bdf[0], ':') + 1;
+	struct inv inv = { .what = INV_PAGES, .space = &dev->space,
+			   .dev = dev->virt_id, .gva = GVA, .npages = 1 };
+	struct testdev_op op = {
+		.opcode = IOPF_TD_OP_FILL,
+		.flags = IOPF_TD_F_NO_PR,
+		.mode = variant->mode,
+		.iova = GVA,
+		.length = 4096,
+		.data = SEED,
+	};
+	struct testdev_result r;
+	struct page page, other;
+	char pattern[128];
+	unsigned int i, slot;
+
+	if (variant->mode != IOPF_TD_MODE_TRANSLATED)
+		return;
+	ASSERT_LIB(move_page(&page, dev, GVA));
+	ASSERT_LIB(move_page(&other, dev + 1, GVA));
+	expect_invalidation_time_outs();
+	snprintf(pattern, sizeof(pattern),
+		 "^vfio-pci (0000:)?%s: does not invalidate its TLB", bdf);
+	expect_on_console(pattern);
+	expect_dma_faults(bdf, DMA_NO_PASID, "[0-9a-f]+", DMA_NO_ATS);
+	testdev_set(&dev->ep.td, IOPF_TD_REG_HOSTILE,
+		    IOPF_TD_HOSTILE_IGNORE_INV | IOPF_TD_HOSTILE_REFUSE_INV);
+	/* Once too often for who may be late, and then to one that is given up */
+	for (i = 0; i < 3; i++)
+		ASSERT_LIB(invalidate(guest, &inv, false));
+	memset(host(guest, page.old), 0, 4096);
+	ASSERT_LIB(testdev_submit(&dev->ep.td, &op, &slot));
+	ASSERT_LIB(wait_op(&dev->ep, slot, &r));
+	EXPECT_EQ(IOPF_TD_ST_ACCESS_ERROR, r.status)
+		TH_LOG("%s", testdev_status(r.status));
+	EXPECT_EQ(0, *(char *)host(guest, page.old));
+	EXPECT_LIB(is_stale(&other));
+	inv.space = &dev[1].space;
+	inv.dev = dev[1].virt_id;
+	ASSERT_LIB(invalidate(guest, &inv, false));
+	EXPECT_LIB(is_gone(&other));
+
+	ASSERT_LIB(iopf_dev_reset(dev->ep.dev));
+	ASSERT_LIB(testdev_start(&dev->ep.td));
+	expect_no_more_on_console();
+	ASSERT_LIB(iopf_dev_attach(dev->ep.dev, guest->parent_id));
+	ASSERT_LIB(iopf_dev_attach(dev->ep.dev, dev->space.hwpt_id));
+	EXPECT_LIB(is_gone(&page));
+}
+
 /* What the VMM takes away has gone, whatever the guest does. */
 TEST_VIOMMU(second_stage)
 {
