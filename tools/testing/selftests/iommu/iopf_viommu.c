@@ -1809,6 +1809,106 @@ TEST_VIOMMU(pasid_moves)
 	EXPECT_LIB(pasid_teardown(&both));
 }
 
+/* Which pages of the guest's were written since the last call */
+static int take_dirty(struct guest *guest, __u64 *bits, size_t size)
+{
+	struct iommu_hwpt_get_dirty_bitmap cmd = {
+		.size = sizeof(cmd),
+		.hwpt_id = guest->parent_id,
+		.iova = GPA,
+		.length = GUEST_SIZE,
+		.page_size = 4096,
+		.data = (__u64)(unsigned long)bits,
+	};
+
+	memset(bits, 0, size);
+	return ctx_ioctl(guest->ctx, IOMMU_HWPT_GET_DIRTY_BITMAP, &cmd,
+			 "dirty bitmap");
+}
+
+static bool is_dirty(const __u64 *bits, __u64 gpa)
+{
+	__u64 page = (gpa - GPA) / 4096;
+
+	return bits[page / 64] >> page % 64 & 1;
+}
+
+static int track_dirty(struct guest *guest, bool on)
+{
+	struct iommu_hwpt_set_dirty_tracking cmd = {
+		.size = sizeof(cmd),
+		.flags = on ? IOMMU_HWPT_DIRTY_TRACKING_ENABLE : 0,
+		.hwpt_id = guest->parent_id,
+	};
+
+	return ctx_ioctl(guest->ctx, IOMMU_HWPT_SET_DIRTY_TRACKING, &cmd,
+			 "dirty tracking");
+}
+
+/*
+ * A VMM that moves its guest to another machine: it learns of what the device writes
+ * without a PASID. With PASIDs it could not, so there is no such thing.
+ */
+TEST_VIOMMU(pasid_dirty)
+{
+	struct guest old = self->guest, *guest = &self->guest;
+	struct guest_dev *dev = self->dev;
+	__u32 dev_id = iopf_dev_id(dev->ep.dev);
+	struct space rid = dev->space, pasid = dev->space;
+	__u64 bits[GUEST_SIZE / 4096 / 64];
+	__u64 page = guest_page(guest);
+	struct iopf_hw_info info;
+	unsigned int i;
+
+	if (!has_pasid_hwpts(dev))
+		return;
+	ASSERT_LIB(iopf_dev_hw_info(dev->ep.dev, &info));
+	if (!(info.caps & IOMMU_HW_CAP_DIRTY_TRACKING))
+		SKIP(return, "this IOMMU has no dirty tracking");
+	ASSERT_LIB(iopf_dev_detach(dev->ep.dev));
+	ASSERT_LIB(iopf_destroy(self->ctx, dev->space.hwpt_id));
+	ASSERT_LIB(iopf_destroy(self->ctx, dev->vdevice_id));
+	dev->space.hwpt_id = 0;
+	dev->vdevice_id = 0;
+
+	ASSERT_LIB(alloc_parent(self->ctx, dev_id, guest->ioas_id,
+				IOMMU_HWPT_ALLOC_NEST_PARENT |
+				IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
+				&guest->parent_id));
+	ASSERT_LIB(alloc_viommu(self->ctx, guest->vendor->viommu_type, dev_id,
+				guest->parent_id, &guest->viommu_id));
+	ASSERT_LIB(alloc_vdevice(self->ctx, guest->viommu_id, dev_id,
+				 dev->virt_id, &dev->vdevice_id));
+	pasid.pasid = 5;
+	ASSERT_LIB(alloc_nested_flags(&rid, dev_id, IOMMU_HWPT_ALLOC_PASID, 0,
+				      &rid.hwpt_id));
+	ASSERT_LIB(alloc_nested_flags(&pasid, dev_id, IOMMU_HWPT_ALLOC_PASID, 0,
+				      &pasid.hwpt_id));
+	ASSERT_LIB(iopf_dev_attach(dev->ep.dev, rid.hwpt_id));
+	guest->vendor->set_page(&rid, GVA, page);
+	ASSERT_LIB(track_dirty(guest, true));
+	for (i = 0; i < 2; i++) {
+		EXPECT_EQ(-EINVAL, iopf_dev_attach_pasid(dev->ep.dev, 9,
+							 i ? guest->parent_id :
+							     pasid.hwpt_id));
+		ASSERT_LIB(arrives(dev, GVA, page));
+		ASSERT_LIB(take_dirty(guest, bits, sizeof(bits)));
+		EXPECT_TRUE(is_dirty(bits, page));
+		ASSERT_LIB(take_dirty(guest, bits, sizeof(bits)));
+		EXPECT_FALSE(is_dirty(bits, page));
+	}
+	ASSERT_LIB(track_dirty(guest, false));
+	ASSERT_LIB(iopf_dev_detach(dev->ep.dev));
+	EXPECT_LIB(iopf_destroy(self->ctx, pasid.hwpt_id));
+	EXPECT_LIB(iopf_destroy(self->ctx, rid.hwpt_id));
+	EXPECT_LIB(iopf_destroy(self->ctx, dev->vdevice_id));
+	dev->vdevice_id = 0;
+	EXPECT_LIB(iopf_destroy(self->ctx, guest->viommu_id));
+	EXPECT_LIB(iopf_destroy(self->ctx, guest->parent_id));
+	guest->viommu_id = old.viommu_id;
+	guest->parent_id = old.parent_id;
+}
+
 /* A guest that has its IOMMU off, or blocks a device */
 TEST_VIOMMU(without)
 {
