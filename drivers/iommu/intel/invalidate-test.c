@@ -450,6 +450,63 @@ static void detach_waits(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, list_empty(&t->domain[1].nested.devs));
 }
 
+/* A wait takes no room, and is not lost when something gives way. */
+static void list_drains(struct kunit *test)
+{
+	struct inv_test *t = test->priv;
+	struct intel_inv_list *list = &t->work.list;
+	struct intel_inv wait = { .gran = IOPF_VTD_INV_GRAN_GUEST, .drain = true };
+	unsigned int i;
+
+	intel_inv_add(list, &wait);
+	KUNIT_EXPECT_TRUE(test, list->drain);
+	KUNIT_EXPECT_EQ(test, list->nr, 0);
+	wait.cache = IOPF_VTD_INV_CACHE_IOTLB;
+	intel_inv_add(list, &wait);
+	KUNIT_EXPECT_EQ(test, list->nr, 1);
+	for (i = 0; i < 2 * INV_MAX; i++) {
+		struct intel_inv inv = page_inv(2 * i);
+
+		inv.pasid = i;
+		intel_inv_add(list, &inv);
+	}
+	KUNIT_EXPECT_TRUE(test, list->all);
+	KUNIT_EXPECT_TRUE(test, list->drain);
+	/* Nobody has page requests on. */
+	intel_inv_submit_guest(&t->work, &t->viommu);
+	KUNIT_EXPECT_EQ(test, t->submissions, 1);
+}
+
+/* A wait is one for all that the guest has, with any of its caches or none. */
+static void table_of_drains(struct kunit *test)
+{
+	struct intel_inv inv;
+	u16 cache, gran;
+	int guest, ret;
+
+	for (guest = 0; guest < 2; guest++) {
+		for (gran = 0; gran < 4; gran++) {
+			for (cache = 0; cache < 8; cache++) {
+				const struct iopf_vtd_invalidate user = {
+					.cache = cache,
+					.granularity = gran,
+					.flags = IOPF_VTD_INV_FLAGS_DRAIN,
+					.npages = gran == IOPF_VTD_INV_GRAN_ADDR,
+				};
+
+				ret = intel_inv_from_user(&user, guest, &inv);
+				if (!guest || gran != IOPF_VTD_INV_GRAN_GUEST) {
+					KUNIT_EXPECT_EQ(test, ret, -EINVAL);
+					continue;
+				}
+				KUNIT_EXPECT_EQ(test, ret, 0);
+				KUNIT_EXPECT_TRUE(test, inv.drain);
+				KUNIT_EXPECT_EQ(test, inv.cache, cache);
+			}
+		}
+	}
+}
+
 /* The table of combinations */
 static void table(struct kunit *test)
 {
@@ -497,7 +554,9 @@ static struct kunit_case inv_test_cases[] = {
 	KUNIT_CASE(kinds),
 	KUNIT_CASE(all),
 	KUNIT_CASE(detach_waits),
+	KUNIT_CASE(list_drains),
 	KUNIT_CASE(table),
+	KUNIT_CASE(table_of_drains),
 	{}
 };
 

@@ -17,6 +17,9 @@
  *
  * If an element is wrong, what was before it is done nevertheless: user space learns
  * how many elements these are.
+ *
+ * A guest that waits for its page requests sends invalidations before, whose completions
+ * do not overtake what the device has asked for. So the wait comes after all of the list.
  */
 #include <linux/bits.h>
 #include <linux/iommu.h>
@@ -115,7 +118,9 @@ void intel_inv_add(struct intel_inv_list *list, const struct intel_inv *new)
 {
 	struct intel_inv inv = *new;
 
-	if (list->all || add_to(list, &inv))
+	list->drain |= inv.drain;
+	inv.drain = false;
+	if (!inv.cache || list->all || add_to(list, &inv))
 		return;
 	whole_pasids(list);
 	whole_pasid(&inv);
@@ -317,6 +322,23 @@ static void invalidate_guest(struct intel_inv_work *work, struct intel_viommu *v
 	}
 }
 
+/*
+ * What is attached is not detached meanwhile. Who takes requests out of the queue needs
+ * no lock of a guest.
+ */
+static void drain_guest(struct intel_viommu *viommu)
+{
+	struct intel_nested_dev *ndev;
+	struct dmar_domain *domain;
+
+	lockdep_assert_held(&viommu->lock);
+
+	list_for_each_entry(domain, &viommu->domains, nested.node)
+		list_for_each_entry(ndev, &domain->nested.devs, node)
+			if (ndev->info->pri_on)
+				intel_prq_drain_device(ndev->info->dev);
+}
+
 /* Whoever has more than there is room for gets all of it, which @gran is. */
 static void close_list(struct intel_inv_list *list, u8 gran)
 {
@@ -344,6 +366,8 @@ void intel_inv_submit_guest(struct intel_inv_work *work,
 	for (i = 0; i < list->nr; i++)
 		invalidate_guest(work, viommu, &list->inv[i]);
 	batch_submit(work);
+	if (list->drain)
+		drain_guest(viommu);
 	mutex_unlock(&viommu->lock);
 }
 
@@ -425,13 +449,16 @@ static int check_fields(const struct iopf_vtd_invalidate *user, bool guest)
 int intel_inv_from_user(const struct iopf_vtd_invalidate *user, bool guest,
 			struct intel_inv *inv)
 {
+	bool drain = user->flags & IOPF_VTD_INV_FLAGS_DRAIN;
 	int ret;
 
-	if (!user->cache || user->cache & ~CACHES ||
+	if ((!user->cache && !drain) || user->cache & ~CACHES ||
 	    user->granularity > IOPF_VTD_INV_GRAN_GUEST ||
-	    user->flags & ~IOPF_VTD_INV_FLAGS_LEAF)
+	    user->flags & ~(IOPF_VTD_INV_FLAGS_LEAF | IOPF_VTD_INV_FLAGS_DRAIN))
 		return -EOPNOTSUPP;
 	if (user->cache & ~caches_of(user->granularity, guest))
+		return -EINVAL;
+	if (drain && (!guest || user->granularity != IOPF_VTD_INV_GRAN_GUEST))
 		return -EINVAL;
 	ret = check_fields(user, guest);
 	if (ret)
@@ -441,6 +468,7 @@ int intel_inv_from_user(const struct iopf_vtd_invalidate *user, bool guest,
 		.cache = user->cache,
 		.gran = user->granularity,
 		.leaf = user->flags & IOPF_VTD_INV_FLAGS_LEAF,
+		.drain = drain,
 		.did = user->domain_id,
 		.sid = user->source_id,
 		.pasid = user->pasid,

@@ -22,6 +22,7 @@ struct iopf_vtd_invalidate;
  * @cache: combination of enum iopf_vtd_inv_cache
  * @gran: one of enum iopf_vtd_inv_gran
  * @leaf: only last entries of tables were changed
+ * @drain: wait for page requests after that; @cache may be 0
  * @did: domain ID of the guest
  * @sid: source ID of the guest
  * @pasid: PASID of the guest
@@ -34,6 +35,7 @@ struct intel_inv {
 	u8 cache;
 	u8 gran;
 	bool leaf;
+	bool drain;
 	u16 did;
 	u16 sid;
 	u32 pasid;
@@ -45,11 +47,13 @@ struct intel_inv {
  * struct intel_inv_list - All that there is to invalidate
  * @nr: how many in @inv
  * @all: everything, whatever is in @inv
+ * @drain: wait for page requests after that
  * @inv: these
  */
 struct intel_inv_list {
 	unsigned int nr;
 	bool all;
+	bool drain;
 	struct intel_inv inv[INV_MAX];
 };
 

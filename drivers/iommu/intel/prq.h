@@ -62,5 +62,6 @@ void intel_prq_hw_start(struct intel_iommu *iommu);
 void intel_prq_suspend(struct intel_iommu *iommu);
 void intel_prq_resume(struct intel_iommu *iommu);
 bool intel_prq_work(struct intel_iommu *iommu);
+void intel_prq_drain_device(struct device *dev);
 
 #endif /* _INTEL_PRQ_H */

@@ -84,9 +84,12 @@ enum iopf_vtd_inv_gran {
  * enum iopf_vtd_inv_flags - Flags for struct iopf_vtd_invalidate
  * @IOPF_VTD_INV_FLAGS_LEAF: Only last entries were changed (the hint IH), with
  *                           IOPF_VTD_INV_GRAN_ADDR
+ * @IOPF_VTD_INV_FLAGS_DRAIN: Wait for page requests (PD in a guest's inv_wait_dsc),
+ *                            with IOPF_VTD_INV_GRAN_GUEST on a vIOMMU
  */
 enum iopf_vtd_inv_flags {
 	IOPF_VTD_INV_FLAGS_LEAF = 1 << 0,
+	IOPF_VTD_INV_FLAGS_DRAIN = 1 << 1,
 };
 
 /**
@@ -122,6 +125,13 @@ enum iopf_vtd_inv_flags {
  * or go beyond 2^64. A source_id that no vDEVICE has fails with ENOENT. A domain ID or
  * PASID that the guest uses for nothing does not fail, as it does not for a guest on
  * hardware: nothing is invalidated.
+ *
+ * IOPF_VTD_INV_FLAGS_DRAIN fails with EINVAL where GUEST is not there. With it the
+ * caches may be none. When the ioctl returns, all page requests of the guest's devices
+ * that have reached the IOMMU by the time that the invalidations of the array were
+ * complete are in the fault queues of their HWPTs, or answered. Those that a device has
+ * sent before it completes an invalidation of its TLB are among these, as on hardware.
+ * A kernel that does not know the flag answers EOPNOTSUPP.
  *
  * Only the first stage is invalidated, nothing of another guest, and nothing of the
  * host. All of an array is submitted at once: when the ioctl returns all of entry_num

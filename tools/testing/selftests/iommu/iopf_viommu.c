@@ -30,6 +30,7 @@
 #include <linux/iopf_viommu.h>
 
 #include "iopf_console.h"
+#include "iopf_late.h"
 #include "iopf_trace.h"
 #include "iopf_viommu.h"
 
@@ -1313,6 +1314,59 @@ TEST_VIOMMU(page_requests)
 	ASSERT_LIB(testdev_response(&ep->td, 0, &rsp));
 	EXPECT_EQ(g.grpid, rsp.prgi);
 	EXPECT_EQ(3, rsp.count);
+}
+
+/* In a process of its own, which has no more than this */
+static struct guest *drained;
+
+static int call_drain(struct endpoint *ep)
+{
+	const struct inv inv = { .what = INV_DRAIN };
+
+	return invalidate_one(drained, &inv, false);
+}
+
+/*
+ * A guest that stops a PASID, or a device, waits for what was asked before: it is in
+ * the fault queue then, however late the kernel is with it.
+ */
+TEST_VIOMMU(drain)
+{
+	struct guest *guest = &self->guest;
+	struct guest_dev *dev = self->dev;
+	struct endpoint *ep = &dev->ep;
+	struct testdev_result r;
+	struct iopf_group g;
+	unsigned int slot;
+	struct late late;
+	int ret;
+
+	if (variant->mode != IOPF_TD_MODE_TRANSLATED ||
+	    !has_inv(guest, INV_DRAIN, false))
+		return;
+	drained = guest;
+	/* Nothing to wait for, and then something that is late */
+	ASSERT_LIB(call_drain(ep));
+	ret = late_begin(&late);
+	if (late_cannot(ret))
+		SKIP(return, "%s", iopf_error());
+	ASSERT_LIB(ret);
+	ret = start_op(ep, IOPF_TD_OP_FILL, 0, GVA, 4096, &slot);
+	if (!ret)
+		ret = wait_reg(ep, IOPF_TD_REG_PRI_OUTSTANDING, 1);
+	if (!ret && iopf_queue_wait(ep->queue, 0))
+		ret = iopf_err(-EIO, "the request was not late");
+	if (!ret)
+		ret = late_through(&late, call_drain, ep);
+	late_end(&late);
+	ASSERT_LIB(ret);
+	ASSERT_EQ(1, iopf_queue_read(ep->queue, &g));
+	EXPECT_EQ(GVA, g.rec[0].addr);
+	guest->vendor->set_page(&dev->space, GVA, guest_page(guest));
+	ASSERT_LIB(iopf_queue_answer(ep->queue, g.cookie,
+				     IOMMUFD_PAGE_RESP_SUCCESS));
+	ASSERT_LIB(wait_op(ep, slot, &r));
+	EXPECT_EQ(IOPF_TD_ST_OK, r.status);
 }
 
 /* The device has what the guest has not told it to forget. */

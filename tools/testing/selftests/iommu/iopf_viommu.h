@@ -55,6 +55,7 @@ enum inv_what {
 	INV_DEVICE_SPACE,	/* what it has of a space */
 	INV_DEVICE_PAGE,	/* a page that it has */
 	INV_ALL,
+	INV_DRAIN,		/* nothing, but page requests are waited for */
 	INV_NR,
 };
 

@@ -142,6 +142,10 @@ static bool vtd_inv(const struct inv *inv, bool on_hwpt, void *elem)
 			     IOPF_VTD_INV_CACHE_PASID;
 		cmd->granularity = IOPF_VTD_INV_GRAN_GUEST;
 		return ids;
+	case INV_DRAIN:
+		cmd->granularity = IOPF_VTD_INV_GRAN_GUEST;
+		cmd->flags = IOPF_VTD_INV_FLAGS_DRAIN;
+		return ids;
 	default:
 		return false;
 	}
@@ -187,7 +191,7 @@ static const struct vtd_bad {
 	{ "granularity unknown", -EOPNOTSUPP, .cmd = { IOTLB, 4 } },
 	{ "granularity -1", -EOPNOTSUPP, .cmd = { IOTLB, 0xffff } },
 	{ "flag unknown", -EOPNOTSUPP,
-	  .cmd = { IOTLB, ADDR, 2, .npages = 1 } },
+	  .cmd = { IOTLB, ADDR, 4, .npages = 1 } },
 	{ "high flag", -EOPNOTSUPP,
 	  .cmd = { IOTLB, ADDR, 1U << 31, .npages = 1 } },
 	/* "-" in the table */
@@ -200,6 +204,12 @@ static const struct vtd_bad {
 	  .cmd = { IOTLB | DEVTLB, ADDR, .npages = 1 } },
 	{ "PASID cache of pages", -EINVAL,
 	  .cmd = { PASID, ADDR, .npages = 1 } },
+	{ "drain of a PASID", -EINVAL, .cmd = { IOTLB, ONE, 2 } },
+	{ "drain of nothing", -EINVAL, .cmd = { 0, ONE, 2 } },
+	{ "drain of a HWPT", -EINVAL, .not_on_viommu = true,
+	  .cmd = { 0, GUEST, 2 } },
+	{ "pages of a drain", -EINVAL, .cmd = { 0, GUEST, 2, .npages = 1 } },
+	{ "PASID of a drain", -EINVAL, .cmd = { 0, GUEST, 2, .pasid = 1 } },
 	{ "all of a guest", -EINVAL, .not_on_viommu = true,
 	  .cmd = { IOTLB, GUEST } },
 	/* What does not count */
