@@ -136,7 +136,9 @@ def configure_with(kernel, source, text, work, log):
             f"CROSS_COMPILE={cross}", f"CC={cc(cross)}", f"HOSTCC={cc()}"]
     logged([*make, "allnoconfig"], log, what="kernel configuration",
            env={**build_env(), "KCONFIG_ALLCONFIG": str(merged)})
-    refuse_lost(re.findall(r"^(CONFIG_\w+=.*)$", text, re.M), work)
+    # of what several fragments have, the last one's word counts
+    wanted = dict(re.findall(r"^(CONFIG_\w+)=(.*)$", text, re.M))
+    refuse_lost([f"{name}={value}" for name, value in wanted.items()], work)
     return make
 
 
@@ -153,10 +155,18 @@ def keep_kernel(kernel, work, dest):
     shutil.copy(work / "System.map", dest / "System.map")
 
 
+def has_modules(kernel):
+    """Whether parts of the kernel itself are modules, for a lane's `preload`."""
+    return any(re.search(r"^CONFIG_\w+=m$", f.read_text(), re.M) for f in fragments(kernel))
+
+
 def build_kernel(kernel, work, dest, log):
     make, env = configure_kernel(kernel, work, log), build_env()
     logged([*make, f"-j{host.jobs()}", "all"], log, env=env, what=f"kernel {kernel.name}")
     keep_kernel(kernel, work, dest)
+    if has_modules(kernel):
+        logged([*make, "modules_install", f"INSTALL_MOD_PATH={dest}", "DEPMOD=true"], log,
+               env=env, what="modules of the kernel")
     if kernel.modules:
         keep_module_build(kernel, source_tree(kernel), work, dest, log)
 

@@ -86,7 +86,7 @@ def kernel_or_absent(kernel):
 
 
 def module_tree(built):
-    """The folder of a packaged kernel's own modules; None for a kernel of ours."""
+    """The folder of a kernel's own modules; None for a kernel that has none."""
     return next((built / "lib/modules").glob("*"), None)
 
 
