@@ -165,7 +165,7 @@ static inline __u64 guest_page(struct guest *guest)
 
 /* All these return 0 or a negative errno. */
 static inline int alloc_parent(struct iopf_ctx *ctx, __u32 dev_id, __u32 ioas_id,
-			__u32 flags, __u32 *id)
+			       __u32 flags, __u32 *id)
 {
 	struct iommu_hwpt_alloc cmd = {
 		.size = sizeof(cmd),
@@ -180,7 +180,7 @@ static inline int alloc_parent(struct iopf_ctx *ctx, __u32 dev_id, __u32 ioas_id
 }
 
 static inline int alloc_viommu(struct iopf_ctx *ctx, __u32 type, __u32 dev_id,
-			__u32 hwpt_id, __u32 *id)
+			       __u32 hwpt_id, __u32 *id)
 {
 	struct iommu_viommu_alloc cmd = {
 		.size = sizeof(cmd),
@@ -195,7 +195,7 @@ static inline int alloc_viommu(struct iopf_ctx *ctx, __u32 type, __u32 dev_id,
 }
 
 static inline int alloc_vdevice(struct iopf_ctx *ctx, __u32 viommu_id, __u32 dev_id,
-			 __u64 virt_id, __u32 *id)
+				__u64 virt_id, __u32 *id)
 {
 	struct iommu_vdevice_alloc cmd = {
 		.size = sizeof(cmd),
