@@ -11,6 +11,8 @@ from testing import Sandboxed
 from iopf import fresh, host, vmstate
 from iopf.errors import Failure
 
+X86, ARM = vmstate.EMULATORS
+
 # Says which fields of the source the target lacks, as QEMU's does
 CHECKER = r"""
 import json, sys
@@ -37,11 +39,11 @@ class Compare(Sandboxed):
         super().setUp()
         self.checker = self.top / "checker.py"
         self.checker.write_text(CHECKER)
-        self.old = {name: vmstate.without_optional(device()) for name in vmstate.TOUCHED}
-        self.new = {name: device() for name in vmstate.TOUCHED}
+        self.old = {name: vmstate.without_optional(device()) for name in X86.touched}
+        self.new = {name: device() for name in X86.touched}
 
     def compare(self):
-        vmstate.compare(self.checker, self.old, self.new, self.top, self.top / "log")
+        vmstate.compare(self.checker, X86, (self.old, self.new), self.top, self.top / "log")
 
     def test_optional_is_no_difference(self):
         self.compare()
@@ -52,7 +54,7 @@ class Compare(Sandboxed):
         self.compare()
 
     def test_subsection_of_ours(self):
-        self.new["mch"] = device("other")
+        self.new["mch"] = device("smmuv3/ats", "other")
         with self.assertRaisesRegex(Failure, "from the series: other"):
             self.compare()
 
@@ -81,16 +83,17 @@ class Stock(Sandboxed):
     def test_offline(self):
         with mock.patch.dict("os.environ", OFFLINE="1"), \
                 self.assertRaisesRegex(fresh.Skip, "OFFLINE"):
-            vmstate.stock("10.0.13")
+            vmstate.stock(X86, "10.0.13")
 
     def test_kept_one_of_the_release(self):
         host.claim_cache()
-        for name in ("1_9.2.1-1", "1_10.0.13-1"):
-            place = self.cache / "vmstate" / name
+        for name in ("x86_64/1_9.2.1-1", "x86_64/1_10.0.13-1", "aarch64/1_10.0.15-1"):
+            place = self.cache / f"vmstate-{name}"
             place.mkdir(parents=True)
             (place / "vmstate.json").write_text("{}")
             vmstate.cache.seal(place)
-        self.assertEqual(vmstate.stock("10.0.14").name, "1_10.0.13-1")
+        self.assertEqual(vmstate.stock(X86, "10.0.14").name, "1_10.0.13-1")
+        self.assertEqual(vmstate.stock(ARM, "10.0.14").name, "1_10.0.15-1")
 
     def test_other_machine(self):
         with mock.patch.object(platform, "machine", lambda: "aarch64"), \
