@@ -90,6 +90,29 @@ DEFINE_EVENT(iopf_group, iopf_read,
 	     TP_ARGS(dev, prm, count)
 );
 
+/* The kernel has served a group of the address space of a process, or has refused to. */
+TRACE_EVENT(iopf_serve,
+	    TP_PROTO(struct device *dev,
+		     const struct iommu_fault_page_request *prm, size_t count,
+		     unsigned int lookups, unsigned int mmap_locks),
+	    TP_ARGS(dev, prm, count, lookups, mmap_locks),
+	    TP_STRUCT__entry(__string(device, dev_name(dev))
+			     __field(u32, pasid)
+			     __field(u32, grpid)
+			     __field(size_t, count)
+			     __field(unsigned int, lookups)
+			     __field(unsigned int, mmap_locks)),
+	    TP_fast_assign(__assign_str(device);
+			   __entry->pasid = prm->pasid;
+			   __entry->grpid = prm->grpid;
+			   __entry->count = count;
+			   __entry->lookups = lookups;
+			   __entry->mmap_locks = mmap_locks;),
+	    TP_printk("%s pasid=0x%x group=%u requests=%zu lookups=%u mmap_locks=%u",
+		      __get_str(device), __entry->pasid, __entry->grpid,
+		      __entry->count, __entry->lookups, __entry->mmap_locks)
+);
+
 /* A group, or a last request that never became one (orphan), is answered. */
 TRACE_EVENT(iopf_respond,
 	    TP_PROTO(struct device *dev,
