@@ -124,6 +124,18 @@ class Table(unittest.TestCase):
         for row in rounds:
             self.assertEqual(records.start_share({**rounds, row: []}), "-")
 
+    def test_rows(self):
+        """Globs choose rows, and rows a machine."""
+        self.assertEqual(records.wanted(["inv-each-*", "attach"]),
+                         ["attach", "inv-each-32", "inv-each-512"])
+        self.assertEqual(records.wanted(["nothing"]), [])
+        self.assertGreater(set(records.wanted([])), set(records.NESTED))
+        self.assertEqual(bench.machines(["attach", "inv-1"]),
+                         [(bench.LANE, ["attach"]), (bench.NESTED_LANE, ["inv-1"])])
+        self.assertEqual(bench.machines(["guest-1"]), [(bench.NESTED_LANE, ["guest-1"])])
+        self.assertEqual([f[0].row for f in records.figures(*self.sides, ["answers", "attach"])],
+                         ["answers"] * 3 + ["attach"])
+
     def test_text(self):
         text = records.table(records.figures(*self.sides))
         self.assertEqual(text[0].split(), ["ours", "theirs", "ratio"])
@@ -149,7 +161,8 @@ class Guest(unittest.TestCase):
         report = types.SimpleNamespace(results=[
             result("bind", 1, children=[result("x", 9)]),
             result("bench", 2, children=[result("one-page", 1), result(
-                "group", 2, skipped=True, note="cannot"), result("answers", 3, ok=False)])])
+                "group", 2, skipped=True, note="cannot"), result("answers", 3, ok=False),
+                result("attach", 4, skipped=True, note=bench.NOT_ASKED)])])
         self.assertEqual(bench.names_of(report),
                          ({1: "one-page"}, {"group": "cannot", "answers": ""}))
 
@@ -164,6 +177,13 @@ class Guest(unittest.TestCase):
         self.assertIn("-icount shift=0", lane.options)
         self.assertIn("-plugin file=/tools/count.so", lane.options)
         self.assertTrue(any(o.startswith("-d plugin,trace:vtd_reg_read") for o in lane.options))
+        # all rows, or some
+        self.assertEqual([s for s in lane.plan if "bench" in s],
+                         ["test bench /usr/libexec/iopf/bench"])
+        some = bench.machine_lane("/tools", "/log", bench.NESTED_LANE, ["inv-1"])
+        self.assertIn("test bench /usr/libexec/iopf/bench inv-1 known-2002", some.plan)
+        known = re.search(r"#define KNOWN\t+(\d+)", (TESTBED / "bench/bench.c").read_text())
+        self.assertEqual(bench.KNOWN, f"known-{known[1]}")
         # not one after the other in the same object
         self.assertEqual(len(bench.machine_lane("/tools", "/log").options), len(lane.options))
 

@@ -22,6 +22,10 @@ from iopf.process import logged, run
 from iopf.testbed import TESTBED, Machine, Report, Run, judge, lanefile
 
 LANE = "bench/machine"
+NESTED_LANE = "bench/nested"
+# A row that shows whether instructions are counted, on each machine
+KNOWN = "known-2002"
+NOT_ASKED = "not asked for"     # as the program says
 KERNEL = "x86"          # whose options both have
 FOLDER = TESTBED / "bench"
 PROGRAM = "usr/libexec/iopf/bench"
@@ -92,8 +96,11 @@ def products():
     return made
 
 
-def machine_lane(tools, log):
-    lane = copy.copy(lanefile.load(LANE))
+def machine_lane(tools, log, name=LANE, rows=()):
+    lane = copy.copy(lanefile.load(name))
+    if rows:
+        lane.plan = [f"{step} {' '.join([*rows, KNOWN])}" if f"/{PROGRAM}" in step else step
+                     for step in lane.plan]
     lane.options = [*lane.options, f"-plugin file={tools}/count.so", f"-D {log}",
                     "-d " + ",".join(["plugin", *(f"trace:{e}" for e in records.TRACE_EVENTS)])]
     return lane
@@ -104,6 +111,8 @@ def names_of(report):
     names, others = {}, {}
     for result in report.results:
         for child in result.children if result.name == STEP else ():
+            if child.skipped and child.note == NOT_ASKED:
+                continue
             if child.skipped or not child.ok:
                 others[child.name] = child.note
             else:
@@ -111,10 +120,10 @@ def names_of(report):
     return names, others
 
 
-def boot(made, side, folder):
+def boot(made, side, folder, name, rows):
     """Boot one kernel; returns {row: [Round]} and {row: why it was left out}."""
     kernel = lanefile.load_kernel(KERNEL)
-    lane = machine_lane(made["tools"], os.path.join(folder, "count.log"))
+    lane = machine_lane(made["tools"], os.path.join(folder, "count.log"), name, rows)
     machine = Machine(lane, folder, str(made[side] / os.path.basename(kernel.image)),
                       str(made["qemu"] / kernel.qemu), [str(p) for p in host.firmware()])
     program = (made["tools"] / "bench").read_bytes()
@@ -154,19 +163,39 @@ def footnotes(made, left_out):
                     for name, why in others.items()]
 
 
+def machines(rows):
+    """[(lane, which rows it is booted for)]"""
+    both = ((LANE, [row for row in rows if row not in records.NESTED]),
+            (NESTED_LANE, [row for row in rows if row in records.NESTED]))
+    return [(name, some) for name, some in both if some]
+
+
+def count(made, side, logs, rows):
+    samples, left_out = {}, {}
+    for name, some in machines(rows):
+        found, others = boot(made, side, logs.path(f"{side}-{name.rpartition('/')[2]}"),
+                             name, some)
+        samples.update(found)
+        left_out.update(others)
+    return samples, left_out
+
+
 def measure(result):
-    """All of it; the table goes to the standard output, all rounds to the file `result`."""
+    """All of it, or the rows of the globs in ROWS; the table goes to the standard output, all rounds to the file `result`."""
     if os.environ.get("KVM") == "1":
         raise Failure("instructions are counted of an emulated processor; leave KVM=1 out")
+    rows = records.wanted(os.environ.get("ROWS", "").split())
+    if not rows:
+        raise Failure("ROWS names no row of the table; see tools/testing/iopf/bench/README")
     made = products()
     logs = Run(str(host.claim_out() / "log" / "bench"))
     sides, left_out = {}, {}
     for side in ("ours", "theirs"):
         release = stock_kernel.release(made[side])
         progress.say(f"counting in {side}, Linux {release} ...")
-        samples, left_out[side] = boot(made, side, logs.path(side))
+        samples, left_out[side] = count(made, side, logs, rows)
         sides[side] = (release, samples)
-    figures = records.figures(sides["ours"][1], sides["theirs"][1])
+    figures = records.figures(sides["ours"][1], sides["theirs"][1], rows)
     shares = [f"{side} {records.start_share(found)}" for side, (_, found) in sides.items()]
     print("\n".join(["", *records.table(figures), "",
                      f"on demand / pinned, 4 KiB pages: {', '.join(shares)}",

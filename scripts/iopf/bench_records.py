@@ -6,6 +6,7 @@ The log has the lines of tools/testing/iopf/bench/count.c and those of QEMU's tr
 events, in the order in which all of it happened.
 """
 
+import fnmatch
 import json
 import re
 import typing
@@ -64,7 +65,27 @@ TABLE = [
     Line("start with 128 MiB: on demand, 5 % touched", "on-demand", "all"),
     Line("start with 1 GiB: pinned, 4 KiB pages", "pinned-gib", "all"),
     Line("start with 1 GiB: on demand, 5 % touched", "on-demand-gib", "all"),
+    *[Line(f"{text}{what and ': '}{what}", row, what or "all")
+      for text, row in (("invalidate 1 page of a nested page table", "inv-1"),
+                        ("32 pages in one array", "inv-32"),
+                        ("32 pages one by one", "inv-each-32"),
+                        ("512 pages in one array", "inv-512"),
+                        ("512 pages one by one", "inv-each-512"),
+                        ("invalidate 1 page of a guest", "guest-1"),
+                        ("of a guest: 32 pages in one array", "guest-32"),
+                        ("of a guest: 32 pages one by one", "guest-each-32"),
+                        ("of a guest: 512 pages in one array", "guest-512"),
+                        ("of a guest: 512 pages one by one", "guest-each-512"))
+      for what in ("", "commands", "waits")],
 ]
+# Rows of the machine that has both stages of page tables
+NESTED = [line.row for line in TABLE if line.row.startswith(("inv-", "guest-"))]
+
+
+def wanted(patterns):
+    """The rows of the table that one of some globs is about, all of them without one."""
+    return [row for row in dict.fromkeys(line.row for line in TABLE)
+            if not patterns or any(fnmatch.fnmatchcase(row, p) for p in patterns)]
 
 
 def events(lines):
@@ -153,10 +174,12 @@ def lowest(samples, what):
     return min((getattr(s, what) for s in samples), default=None)
 
 
-def figures(ours, theirs):
-    """[(Line, ours, theirs, ratio)], with None for what there is not."""
+def figures(ours, theirs, rows=None):
+    """[(Line, ours, theirs, ratio)] of some rows, with None for what there is not."""
     made = []
     for line in TABLE:
+        if rows is not None and line.row not in rows:
+            continue
         pair = [lowest(side.get(line.row, []), line.what) for side in (ours, theirs)]
         ratio = pair[0] / pair[1] if pair[0] is not None and pair[1] else None
         made.append((line, *pair, ratio))

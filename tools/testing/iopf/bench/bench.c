@@ -5,6 +5,7 @@
  *
  * The number of a test in the output is the row's number in its marks. A row that this
  * kernel cannot do is skipped, with the reason. Nothing here knows how much was counted.
+ * With arguments, which are names of rows, the others are left out.
  *
  * In a row that begins with an interrupt the program has to be asleep when the endpoint
  * asks for pages. So the endpoint is kept busy with nothing for a while before, which on
@@ -16,6 +17,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <linux/iopf.h>
+#include <linux/iopf_viommu.h>
 #include <linux/iommufd.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -46,6 +48,12 @@
 #define DEVICES		8
 #define OPEN_EACH	500
 #define OPEN_ROUNDS	5
+/* Invalidations of an array, of pages that are not beside each other */
+#define INVS		512
+#define INV_IOVA	0x10000000ULL
+#define INV_STRIDE	(2 * PAGE)
+#define GUEST_PASID	5
+#define GUEST_DOMAIN	7
 /* Instructions from one mark to the next in the row that shows whether all are counted */
 #define KNOWN_TURNS	1000
 #define KNOWN		2002
@@ -70,7 +78,17 @@ enum row {
 	ROW_MANY_OPEN,
 	ROW_PINNED_GIB,
 	ROW_ON_DEMAND_GIB,
-	ROW_LAST = ROW_ON_DEMAND_GIB,
+	ROW_INV_1,
+	ROW_INV_32,
+	ROW_INV_512,
+	ROW_INV_EACH_32,
+	ROW_INV_EACH_512,
+	ROW_GUEST_1,
+	ROW_GUEST_32,
+	ROW_GUEST_512,
+	ROW_GUEST_EACH_32,
+	ROW_GUEST_EACH_512,
+	ROW_LAST = ROW_GUEST_EACH_512,
 };
 
 struct bench {
@@ -82,6 +100,12 @@ struct bench {
 	__u32 other;		/* a second page table, for replace */
 	void *memory;		/* a group's, touched already */
 	struct iopf_request rec[GROUP];
+	/* Devices with first stages of a guest: by HWPT, and by vIOMMU */
+	__u32 parent;
+	__u32 nested;
+	__u32 viommu;
+	struct iommu_hwpt_vtd_s1_invalidate pages[INVS];
+	struct iopf_vtd_invalidate guest_pages[INVS];
 };
 
 static struct bench bench;
@@ -476,6 +500,188 @@ static int on_demand_gib(void)
 	return on_demand_round(ROW_ON_DEMAND_GIB, GIB);
 }
 
+static int command(unsigned long request, void *cmd, const char *what)
+{
+	if (!ioctl(iopf_ctx_fd(bench.ctx), request, cmd))
+		return 0;
+	return iopf_err(errno == ENOTTY ? -EOPNOTSUPP : -errno, "%s: %s", what,
+			strerror(errno));
+}
+
+/* A device of which nothing was opened yet, and the second stage of a guest */
+static int open_parent(unsigned int nr, struct iopf_dev **dev)
+{
+	struct iommu_hwpt_alloc cmd = {
+		.size = sizeof(cmd),
+		.flags = IOMMU_HWPT_ALLOC_NEST_PARENT,
+		.pt_id = bench.ep.ioas_id,
+	};
+	int ret;
+
+	if (bench.found.nr <= nr)
+		return iopf_err(-EOPNOTSUPP, "%u endpoints", bench.found.nr);
+	ret = iopf_dev_open(bench.ctx, bench.found.bdf[nr], dev);
+	if (ret || bench.parent)
+		return ret;
+	cmd.dev_id = iopf_dev_id(*dev);
+	ret = command(IOMMU_HWPT_ALLOC, &cmd, "nest parent");
+	bench.parent = cmd.out_hwpt_id;
+	return ret;
+}
+
+/* Nothing of the table is read. @data may be that of a vIOMMU. */
+static int attach_nested(struct iopf_dev *dev, __u32 pt_id, __u32 type, void *data,
+			 size_t len, __u32 *hwpt_id)
+{
+	struct iommu_hwpt_alloc cmd = {
+		.size = sizeof(cmd),
+		.dev_id = iopf_dev_id(dev),
+		.pt_id = pt_id,
+		.data_type = type,
+		.data_len = len,
+		.data_uptr = (unsigned long)data,
+	};
+	int ret = command(IOMMU_HWPT_ALLOC, &cmd, "nested page table");
+
+	*hwpt_id = cmd.out_hwpt_id;
+	return ret ? ret : iopf_dev_attach(dev, *hwpt_id);
+}
+
+static int open_nested(void)
+{
+	struct iommu_hwpt_vtd_s1 data = {
+		.pgtbl_addr = BASE,
+		.addr_width = 48,
+	};
+	struct iopf_dev *dev;
+	unsigned int i;
+	int ret;
+
+	if (bench.nested)
+		return 0;
+	for (i = 0; i < INVS; i++) {
+		bench.pages[i].addr = INV_IOVA + i * INV_STRIDE;
+		bench.pages[i].npages = 1;
+	}
+	ret = open_parent(1, &dev);
+	return ret ? ret : attach_nested(dev, bench.parent, IOMMU_HWPT_DATA_VTD_S1,
+					 &data, sizeof(data), &bench.nested);
+}
+
+static int alloc_viommu(struct iopf_dev *dev)
+{
+	struct iommu_viommu_alloc viommu = {
+		.size = sizeof(viommu),
+		.type = IOPF_VIOMMU_TYPE_VTD,
+		.dev_id = iopf_dev_id(dev),
+		.hwpt_id = bench.parent,
+	};
+	struct iommu_vdevice_alloc vdevice = {
+		.size = sizeof(vdevice),
+		.dev_id = iopf_dev_id(dev),
+		.virt_id = 1,
+	};
+	int ret = command(IOMMU_VIOMMU_ALLOC, &viommu, "vIOMMU");
+
+	if (ret)
+		return ret;
+	bench.viommu = viommu.out_viommu_id;
+	vdevice.viommu_id = bench.viommu;
+	return command(IOMMU_VDEVICE_ALLOC, &vdevice, "vDEVICE");
+}
+
+static int open_guest(void)
+{
+	struct iopf_hwpt_vtd_guest data = {
+		.pgtbl_addr = BASE,
+		.addr_width = 48,
+		.pasid = GUEST_PASID,
+		.domain_id = GUEST_DOMAIN,
+	};
+	static struct iopf_dev *dev;
+	unsigned int i;
+	__u32 hwpt_id;
+	int ret;
+
+	if (bench.viommu)
+		return 0;
+	for (i = 0; i < INVS; i++)
+		bench.guest_pages[i] = (struct iopf_vtd_invalidate) {
+			.cache = IOPF_VTD_INV_CACHE_IOTLB,
+			.granularity = IOPF_VTD_INV_GRAN_ADDR,
+			.domain_id = GUEST_DOMAIN,
+			.pasid = GUEST_PASID,
+			.addr = INV_IOVA + i * INV_STRIDE,
+			.npages = 1,
+		};
+	ret = dev ? 0 : open_parent(2, &dev);
+	if (!ret)
+		ret = alloc_viommu(dev);
+	return ret ? ret : attach_nested(dev, bench.viommu, IOPF_HWPT_DATA_VTD_GUEST,
+					 &data, sizeof(data), &hwpt_id);
+}
+
+/* @nr pages in one array, or in @nr arrays */
+static __always_inline int invalidate(const enum row row, __u32 id, __u32 type,
+				      void *array, size_t len, unsigned int nr,
+				      bool each)
+{
+	struct iommu_hwpt_invalidate cmd = {
+		.size = sizeof(cmd),
+		.hwpt_id = id,
+		.data_type = type,
+		.data_uptr = (unsigned long)array,
+		.entry_len = len,
+	};
+	unsigned int done = 0;
+	int fd = iopf_ctx_fd(bench.ctx), ret = 0;
+
+	MARK(row, MARK_BEGIN);
+	while (!ret && done < nr) {
+		cmd.entry_num = each ? 1 : nr;
+		ret = ioctl(fd, IOMMU_HWPT_INVALIDATE, &cmd);
+		done += cmd.entry_num;
+		cmd.data_uptr += len;
+	}
+	MARK(row, MARK_END);
+	return ret || done != nr ? iopf_err(-EIO, "%u pages are invalid", done) : 0;
+}
+
+static __always_inline int nested_round(const enum row row, unsigned int nr, bool each)
+{
+	int ret = open_nested();
+
+	return ret ? ret : invalidate(row, bench.nested,
+				      IOMMU_HWPT_INVALIDATE_DATA_VTD_S1, bench.pages,
+				      sizeof(bench.pages[0]), nr, each);
+}
+
+static __always_inline int guest_round(const enum row row, unsigned int nr, bool each)
+{
+	int ret = open_guest();
+
+	return ret ? ret : invalidate(row, bench.viommu, IOPF_HWPT_INVALIDATE_DATA_VTD,
+				      bench.guest_pages, sizeof(bench.guest_pages[0]),
+				      nr, each);
+}
+
+#define INV_ROUND(name, kind, row, nr, each)			\
+	static int name(void)					\
+	{							\
+		return kind##_round(ROW_##row, nr, each);	\
+	}
+
+INV_ROUND(inv_1, nested, INV_1, 1, false)
+INV_ROUND(inv_32, nested, INV_32, 32, false)
+INV_ROUND(inv_512, nested, INV_512, INVS, false)
+INV_ROUND(inv_each_32, nested, INV_EACH_32, 32, true)
+INV_ROUND(inv_each_512, nested, INV_EACH_512, INVS, true)
+INV_ROUND(guest_1, guest, GUEST_1, 1, false)
+INV_ROUND(guest_32, guest, GUEST_32, 32, false)
+INV_ROUND(guest_512, guest, GUEST_512, INVS, false)
+INV_ROUND(guest_each_32, guest, GUEST_EACH_32, 32, true)
+INV_ROUND(guest_each_512, guest, GUEST_EACH_512, INVS, true)
+
 /* One to set the counter, two each turn, and a mark. */
 static int known(void)
 {
@@ -510,6 +716,16 @@ static const struct {
 	[ROW_MANY_OPEN] = { "many-open", OPEN_ROUNDS, many_open },
 	[ROW_PINNED_GIB] = { "pinned-gib", START_ROUNDS - 1, pinned_gib },
 	[ROW_ON_DEMAND_GIB] = { "on-demand-gib", START_ROUNDS - 1, on_demand_gib },
+	[ROW_INV_1] = { "inv-1", ROUNDS, inv_1 },
+	[ROW_INV_32] = { "inv-32", ROUNDS, inv_32 },
+	[ROW_INV_512] = { "inv-512", ROUNDS, inv_512 },
+	[ROW_INV_EACH_32] = { "inv-each-32", ROUNDS, inv_each_32 },
+	[ROW_INV_EACH_512] = { "inv-each-512", ROUNDS, inv_each_512 },
+	[ROW_GUEST_1] = { "guest-1", ROUNDS, guest_1 },
+	[ROW_GUEST_32] = { "guest-32", ROUNDS, guest_32 },
+	[ROW_GUEST_512] = { "guest-512", ROUNDS, guest_512 },
+	[ROW_GUEST_EACH_32] = { "guest-each-32", ROUNDS, guest_each_32 },
+	[ROW_GUEST_EACH_512] = { "guest-each-512", ROUNDS, guest_each_512 },
 };
 
 static int setup(void)
@@ -546,7 +762,16 @@ static int run_row(enum row row)
 	return ret;
 }
 
-int main(void)
+static bool is_wanted(enum row row, char **names)
+{
+	if (!*names)
+		return true;
+	while (*names && strcmp(*names, rows[row].name))
+		names++;
+	return *names;
+}
+
+int main(int argc, char **argv)
 {
 	int ret, broken = setup(), failed = 0;
 	enum row row;
@@ -554,6 +779,10 @@ int main(void)
 	setlinebuf(stdout);
 	printf("TAP version 13\n1..%d\n", ROW_LAST);
 	for (row = ROW_ONE_PAGE; row <= ROW_LAST; row++) {
+		if (!is_wanted(row, argv + !!argc)) {
+			printf("ok %d %s # SKIP not asked for\n", row, rows[row].name);
+			continue;
+		}
 		ret = broken ? broken : run_row(row);
 		if (ret && ret != -EOPNOTSUPP) {
 			printf("# %s: %s\nnot ok %d %s\n", rows[row].name, iopf_error(), row,
