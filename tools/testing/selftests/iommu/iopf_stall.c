@@ -42,18 +42,27 @@ static int start_write(struct endpoint *ep, unsigned int nr, unsigned int *slot)
 	return start_op(ep, IOPF_TD_OP_FILL, 0, BASE + nr * PAGE, PAGE, slot);
 }
 
-/* Start writes to @nr pages and read the fault of each, in the order of @g. */
+/*
+ * Start writes to @nr pages and read the fault of each, in the order of @g. Records of
+ * the library are there until it reads again: these are copies.
+ */
 static int hold_writes(struct endpoint *ep, unsigned int nr, unsigned int *slot,
 		       struct iopf_group *g)
 {
+	static struct iopf_request rec[NR_CONTEXTS];
 	unsigned int i;
 	int ret = 0;
 
 	testdev_set(&ep->td, IOPF_TD_REG_CONTEXTS, NR_CONTEXTS);
 	for (i = 0; i < nr && !ret; i++)
 		ret = start_write(ep, i, &slot[i]);
-	for (i = 0; i < nr && !ret; i++)
+	for (i = 0; i < nr && !ret; i++) {
 		ret = next_group(ep, &g[i]);
+		if (!ret) {
+			rec[i] = g[i].rec[0];
+			g[i].rec = &rec[i];
+		}
+	}
 	return ret;
 }
 
