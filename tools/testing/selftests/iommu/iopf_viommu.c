@@ -44,15 +44,6 @@
 #define PLACE(nr)	(GVA + (nr) * 0x100000ULL)
 #define NR_DEVS		2
 
-/* An endpoint that the guest has */
-struct guest_dev {
-	struct endpoint ep;	/* without backing and IOAS */
-	struct space space;
-	__u32 virt_id;
-	__u32 vdevice_id;
-	unsigned int mode;	/* IOPF_TD_MODE_* */
-};
-
 /* A page that the guest moves */
 struct page {
 	struct guest_dev *dev;
@@ -80,34 +71,6 @@ const struct vendor *vendor_of(struct iopf_dev *dev)
 		if (vendors[i]->nests(dev))
 			return vendors[i];
 	return NULL;
-}
-
-/* @fault_id: 0 for none */
-static int alloc_nested_flags(const struct space *space, __u32 dev_id, __u32 flags,
-			      __u32 fault_id, __u32 *id)
-{
-	struct guest *guest = space->guest;
-	__u64 blob[8] = { 0 };
-	struct iommu_hwpt_alloc cmd = {
-		.size = sizeof(cmd),
-		.flags = flags | (fault_id ? IOMMU_HWPT_FAULT_ID_VALID : 0),
-		.dev_id = dev_id,
-		.pt_id = guest->viommu_id,
-		.data_uptr = (__u64)(unsigned long)blob,
-		.fault_id = fault_id,
-	};
-	int ret;
-
-	guest->vendor->nested(space, &cmd, blob);
-	ret = ctx_ioctl(guest->ctx, IOMMU_HWPT_ALLOC, &cmd, "nested HWPT");
-	*id = cmd.out_hwpt_id;
-	return ret;
-}
-
-static int alloc_nested(const struct space *space, __u32 dev_id, __u32 fault_id,
-			__u32 *id)
-{
-	return alloc_nested_flags(space, dev_id, 0, fault_id, id);
 }
 
 /* @done: how many the kernel says it has done */
@@ -193,15 +156,7 @@ static int guest_open(struct guest *guest, struct iopf_ctx *ctx,
 	int ret;
 
 	guest->ctx = ctx;
-	guest->mem = mmap(NULL, GUEST_SIZE, PROT_READ | PROT_WRITE,
-			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (guest->mem == MAP_FAILED)
-		return iopf_err(-errno, "memory: %s", strerror(errno));
-	guest->free = GPA;
-	ret = iopf_ioas_alloc(ctx, &guest->ioas_id);
-	if (!ret)
-		ret = iopf_ioas_map(ctx, guest->ioas_id, guest->mem, GUEST_SIZE,
-				    GPA, IOPF_RW);
+	ret = guest_memory(guest);
 	if (!ret)
 		ret = alloc_parent(ctx, dev_id, guest->ioas_id,
 				   IOMMU_HWPT_ALLOC_NEST_PARENT,
@@ -209,21 +164,6 @@ static int guest_open(struct guest *guest, struct iopf_ctx *ctx,
 	if (!ret)
 		ret = alloc_viommu(ctx, guest->vendor->viommu_type, dev_id,
 				   guest->parent_id, &guest->viommu_id);
-	return ret;
-}
-
-static int guest_close(struct guest *guest)
-{
-	int ret = 0;
-
-	if (guest->viommu_id)
-		ret = iopf_destroy(guest->ctx, guest->viommu_id);
-	if (!ret && guest->parent_id)
-		ret = iopf_destroy(guest->ctx, guest->parent_id);
-	if (!ret && guest->ioas_id)
-		ret = iopf_destroy(guest->ctx, guest->ioas_id);
-	if (guest->mem)
-		munmap(guest->mem, GUEST_SIZE);
 	return ret;
 }
 
@@ -257,53 +197,6 @@ static int guest_add(struct guest *guest, struct guest_dev *dev, __u32 virt_id,
 	if (!ret)
 		ret = testdev_open(ep->dev, &ep->td);
 	return ret;
-}
-
-static int guest_del(struct guest_dev *dev)
-{
-	struct endpoint *ep = &dev->ep;
-	int ret = 0;
-
-	testdev_close(&ep->td);
-	iopf_dev_detach(ep->dev);
-	if (dev->space.hwpt_id)
-		ret = iopf_destroy(ep->ctx, dev->space.hwpt_id);
-	if (!ret && dev->vdevice_id)
-		ret = iopf_destroy(ep->ctx, dev->vdevice_id);
-	iopf_queue_close(ep->queue);
-	return ret;
-}
-
-/* Does a write of the device at @gva arrive in the guest's page @gpa? */
-static int arrives(struct guest_dev *dev, __u64 gva, __u64 gpa)
-{
-	struct endpoint *ep = &dev->ep;
-	struct testdev_op op = {
-		.opcode = IOPF_TD_OP_FILL,
-		.mode = dev->mode,
-		.flags = dev->space.dma_pasid ? IOPF_TD_F_PASID : 0,
-		.pasid = dev->space.dma_pasid,
-		.iova = gva,
-		.length = 4096,
-		.data = SEED,
-	};
-	void *mem = host(dev->space.guest, gpa);
-	struct testdev_result r;
-	unsigned int slot;
-	int ret;
-
-	memset(mem, 0, 4096);
-	ret = testdev_submit(&ep->td, &op, &slot);
-	if (!ret)
-		ret = wait_op(ep, slot, &r);
-	if (ret)
-		return ret;
-	if (r.status != IOPF_TD_ST_OK)
-		return iopf_err(-EIO, "%#llx: %s, error %d", gva,
-				testdev_status(r.status), r.ret);
-	if (testdev_pattern_check(mem, 4096, SEED, 0) != 4096)
-		return iopf_err(-EXDEV, "%#llx: not in page %#llx", gva, gpa);
-	return 0;
 }
 
 /* Move a page which the IOMMU, or the device, knows. */
@@ -1117,30 +1010,6 @@ static int open_events(struct guest *guest, __u32 depth, __u32 *id, int *fd)
 
 	*id = cmd.out_veventq_id;
 	*fd = cmd.out_veventq_fd;
-	return ret;
-}
-
-/* A write that the IOMMU has to refuse, without a page request */
-static int write_fails(struct guest_dev *dev, __u64 gva)
-{
-	struct testdev_op op = {
-		.opcode = IOPF_TD_OP_FILL,
-		.mode = IOPF_TD_MODE_UNTRANSLATED,
-		.flags = dev->space.dma_pasid ? IOPF_TD_F_PASID : 0,
-		.pasid = dev->space.dma_pasid,
-		.iova = gva,
-		.length = 8,
-		.data = SEED,
-	};
-	struct testdev_result r;
-	unsigned int slot;
-	int ret;
-
-	ret = testdev_submit(&dev->ep.td, &op, &slot);
-	if (!ret)
-		ret = wait_op(&dev->ep, slot, &r);
-	if (!ret && r.status == IOPF_TD_ST_OK)
-		ret = iopf_err(-EPROTO, "the device may write");
 	return ret;
 }
 

@@ -46,6 +46,15 @@ struct space {
 	bool host_devtlb;
 };
 
+/* An endpoint that the guest has */
+struct guest_dev {
+	struct endpoint ep;	/* without backing and IOAS */
+	struct space space;
+	__u32 virt_id;
+	__u32 vdevice_id;
+	unsigned int mode;	/* IOPF_TD_MODE_* */
+};
+
 enum inv_what {
 	INV_PAGES,		/* some pages of a space */
 	INV_SPACE,		/* all of a space */
@@ -163,52 +172,6 @@ static inline __u64 guest_page(struct guest *guest)
 	return gpa;
 }
 
-/* All these return 0 or a negative errno. */
-static inline int alloc_parent(struct iopf_ctx *ctx, __u32 dev_id, __u32 ioas_id,
-			       __u32 flags, __u32 *id)
-{
-	struct iommu_hwpt_alloc cmd = {
-		.size = sizeof(cmd),
-		.flags = flags,
-		.dev_id = dev_id,
-		.pt_id = ioas_id,
-	};
-	int ret = ctx_ioctl(ctx, IOMMU_HWPT_ALLOC, &cmd, "nesting parent");
-
-	*id = cmd.out_hwpt_id;
-	return ret;
-}
-
-static inline int alloc_viommu(struct iopf_ctx *ctx, __u32 type, __u32 dev_id,
-			       __u32 hwpt_id, __u32 *id)
-{
-	struct iommu_viommu_alloc cmd = {
-		.size = sizeof(cmd),
-		.type = type,
-		.dev_id = dev_id,
-		.hwpt_id = hwpt_id,
-	};
-	int ret = ctx_ioctl(ctx, IOMMU_VIOMMU_ALLOC, &cmd, "vIOMMU");
-
-	*id = cmd.out_viommu_id;
-	return ret;
-}
-
-static inline int alloc_vdevice(struct iopf_ctx *ctx, __u32 viommu_id, __u32 dev_id,
-				__u64 virt_id, __u32 *id)
-{
-	struct iommu_vdevice_alloc cmd = {
-		.size = sizeof(cmd),
-		.viommu_id = viommu_id,
-		.dev_id = dev_id,
-		.virt_id = virt_id,
-	};
-	int ret = ctx_ioctl(ctx, IOMMU_VDEVICE_ALLOC, &cmd, "vDEVICE");
-
-	*id = cmd.out_vdevice_id;
-	return ret;
-}
-
 /* 0 if @bdf is none */
 static inline __u32 rid_of(const char *bdf)
 {
@@ -218,5 +181,37 @@ static inline __u32 rid_of(const char *bdf)
 		return 0;
 	return bus << 8 | slot << 3 | func;
 }
+
+/*
+ * The rest is in iopf_viommu_guest.c. What returns int returns 0 or a negative errno,
+ * with iopf_error() saying what is wrong.
+ */
+int alloc_parent(struct iopf_ctx *ctx, __u32 dev_id, __u32 ioas_id, __u32 flags,
+		 __u32 *id);
+int alloc_viommu(struct iopf_ctx *ctx, __u32 type, __u32 dev_id, __u32 hwpt_id,
+		 __u32 *id);
+int alloc_vdevice(struct iopf_ctx *ctx, __u32 viommu_id, __u32 dev_id,
+		  __u64 virt_id, __u32 *id);
+
+/* @fault_id: 0 for none */
+int alloc_nested_flags(const struct space *space, __u32 dev_id, __u32 flags,
+		       __u32 fault_id, __u32 *id);
+int alloc_nested(const struct space *space, __u32 dev_id, __u32 fault_id,
+		 __u32 *id);
+
+/* Memory and its IOAS, for a guest that has a context */
+int guest_memory(struct guest *guest);
+
+/* All that it has, but devices */
+int guest_close(struct guest *guest);
+
+/* Take a device away from the guest. It stays open. */
+int guest_del(struct guest_dev *dev);
+
+/* Does a write of the device at @gva arrive in the guest's page @gpa? */
+int arrives(struct guest_dev *dev, __u64 gva, __u64 gpa);
+
+/* A write that the IOMMU has to refuse, without a page request */
+int write_fails(struct guest_dev *dev, __u64 gva);
 
 #endif /* IOPF_VIOMMU_H */

@@ -81,14 +81,6 @@ struct ring {
 	__u32 pos;	/* tail of commands, head of the others */
 };
 
-struct hw_dev {
-	struct endpoint ep;
-	struct space space;
-	__u32 virt_id;
-	__u32 vdevice_id;
-	unsigned int mode;
-};
-
 struct hw_guest {
 	struct guest g;
 	char *vf;
@@ -206,7 +198,7 @@ static void put_inv(struct hw_guest *hw, const struct inv *inv)
 }
 
 /* Some pages of a space, in the IOMMU and in the device */
-static int invalidate(struct hw_guest *hw, struct hw_dev *dev, __u64 gva)
+static int invalidate(struct hw_guest *hw, struct guest_dev *dev, __u64 gva)
 {
 	struct inv inv = {
 		.what = INV_PAGES,
@@ -351,17 +343,7 @@ static int guest_step(struct hw_guest *hw, enum step step, __u32 dev_id)
 
 	switch (step) {
 	case STEP_MEMORY:
-		guest->mem = mmap(NULL, GUEST_SIZE, PROT_READ | PROT_WRITE,
-				  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-		if (guest->mem == MAP_FAILED)
-			return iopf_err(-errno, "memory");
-		guest->free = GPA;
-		ret = iopf_ioas_alloc(guest->ctx, &guest->ioas_id);
-		if (!ret)
-			ret = iopf_ioas_map(guest->ctx, guest->ioas_id,
-					    guest->mem, GUEST_SIZE, GPA,
-					    IOPF_RW);
-		return ret;
+		return guest_memory(guest);
 	case STEP_PARENT:
 		return alloc_parent(guest->ctx, dev_id, guest->ioas_id,
 				    IOMMU_HWPT_ALLOC_NEST_PARENT,
@@ -416,33 +398,7 @@ static int hw_close(struct hw_guest *hw)
 {
 	int ret = hw_close_viommu(hw);
 
-	if (!ret && hw->g.parent_id)
-		ret = iopf_destroy(hw->g.ctx, hw->g.parent_id);
-	if (!ret && hw->g.ioas_id)
-		ret = iopf_destroy(hw->g.ctx, hw->g.ioas_id);
-	if (hw->g.mem && hw->g.mem != MAP_FAILED)
-		munmap(hw->g.mem, GUEST_SIZE);
-	return ret;
-}
-
-static int alloc_nested(struct hw_dev *dev, __u32 *id)
-{
-	struct guest *guest = dev->space.guest;
-	__u64 blob[8] = { 0 };
-	struct iommu_hwpt_alloc cmd = {
-		.size = sizeof(cmd),
-		.flags = IOMMU_HWPT_FAULT_ID_VALID,
-		.dev_id = iopf_dev_id(dev->ep.dev),
-		.pt_id = guest->viommu_id,
-		.data_uptr = (__u64)(unsigned long)blob,
-		.fault_id = iopf_queue_id(dev->ep.queue),
-	};
-	int ret;
-
-	amd->nested(&dev->space, &cmd, blob);
-	ret = ctx_ioctl(guest->ctx, IOMMU_HWPT_ALLOC, &cmd, "nested HWPT");
-	*id = cmd.out_hwpt_id;
-	return ret;
+	return ret ? ret : guest_close(&hw->g);
 }
 
 /* Steps of a device that is open */
@@ -455,7 +411,7 @@ enum dev_step {
 	NR_DEV_STEPS,
 };
 
-static int dev_step(struct hw_guest *hw, struct hw_dev *dev, enum dev_step step)
+static int dev_step(struct hw_guest *hw, struct guest_dev *dev, enum dev_step step)
 {
 	struct endpoint *ep = &dev->ep;
 
@@ -467,7 +423,9 @@ static int dev_step(struct hw_guest *hw, struct hw_dev *dev, enum dev_step step)
 	case STEP_QUEUE:
 		return iopf_queue_open(hw->g.ctx, &ep->queue);
 	case STEP_NESTED:
-		return alloc_nested(dev, &dev->space.hwpt_id);
+		return alloc_nested(&dev->space, iopf_dev_id(ep->dev),
+				    iopf_queue_id(ep->queue),
+				    &dev->space.hwpt_id);
 	case STEP_ATTACH:
 		return iopf_dev_attach(ep->dev, dev->space.hwpt_id);
 	default:
@@ -475,7 +433,7 @@ static int dev_step(struct hw_guest *hw, struct hw_dev *dev, enum dev_step step)
 	}
 }
 
-static void dev_prepare(struct hw_guest *hw, struct hw_dev *dev, __u32 virt_id,
+static void dev_prepare(struct hw_guest *hw, struct guest_dev *dev, __u32 virt_id,
 			__u32 domain)
 {
 	dev->virt_id = virt_id;
@@ -488,7 +446,7 @@ static void dev_prepare(struct hw_guest *hw, struct hw_dev *dev, __u32 virt_id,
 	amd->prepare(&dev->space);
 }
 
-static int dev_add(struct hw_guest *hw, struct hw_dev *dev, __u32 virt_id,
+static int dev_add(struct hw_guest *hw, struct guest_dev *dev, __u32 virt_id,
 		   __u32 domain)
 {
 	enum dev_step step;
@@ -500,84 +458,13 @@ static int dev_add(struct hw_guest *hw, struct hw_dev *dev, __u32 virt_id,
 	return ret;
 }
 
-static int dev_del(struct hw_dev *dev)
-{
-	struct endpoint *ep = &dev->ep;
-	int ret = 0;
-
-	if (ep->td.dev)
-		testdev_close(&ep->td);
-	iopf_dev_detach(ep->dev);
-	if (dev->space.hwpt_id)
-		ret = iopf_destroy(ep->ctx, dev->space.hwpt_id);
-	if (!ret && dev->vdevice_id)
-		ret = iopf_destroy(ep->ctx, dev->vdevice_id);
-	if (ep->queue)
-		iopf_queue_close(ep->queue);
-	ep->queue = NULL;
-	dev->space.hwpt_id = 0;
-	dev->vdevice_id = 0;
-	return ret;
-}
-
-/* Does a write of the device at @gva arrive in the guest's page @gpa? */
-static int arrives(struct hw_dev *dev, __u64 gva, __u64 gpa)
-{
-	struct endpoint *ep = &dev->ep;
-	struct testdev_op op = {
-		.opcode = IOPF_TD_OP_FILL,
-		.mode = dev->mode,
-		.iova = gva,
-		.length = 4096,
-		.data = SEED,
-	};
-	void *mem = host(dev->space.guest, gpa);
-	struct testdev_result r;
-	unsigned int slot;
-	int ret;
-
-	memset(mem, 0, 4096);
-	ret = testdev_submit(&ep->td, &op, &slot);
-	if (!ret)
-		ret = wait_op(ep, slot, &r);
-	if (ret)
-		return ret;
-	if (r.status != IOPF_TD_ST_OK)
-		return iopf_err(-EIO, "%#llx: %s, error %d", gva,
-				testdev_status(r.status), r.ret);
-	if (testdev_pattern_check(mem, 4096, SEED, 0) != 4096)
-		return iopf_err(-EXDEV, "%#llx: not in page %#llx", gva, gpa);
-	return 0;
-}
-
-static int is_refused(struct hw_dev *dev, __u64 gva)
-{
-	struct testdev_op op = {
-		.opcode = IOPF_TD_OP_FILL,
-		.mode = IOPF_TD_MODE_UNTRANSLATED,
-		.iova = gva,
-		.length = 8,
-		.data = SEED,
-	};
-	struct testdev_result r;
-	unsigned int slot;
-	int ret;
-
-	ret = testdev_submit(&dev->ep.td, &op, &slot);
-	if (!ret)
-		ret = wait_op(&dev->ep, slot, &r);
-	if (!ret && r.status == IOPF_TD_ST_OK)
-		ret = iopf_err(-EPROTO, "the device may write");
-	return ret;
-}
-
 /* One guest with both devices, which have each other's ids */
 FIXTURE(hw)
 {
 	struct found found;
 	struct iopf_ctx *ctx;
 	struct hw_guest guest;
-	struct hw_dev dev[NR_DEVS];
+	struct guest_dev dev[NR_DEVS];
 };
 
 FIXTURE_VARIANT(hw)
@@ -629,7 +516,7 @@ FIXTURE_TEARDOWN(hw)
 	for (i = 0; i < NR_DEVS; i++) {
 		if (!self->dev[i].ep.dev)
 			continue;
-		EXPECT_LIB(dev_del(&self->dev[i]));
+		EXPECT_LIB(guest_del(&self->dev[i]));
 		iopf_dev_close(self->dev[i].ep.dev);
 	}
 	EXPECT_LIB(hw_close(&self->guest));
@@ -645,9 +532,9 @@ TEST_HW(invalidate)
 	unsigned int i;
 
 	for (i = 0; i < NR_DEVS; i++) {
-		struct hw_dev *dev = &self->dev[i];
+		struct guest_dev *dev = &self->dev[i];
 		__u64 old = guest_page(&hw->g), new = guest_page(&hw->g);
-		struct hw_dev *other = &self->dev[1 - i];
+		struct guest_dev *other = &self->dev[1 - i];
 		__u64 same = guest_page(&hw->g);
 
 		amd->set_page(&dev->space, PLACE(i), old);
@@ -670,7 +557,7 @@ TEST_HW(invalidate)
 TEST_HW(round)
 {
 	struct hw_guest *hw = &self->guest;
-	struct hw_dev *dev = self->dev;
+	struct guest_dev *dev = self->dev;
 	__u64 page[2] = { guest_page(&hw->g), guest_page(&hw->g) };
 	unsigned int i;
 
@@ -691,14 +578,14 @@ TEST_HW(events)
 	if (variant->mode != IOPF_TD_MODE_UNTRANSLATED)
 		return;
 	for (i = 0; i < NR_DEVS; i++) {
-		struct hw_dev *dev = &self->dev[i];
+		struct guest_dev *dev = &self->dev[i];
 		__u64 page = guest_page(&hw->g);
 
 		amd->set_page(&dev->space, PLACE(i), page);
 		ASSERT_LIB(arrives(dev, PLACE(i), page));
 		amd->set_page(&dev->space, PLACE(i), 0);
 		ASSERT_LIB(invalidate(hw, dev, PLACE(i)));
-		ASSERT_LIB(is_refused(dev, PLACE(i)));
+		ASSERT_LIB(write_fails(dev, PLACE(i)));
 		EXPECT_LIB(take_faults(hw, dev->virt_id, PLACE(i)));
 	}
 }
@@ -715,7 +602,7 @@ TEST_HW(page_requests)
 	if (variant->mode != IOPF_TD_MODE_TRANSLATED)
 		return;
 	for (i = 0; i < 2 * NR_DEVS; i++) {
-		struct hw_dev *dev = &self->dev[i & 1];
+		struct guest_dev *dev = &self->dev[i & 1];
 		__u64 page = guest_page(&hw->g);
 		bool refuse = i & 2;
 
@@ -777,14 +664,14 @@ TEST_HW(unused_ids)
 TEST_HW(ids_again)
 {
 	struct hw_guest *hw = &self->guest;
-	struct hw_dev *dev = self->dev;
+	struct guest_dev *dev = self->dev;
 	__u64 old, new;
 	unsigned int i;
 
 	for (i = 0; i < 3; i++) {
 		__u32 virt_id = dev->virt_id;
 
-		ASSERT_LIB(dev_del(dev));
+		ASSERT_LIB(guest_del(dev));
 		ASSERT_LIB(dev_add(hw, dev, virt_id, 50 + i % 2));
 		old = guest_page(&hw->g);
 		new = guest_page(&hw->g);
@@ -801,7 +688,7 @@ TEST_HW(ids_again)
 TEST_HW(vdevice)
 {
 	struct hw_guest *hw = &self->guest;
-	struct hw_dev *dev = self->dev;
+	struct guest_dev *dev = self->dev;
 	const struct inv inv = { .what = INV_DEVICE, .dev = dev->virt_id };
 	__u64 page = guest_page(&hw->g);
 
@@ -829,7 +716,7 @@ TEST_HW(vdevice)
 TEST_HW(new_id)
 {
 	struct hw_guest *hw = &self->guest;
-	struct hw_dev *dev = self->dev;
+	struct guest_dev *dev = self->dev;
 	__u32 old = dev->space.hwpt_id;
 	__u64 event[2];
 
@@ -842,12 +729,12 @@ TEST_HW(new_id)
 	ASSERT_LIB(dev_step(hw, dev, STEP_NESTED));
 	ASSERT_LIB(dev_step(hw, dev, STEP_ATTACH));
 	ASSERT_LIB(iopf_destroy(self->ctx, old));
-	ASSERT_LIB(is_refused(dev, GVA));
+	ASSERT_LIB(write_fails(dev, GVA));
 	EXPECT_LIB(take_faults(hw, 0xabc, GVA));
 	/* Without a page table of the guest it is the host's business. */
 	ASSERT_LIB(iopf_dev_attach(dev->ep.dev, hw->g.parent_id));
 	expect_on_console("Event logged \\[IO_PAGE_FAULT");
-	ASSERT_LIB(is_refused(dev, GPA + 16 * GUEST_SIZE));
+	ASSERT_LIB(write_fails(dev, GPA + 16 * GUEST_SIZE));
 	expect_no_more_on_console();
 	EXPECT_FALSE(take(hw, EVENT, event));
 }
@@ -1023,7 +910,7 @@ TEST_HW(errors)
 	static const enum ring_kind kinds[] = { EVENT, PPR };
 	const __u64 gpa = GPA + 4 * GUEST_SIZE;
 	struct hw_guest *hw = &self->guest;
-	struct hw_dev *dev = self->dev;
+	struct guest_dev *dev = self->dev;
 	struct testdev_op op = {
 		.opcode = IOPF_TD_OP_FILL,
 		.flags = IOPF_TD_F_PRGI,
@@ -1054,8 +941,8 @@ TEST_HW(errors)
 		hw->ring[kind].gpa = gpa;
 		ASSERT_LIB(ring_on(hw, kind));
 		if (kind == EVENT) {
-			ASSERT_LIB(is_refused(dev, PLACE(1)));
-			ASSERT_LIB(is_refused(dev, PLACE(2)));
+			ASSERT_LIB(write_fails(dev, PLACE(1)));
+			ASSERT_LIB(write_fails(dev, PLACE(2)));
 			ASSERT_LIB(read_event(pfd.fd, &event));
 			EXPECT_EQ(EV_GUEST_FAULT, TYPE(event.amd.event[0]));
 			EXPECT_EQ(0, event.amd.event[0] >> 32 & 0xffff);
@@ -1088,7 +975,7 @@ TEST_HW(errors)
 	hw->ring[EVENT].gpa = gpa;
 	ASSERT_LIB(ring_on(hw, EVENT));
 	expect_on_console("Event logged \\[GUEST_EVENT_FAULT");
-	ASSERT_LIB(is_refused(dev, PLACE(1)));
+	ASSERT_LIB(write_fails(dev, PLACE(1)));
 	expect_no_more_on_console();
 	munmap(mem, RING_SIZE);
 }
@@ -1144,7 +1031,7 @@ TEST_HW(second_stage)
 	if (variant->mode != IOPF_TD_MODE_UNTRANSLATED)
 		return;
 	for (i = 0; i < NR_DEVS; i++)
-		ASSERT_LIB(dev_del(&self->dev[i]));
+		ASSERT_LIB(guest_del(&self->dev[i]));
 	for (i = 0; i < ARRAY_SIZE(mem); i++) {
 		mem[i] = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
 			      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -1171,7 +1058,7 @@ FIXTURE(guests)
 	struct found found;
 	struct iopf_ctx *ctx[NR_DEVS];
 	struct hw_guest guest[NR_DEVS];
-	struct hw_dev dev[NR_DEVS];
+	struct guest_dev dev[NR_DEVS];
 };
 
 FIXTURE_SETUP(guests)
@@ -1183,7 +1070,7 @@ FIXTURE_SETUP(guests)
 	if (self->found.nr < NR_DEVS)
 		SKIP(return, "no two test endpoints 1234:11f0 with PRI on vfio-pci");
 	for (i = 0; i < NR_DEVS; i++) {
-		struct hw_dev *dev = &self->dev[i];
+		struct guest_dev *dev = &self->dev[i];
 
 		ASSERT_LIB(iopf_ctx_open(&self->ctx[i]));
 		dev->ep.ctx = self->ctx[i];
@@ -1206,7 +1093,7 @@ FIXTURE_TEARDOWN(guests)
 
 	for (i = 0; i < NR_DEVS; i++) {
 		if (self->dev[i].ep.dev) {
-			EXPECT_LIB(dev_del(&self->dev[i]));
+			EXPECT_LIB(guest_del(&self->dev[i]));
 			iopf_dev_close(self->dev[i].ep.dev);
 		}
 		if (self->ctx[i]) {
@@ -1228,7 +1115,7 @@ TEST_F_TIMEOUT(guests, apart, TEST_SECONDS)
 
 	for (m = 0; m < ARRAY_SIZE(modes); m++) {
 		for (i = 0; i < NR_DEVS; i++) {
-			struct hw_dev *dev = &self->dev[i];
+			struct guest_dev *dev = &self->dev[i];
 
 			dev->mode = modes[m];
 			old[i] = guest_page(&hw[i].g);
@@ -1244,7 +1131,7 @@ TEST_F_TIMEOUT(guests, apart, TEST_SECONDS)
 		EXPECT_LIB(arrives(&self->dev[1], PLACE(m), new[1]));
 	}
 	for (i = 0; i < NR_DEVS; i++) {
-		ASSERT_LIB(is_refused(&self->dev[i], PLACE(10 + i)));
+		ASSERT_LIB(write_fails(&self->dev[i], PLACE(10 + i)));
 		EXPECT_FALSE(take(&hw[1 - i], EVENT, event));
 		EXPECT_LIB(take_faults(&hw[i], 0x10, PLACE(10 + i)));
 	}
@@ -1253,7 +1140,7 @@ TEST_F_TIMEOUT(guests, apart, TEST_SECONDS)
 	EXPECT_FALSE(complete(&hw[0]));
 	EXPECT_TRUE(complete(&hw[1]));
 	/* And when one has gone, the other is still there. */
-	ASSERT_LIB(dev_del(&self->dev[0]));
+	ASSERT_LIB(guest_del(&self->dev[0]));
 	ASSERT_LIB(hw_close_viommu(&hw[0]));
 	EXPECT_TRUE(complete(&hw[1]));
 	EXPECT_LIB(arrives(&self->dev[1], PLACE(1), new[1]));
@@ -1264,7 +1151,7 @@ static int run_steps(const char *bdf, unsigned int last)
 {
 	struct hw_guest hw = { .g.vendor = amd };
 	unsigned int i, step = 0;
-	struct hw_dev dev = { 0 };
+	struct guest_dev dev = { 0 };
 	int ret;
 
 	ret = iopf_ctx_open(&hw.g.ctx);
@@ -1308,7 +1195,7 @@ static int run_steps(const char *bdf, unsigned int last)
 	if (!ret && step++ == last)
 		raise(SIGKILL);
 	if (!ret)
-		ret = dev_del(&dev);
+		ret = guest_del(&dev);
 	if (!ret && step++ == last)
 		raise(SIGKILL);
 	if (!ret)
