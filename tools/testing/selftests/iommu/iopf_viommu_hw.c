@@ -739,6 +739,31 @@ TEST_HW(new_id)
 	EXPECT_FALSE(take(hw, EVENT, event));
 }
 
+/* Into a log that has gone nothing is written any more. */
+TEST_HW(log_off)
+{
+	struct hw_guest *hw = &self->guest;
+	const __u64 *log = host(&hw->g, hw->ring[EVENT].gpa);
+	struct guest_dev *dev = self->dev;
+	unsigned int i;
+
+	if (variant->mode != IOPF_TD_MODE_UNTRANSLATED)
+		return;
+	ASSERT_LIB(write_fails(dev, PLACE(1)));
+	ASSERT_LIB(take_faults(hw, dev->virt_id, PLACE(1)));
+	ASSERT_LIB(ring_off(hw, EVENT));
+	memset(host(&hw->g, hw->ring[EVENT].gpa), 0, RING_SIZE);
+	expect_on_console("Event logged");
+	ASSERT_LIB(write_fails(dev, PLACE(2)));
+	expect_no_more_on_console();
+	for (i = 0; i < RING_SIZE / sizeof(*log); i++)
+		ASSERT_EQ(0, log[i])
+			TH_LOG("word %u", i);
+	ASSERT_LIB(ring_on(hw, EVENT));
+	ASSERT_LIB(write_fails(dev, PLACE(3)));
+	EXPECT_LIB(take_faults(hw, dev->virt_id, PLACE(3)));
+}
+
 /* What the host does not have */
 TEST_HW(bad_rings)
 {
