@@ -335,7 +335,7 @@ static void drain_guest(struct intel_viommu *viommu)
 
 	list_for_each_entry(domain, &viommu->domains, nested.node)
 		list_for_each_entry(ndev, &domain->nested.devs, node)
-			if (ndev->info->pri_on)
+			if (ndev->info->pri_enabled)
 				intel_prq_drain_device(ndev->info->dev);
 }
 
