@@ -1000,6 +1000,26 @@ void iopf_param_abort(struct iommu_fault_param *param, bool fence)
 }
 
 /**
+ * iopf_dev_abort() - Answer all that a device waits for
+ * @dev: the device, whose page requests have been stopped and reported
+ *
+ * For IOMMU drivers that have to turn page requests off and on again. See
+ * iopf_param_abort(). Nothing happens if the device is on no queue.
+ *
+ * Context: may sleep. Must not be called from a page fault handler.
+ */
+void iopf_dev_abort(struct device *dev)
+{
+	struct iommu_fault_param *param;
+
+	param = iopf_get_dev_fault_param(dev);
+	if (!param)
+		return;
+	iopf_param_abort(param, false);
+	iopf_put_dev_fault_param(param);
+}
+
+/**
  * iopf_param_unfence() - Take requests again
  * @param: fault data of the device
  */

@@ -93,6 +93,7 @@ void iopf_group_release(struct iopf_group *group);
 void iopf_queue_overflow(struct iopf_queue *queue);
 void iopf_partial_discard(struct iommu_fault_param *param, ioasid_t pasid);
 void iopf_param_abort(struct iommu_fault_param *param, bool fence);
+void iopf_dev_abort(struct device *dev);
 void iopf_param_unfence(struct iommu_fault_param *param);
 void iopf_param_shutdown(struct iommu_fault_param *param);
 void iopf_dev_sync(struct device *dev, ioasid_t pasid,

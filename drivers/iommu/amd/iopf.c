@@ -186,6 +186,43 @@ void amd_iommu_iopf_detaching(struct iommu_dev_data *dev_data)
 	iopf_stop_pri(dev_data);
 }
 
+/**
+ * amd_iommu_iopf_leave() - A device is about to be without a domain, and to get
+ *			    another one
+ * @dev_data: the device, whose domain is still the old one
+ * @needed: somebody waits for the page faults of the new domain
+ *
+ * Page requests cannot be turned on again while the device waits for answers, and the
+ * handlers of the old domain may take their time. So what is open is answered now, as
+ * invalid, while there still is a domain to stay with.
+ *
+ * Context: may sleep. The group mutex is held.
+ *
+ * Return: 0 on success, else an errno of iopf_pci_reset_pri(): the page requests of
+ * the new domain would never come. Page requests are off then.
+ */
+int amd_iommu_iopf_leave(struct iommu_dev_data *dev_data, bool needed)
+{
+	int ret;
+
+	if (!dev_data->ppr)
+		return 0;
+
+	mutex_lock(&dev_data->mutex);
+	iopf_stop_pri(dev_data);
+	mutex_unlock(&dev_data->mutex);
+
+	iopf_dev_abort(dev_data->dev);
+	/* The answers are in the queue of commands, and have to reach the device. */
+	iommu_completion_wait(get_amd_iommu_from_dev_data(dev_data));
+	ret = iopf_pci_reset_pri(to_pci_dev(dev_data->dev));
+	if (!ret || !needed)
+		return 0;
+	dev_err_ratelimited(dev_data->dev,
+			    "Failed to stop page requests (%d)\n", ret);
+	return ret;
+}
+
 /* Let requests into the log, or keep them out. */
 static void iopf_set_ppr(struct iommu_dev_data *dev_data, bool ppr)
 {
