@@ -295,10 +295,13 @@ static void ats_testdev_realize(PCIDevice *dev, Error **errp)
     pcie_cap_flr_init(dev);
     pcie_ats_init(dev, offset, true);
     offset += PCI_EXT_CAP_ATS_SIZEOF;
-    pcie_pri_init(dev, offset, 1, false);
+    /*
+     * Systems that want to see PASID before they use page requests exist, and
+     * those that use no device which has PASID and does not want it in responses.
+     */
+    pcie_pri_init(dev, offset, 1, true);
     pcie_pri_set_forget_handler(dev, ats_testdev_forget);
     offset += PCI_EXT_CAP_PRI_SIZEOF;
-    /* Systems that want to see PASID before they use page requests exist */
     pcie_pasid_init(dev, offset, 1, false, false);
 
     memory_region_init_io(&s->mmio, OBJECT(s), &ats_testdev_ops, s,
