@@ -66,6 +66,7 @@ class Lane:
     release: str = ""       # of QEMU, if not that of the series
     suite: str = ""         # kselftests of another kernel, one of SUITES
     named: bool = False     # only when it is named
+    slow: bool = False      # begins first, where several run at a time
     scripts: dict[str, str] = field(default_factory=dict)
     skips: dict[str, str] = field(default_factory=dict)
     splats: dict[str, str] = field(default_factory=dict)
@@ -219,6 +220,7 @@ def load(name: str) -> Lane:
             raise TestbedError(f"lane {name}: there is no suite {made.suite}; there is "
                                f"{' '.join(SUITES)}")
         made.named = lane.getboolean("named", False)
+        made.slow = lane.getboolean("slow", False)
         made.sleep = lane.getboolean("sleep", False)
         made.options = _lines(_set_mode(lane.get("options", ""), parser, file, mode))
         made.accel = lane.get("accel", made.accel)

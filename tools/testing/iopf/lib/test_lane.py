@@ -238,7 +238,8 @@ class Runner(unittest.TestCase):
             self.assertEqual(status, 0, text)
             with open(os.path.join(self.folder, "plan"), encoding="utf-8") as file:
                 plan = file.read().splitlines()
-            self.assertEqual(plan[1:], ["bind vfio-pci 1234:11f0 3", "test iopf_soak "
+            self.assertEqual(plan[1:], ["bind vfio-pci 1234:11f0 3",
+                                        "bind vfio-pci 1234:11e9 1", "test iopf_soak "
                                         f"/usr/libexec/iopf/iopf_soak {words}"])
             self.assertGreater(int(plan[0].split()[1]), 3600 + int(words.split()[2]) * 60)
 
@@ -280,6 +281,14 @@ class Runner(unittest.TestCase):
                              ["mock", "vtd"])
         status, text = self.run_lane("exit 1", more=("vtd", "--at-once", "2"))
         self.assertEqual((status, text.count("testbed:")), (2, 2), text)
+
+    def test_slow_ones_begin(self) -> None:
+        script = f'{BOOT}echo "$console" >>{self.folder}/order\n{GOOD}'
+        lanes = ("vtd", "vtd-nested", "smmu", "vtd-debug", "--at-once", "2")
+        status, text = self.run_lane(script, more=lanes)
+        self.assertEqual((status, text.splitlines()[-1]), (0, "5 passed, 0 failed"), text)
+        with open(f"{self.folder}/order", encoding="utf-8") as file:
+            self.assertIn("/vtd-debug/", "".join(file.readlines()[:2]))
 
     def test_several_are_ended(self) -> None:
         """None of those that run stays behind, and none of those that wait begins."""
