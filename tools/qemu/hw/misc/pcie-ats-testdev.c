@@ -297,7 +297,8 @@ static void ats_testdev_realize(PCIDevice *dev, Error **errp)
     offset += PCI_EXT_CAP_ATS_SIZEOF;
     /*
      * Systems that want to see PASID before they use page requests exist, and
-     * those that use no device which has PASID and does not want it in responses.
+     * those that use no device which has PASID and does not want it in its
+     * responses.
      */
     pcie_pri_init(dev, offset, 1, true);
     pcie_pri_set_forget_handler(dev, ats_testdev_forget);

@@ -22,9 +22,9 @@
 /* docs/specs/pcie-ats-testdev.rst of QEMU */
 #define REG_ADDR	0x0
 #define REG_CMD		0x8
-#define CMD_RUN		(1U << 0)
-#define CMD_TO_DEVICE	(1U << 1)
-#define CMD_ERROR	(1U << 31)
+#define CMD_RUN		0x1
+#define CMD_TO_DEVICE	0x2
+#define CMD_ERROR	0x80000000
 /* Page requests for a page that does not come */
 #define ASKS		8
 
@@ -42,7 +42,7 @@ FIXTURE(small)
 static int find_small(const struct iopf_pci *pci, void *arg)
 {
 	if (pci->vendor == VENDOR_ID && pci->device == DEVICE_ID && pci->cdev[0])
-		strcpy(arg, pci->bdf);
+		memcpy(arg, pci->bdf, sizeof(pci->bdf));
 	return 0;
 }
 
