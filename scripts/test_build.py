@@ -60,42 +60,6 @@ class Sanitized(unittest.TestCase):
             self.assertIn(folder, folders)
 
 
-class Parsed(unittest.TestCase):
-    """scripts/cc-parsed, with a compiler that leaves what it is given in a file."""
-
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.top = pathlib.Path(folder.name)
-        (self.top / "cc").write_text('#!/bin/sh\necho "$@" >said\nexit ${STATUS:-0}\n')
-        (self.top / "cc").chmod(0o755)
-        (self.top / "old.o").write_text("object")
-        os.utime(self.top / "old.o", (1, 1))
-
-    def parsed(self, *args, **env):
-        """Whether the call only looked for errors."""
-        self.status = subprocess.run(
-            [host.REPO / "scripts/cc-parsed", "./cc", *args], cwd=self.top, check=False,
-            env={**os.environ, "COMPILED": "drivers/a.c mm/b.c", **env}).returncode
-        return "-fsyntax-only" in (self.top / "said").read_text().split()
-
-    def test_touched(self):
-        for source in "drivers/a.c", "../linux/mm/b.c":
-            self.assertFalse(self.parsed("-c", "-o", "old.o", source))
-        self.assertTrue(self.parsed("-c", "-o", "old.o", "../linux/drivers/other-a.c"))
-        self.assertGreater((self.top / "old.o").stat().st_mtime, 1)
-
-    def test_no_object(self):
-        self.assertFalse(self.parsed("-c", "-o", "new.o", "drivers/c.c"))
-        self.assertFalse(self.parsed("-S", "-o", "old.o", "drivers/c.c"))
-        self.assertFalse(self.parsed("-c", "-o", "old.o", "drivers/c.S"))
-
-    def test_error(self):
-        self.assertTrue(self.parsed("-c", "-o", "old.o", "drivers/c.c", STATUS="1"))
-        self.assertEqual(self.status, 1)
-        self.assertEqual((self.top / "old.o").stat().st_mtime, 1)
-
-
 class Mutants(unittest.TestCase):
     """What `make mutants` asks for before anything is built."""
 

@@ -301,8 +301,7 @@ def check_coccinelle(log):
 
 def check_patches(log):
     """Each patch of the kernel series builds, one after the other; a tree that was
-    built before, by this compiler, is not built again. What a patch does not touch itself
-    is compiled for errors only: the whole series is built by the other checks."""
+    built before, by this compiler, is not built again."""
     repo = base.repository("linux")
     tip, _ = series.commit_series(repo, SERIES["linux"], BUILD_IDENT)
     for arch in ARCHS:
@@ -313,7 +312,6 @@ def check_patches(log):
 def build_patches(repo, tip, tree, work, arch, log):
     merged = write_fragment(work, arch)
     make, env = kernel_make(tree, work, arch), build.build_env()
-    make.append(f"CC={REPO / 'scripts/cc-parsed'} {build.cc(build.compiler(arch))}")
     commits = run(["git", "-C", repo, "rev-list", "--reverse", f"refs/tags/base..{tip}"]).split()
     built_by = digest(machine_key(PATCH_BUILD), arch, merged.read_text(), *folders(arch))
     configured = False
@@ -330,8 +328,7 @@ def build_patches(repo, tip, tree, work, arch, log):
         if not configured or any("Kconfig" in path for path in changed):
             logged([*make, "allnoconfig"], log, env={**env, "KCONFIG_ALLCONFIG": str(merged)})
             configured = True
-        logged([*make, "prepare", *folders(arch)], log, env={**env, "COMPILED": " ".join(changed)},
-               what=f"build of '{title}'")
+        logged([*make, "prepare", *folders(arch)], log, env=env, what=f"build of '{title}'")
         kept.store(Count(1))
 
 
