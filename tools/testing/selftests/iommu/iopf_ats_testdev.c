@@ -31,12 +31,9 @@
 FIXTURE(small)
 {
 	struct iopf_ctx *ctx;
-	struct iopf_dev *dev;
-	struct iopf_queue *queue;
-	struct iopf_backing *backing;
+	struct endpoint ep;		/* td is not used */
 	struct iopf_region regs;
 	char bdf[16];
-	__u32 ioas_id, hwpt_id;
 };
 
 static int find_small(const struct iopf_pci *pci, void *arg)
@@ -52,26 +49,15 @@ FIXTURE_SETUP(small)
 	if (!self->bdf[0])
 		SKIP(return, "no endpoint 1234:11e9 on vfio-pci");
 	ASSERT_LIB(iopf_ctx_open(&self->ctx));
-	ASSERT_LIB(iopf_dev_open(self->ctx, self->bdf, &self->dev));
-	ASSERT_LIB(iopf_ioas_alloc(self->ctx, &self->ioas_id));
-	ASSERT_LIB(iopf_queue_open(self->ctx, &self->queue));
-	ASSERT_LIB(iopf_hwpt_alloc(self->ctx, iopf_dev_id(self->dev),
-				   self->ioas_id, self->queue, &self->hwpt_id));
-	ASSERT_LIB(iopf_dev_attach(self->dev, self->hwpt_id));
-	ASSERT_LIB(iopf_backing_anon(self->ctx, self->ioas_id, BASE, SPAN,
-				     IOPF_RW, 0, &self->backing));
-	ASSERT_LIB(iopf_dev_region(self->dev, 0, &self->regs));
-	ASSERT_LIB(iopf_dev_bus_master(self->dev, true));
+	ASSERT_LIB(endpoint_prepare(&self->ep, self->ctx, self->bdf, NULL));
+	ASSERT_LIB(iopf_dev_region(self->ep.dev, 0, &self->regs));
+	ASSERT_LIB(iopf_dev_bus_master(self->ep.dev, true));
 }
 
 FIXTURE_TEARDOWN(small)
 {
 	iopf_region_close(&self->regs);
-	iopf_dev_close(self->dev);
-	iopf_backing_close(self->backing);
-	if (self->hwpt_id)
-		iopf_destroy(self->ctx, self->hwpt_id);
-	iopf_queue_close(self->queue);
+	endpoint_close(&self->ep);
 	iopf_ctx_close(self->ctx);
 }
 
@@ -116,52 +102,45 @@ static int next_request(struct iopf_queue *queue, struct iopf_group *group,
 }
 
 /* Wait for the request for a page, map it, and say so. */
-static int serve(struct iopf_queue *queue, struct iopf_backing *backing,
-		 __u64 addr, __u32 perm)
+static int serve(struct endpoint *ep, __u64 addr, __u32 perm)
 {
-	struct iopf_served served;
 	struct iopf_group group;
-	int ret;
+	int ret = next_request(ep->queue, &group, addr, perm);
 
-	ret = next_request(queue, &group, addr, perm);
-	if (!ret)
-		ret = iopf_backing_serve(backing, &group, &served);
-	if (!ret)
-		ret = iopf_queue_answer(queue, group.cookie, served.code);
-	return ret;
+	return ret ? ret : serve_group(ep, &group);
 }
 
 /* From a page that is missing to another one; to write it asks for both permissions. */
 TEST_F_TIMEOUT(small, copies_page, TEST_SECONDS)
 {
 	const __u64 from = BASE, to = BASE + 0x10000;
-	__u8 *in = iopf_backing_ptr(self->backing, from);
-	__u8 *out = iopf_backing_ptr(self->backing, to);
+	__u8 *in = iopf_backing_ptr(self->ep.backing, from);
+	__u8 *out = iopf_backing_ptr(self->ep.backing, to);
 
 	testdev_pattern(in, PAGE, SEED, 0);
 	start(&self->regs, from, CMD_TO_DEVICE);
-	ASSERT_LIB(serve(self->queue, self->backing, from, IOPF_READ));
+	ASSERT_LIB(serve(&self->ep, from, IOPF_READ));
 	ASSERT_EQ(0, wait_end(&self->regs));
 	start(&self->regs, to, 0);
-	ASSERT_LIB(serve(self->queue, self->backing, to, IOPF_RW));
+	ASSERT_LIB(serve(&self->ep, to, IOPF_RW));
 	ASSERT_EQ(0, wait_end(&self->regs));
 	EXPECT_EQ(0, memcmp(in, out, PAGE));
 	/* The pages are there: it does not ask again. */
 	start(&self->regs, to, CMD_TO_DEVICE);
 	EXPECT_EQ(0, wait_end(&self->regs));
-	EXPECT_EQ(0, iopf_queue_wait(self->queue, 0));
+	EXPECT_EQ(0, iopf_queue_wait(self->ep.queue, 0));
 }
 
 /* Over the boundary of two pages, which are missing both */
 TEST_F_TIMEOUT(small, crosses_pages, TEST_SECONDS)
 {
 	const __u64 at = BASE + PAGE - 64;
-	__u8 *mem = iopf_backing_ptr(self->backing, BASE);
+	__u8 *mem = iopf_backing_ptr(self->ep.backing, BASE);
 
 	memset(mem, 0xff, 2 * PAGE);
 	start(&self->regs, at, 0);
-	ASSERT_LIB(serve(self->queue, self->backing, BASE, IOPF_RW));
-	ASSERT_LIB(serve(self->queue, self->backing, BASE + PAGE, IOPF_RW));
+	ASSERT_LIB(serve(&self->ep, BASE, IOPF_RW));
+	ASSERT_LIB(serve(&self->ep, BASE + PAGE, IOPF_RW));
 	ASSERT_EQ(0, wait_end(&self->regs));
 	/* A reset has left zeroes in the buffer. */
 	EXPECT_EQ(0xff, mem[PAGE - 65]);
@@ -172,19 +151,19 @@ TEST_F_TIMEOUT(small, crosses_pages, TEST_SECONDS)
 
 TEST_F_TIMEOUT(small, refused, TEST_SECONDS)
 {
-	__u8 *mem = iopf_backing_ptr(self->backing, BASE);
+	__u8 *mem = iopf_backing_ptr(self->ep.backing, BASE);
 	struct iopf_group group;
 
 	memset(mem, 0xff, PAGE);
 	start(&self->regs, BASE, 0);
-	ASSERT_LIB(next_request(self->queue, &group, BASE, IOPF_RW));
+	ASSERT_LIB(next_request(self->ep.queue, &group, BASE, IOPF_RW));
 	ASSERT_EQ(CMD_RUN, status(&self->regs));
-	ASSERT_LIB(iopf_queue_answer(self->queue, group.cookie,
+	ASSERT_LIB(iopf_queue_answer(self->ep.queue, group.cookie,
 				     IOMMUFD_PAGE_RESP_INVALID));
 	EXPECT_EQ(CMD_ERROR, wait_end(&self->regs));
 	EXPECT_EQ(0xff, mem[0]);
 	start(&self->regs, BASE, 0);
-	ASSERT_LIB(serve(self->queue, self->backing, BASE, IOPF_RW));
+	ASSERT_LIB(serve(&self->ep, BASE, IOPF_RW));
 	EXPECT_EQ(0, wait_end(&self->regs));
 	EXPECT_EQ(0, mem[0]);
 }
@@ -197,12 +176,12 @@ TEST_F_TIMEOUT(small, success_without_map, TEST_SECONDS)
 
 	start(&self->regs, BASE, 0);
 	for (i = 0; i < ASKS; i++) {
-		ASSERT_LIB(next_request(self->queue, &group, BASE, IOPF_RW));
-		ASSERT_LIB(iopf_queue_answer(self->queue, group.cookie,
+		ASSERT_LIB(next_request(self->ep.queue, &group, BASE, IOPF_RW));
+		ASSERT_LIB(iopf_queue_answer(self->ep.queue, group.cookie,
 					     IOMMUFD_PAGE_RESP_SUCCESS));
 	}
 	EXPECT_EQ(CMD_ERROR, wait_end(&self->regs));
-	EXPECT_EQ(0, iopf_queue_wait(self->queue, 0));
+	EXPECT_EQ(0, iopf_queue_wait(self->ep.queue, 0));
 }
 
 TEST_F_TIMEOUT(small, detach, TEST_SECONDS)
@@ -210,29 +189,29 @@ TEST_F_TIMEOUT(small, detach, TEST_SECONDS)
 	struct iopf_group group;
 
 	start(&self->regs, BASE, 0);
-	ASSERT_LIB(next_request(self->queue, &group, BASE, IOPF_RW));
-	ASSERT_LIB(iopf_dev_detach(self->dev));
+	ASSERT_LIB(next_request(self->ep.queue, &group, BASE, IOPF_RW));
+	ASSERT_LIB(iopf_dev_detach(self->ep.dev));
 	EXPECT_EQ(CMD_ERROR, wait_end(&self->regs));
-	EXPECT_EQ(-EINVAL, iopf_queue_answer(self->queue, group.cookie,
+	EXPECT_EQ(-EINVAL, iopf_queue_answer(self->ep.queue, group.cookie,
 					     IOMMUFD_PAGE_RESP_SUCCESS));
-	ASSERT_LIB(iopf_dev_attach(self->dev, self->hwpt_id));
+	ASSERT_LIB(iopf_dev_attach(self->ep.dev, self->ep.hwpt_id));
 	start(&self->regs, BASE, 0);
-	ASSERT_LIB(serve(self->queue, self->backing, BASE, IOPF_RW));
+	ASSERT_LIB(serve(&self->ep, BASE, IOPF_RW));
 	EXPECT_EQ(0, wait_end(&self->regs));
 }
 
 TEST_F_TIMEOUT(small, unmap, TEST_SECONDS)
 {
-	__u8 *mem = iopf_backing_ptr(self->backing, BASE);
+	__u8 *mem = iopf_backing_ptr(self->ep.backing, BASE);
 
 	start(&self->regs, BASE, 0);
-	ASSERT_LIB(serve(self->queue, self->backing, BASE, IOPF_RW));
+	ASSERT_LIB(serve(&self->ep, BASE, IOPF_RW));
 	ASSERT_EQ(0, wait_end(&self->regs));
-	ASSERT_LIB(iopf_backing_unmap(self->backing, BASE, PAGE));
+	ASSERT_LIB(iopf_backing_unmap(self->ep.backing, BASE, PAGE));
 	memset(mem, 0xff, PAGE);
 	start(&self->regs, BASE, 0);
 	/* What was translated before would be written without asking. */
-	ASSERT_LIB(serve(self->queue, self->backing, BASE, IOPF_RW));
+	ASSERT_LIB(serve(&self->ep, BASE, IOPF_RW));
 	EXPECT_EQ(0, wait_end(&self->regs));
 	EXPECT_EQ(0, mem[0]);
 }

@@ -62,6 +62,26 @@ int wait_missed(struct endpoint *ep, bool asks, __u32 before, unsigned int nr)
 				   IOPF_TD_REG_CNT_STALL, before + nr);
 }
 
+int hwpt_alloc(struct iopf_ctx *ctx, __u32 dev_id, __u32 pt_id, __u32 flags,
+	       struct iopf_queue *queue, __u32 *hwpt_id)
+{
+	struct iommu_hwpt_alloc cmd = {
+		.size = sizeof(cmd),
+		.flags = flags,
+		.dev_id = dev_id,
+		.pt_id = pt_id,
+	};
+
+	if (queue) {
+		cmd.flags |= IOMMU_HWPT_FAULT_ID_VALID;
+		cmd.fault_id = iopf_queue_id(queue);
+	}
+	if (ioctl(iopf_ctx_fd(ctx), IOMMU_HWPT_ALLOC, &cmd))
+		return -errno;
+	*hwpt_id = cmd.out_hwpt_id;
+	return 0;
+}
+
 int endpoint_attach(struct endpoint *ep)
 {
 	int ret;
@@ -73,8 +93,8 @@ int endpoint_attach(struct endpoint *ep)
 	return iopf_dev_attach(ep->dev, ep->hwpt_id);
 }
 
-int endpoint_open(struct endpoint *ep, struct iopf_ctx *ctx, const char *bdf,
-		  struct iopf_queue *queue)
+int endpoint_prepare(struct endpoint *ep, struct iopf_ctx *ctx, const char *bdf,
+		     struct iopf_queue *queue)
 {
 	int ret;
 
@@ -92,9 +112,15 @@ int endpoint_open(struct endpoint *ep, struct iopf_ctx *ctx, const char *bdf,
 	if (!ret)
 		ret = iopf_backing_anon(ctx, ep->ioas_id, BASE, SPAN, IOPF_RW,
 					0, &ep->backing);
-	if (!ret)
-		ret = testdev_open(ep->dev, &ep->td);
 	return ret;
+}
+
+int endpoint_open(struct endpoint *ep, struct iopf_ctx *ctx, const char *bdf,
+		  struct iopf_queue *queue)
+{
+	int ret = endpoint_prepare(ep, ctx, bdf, queue);
+
+	return ret ? ret : testdev_open(ep->dev, &ep->td);
 }
 
 void endpoint_close(struct endpoint *ep)

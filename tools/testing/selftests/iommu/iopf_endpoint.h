@@ -74,6 +74,10 @@ int find_silent(const struct iopf_pci *pci, void *arg);
  */
 __u32 find_any_endpoint(struct found *found);
 
+/* A page table with any flags, and with a fault queue unless @queue is NULL. */
+int hwpt_alloc(struct iopf_ctx *ctx, __u32 dev_id, __u32 pt_id, __u32 flags,
+	       struct iopf_queue *queue, __u32 *hwpt_id);
+
 /* A page table with the fault queue, attached. */
 int endpoint_attach(struct endpoint *ep);
 
@@ -83,6 +87,9 @@ int endpoint_attach(struct endpoint *ep);
  */
 int endpoint_open(struct endpoint *ep, struct iopf_ctx *ctx, const char *bdf,
 		  struct iopf_queue *queue);
+/* The same for a device with another driver than that of 1234:11f0: without @td */
+int endpoint_prepare(struct endpoint *ep, struct iopf_ctx *ctx, const char *bdf,
+		     struct iopf_queue *queue);
 void endpoint_close(struct endpoint *ep);
 
 /* A word of its configuration space, or a negative errno */

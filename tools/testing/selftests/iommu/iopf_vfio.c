@@ -614,21 +614,6 @@ TEST_IOPF(replace_same)
 	EXPECT_LIB(check_answers(ep, 3, 0));
 }
 
-/* A page table of the format that these flags ask for; 0 if there is none. */
-static __u32 table_of_format(struct endpoint *ep, __u32 flags)
-{
-	struct iommu_hwpt_alloc cmd = {
-		.size = sizeof(cmd),
-		.flags = IOMMU_HWPT_FAULT_ID_VALID | flags,
-		.dev_id = iopf_dev_id(ep->dev),
-		.pt_id = ep->ioas_id,
-		.fault_id = iopf_queue_id(ep->queue),
-	};
-
-	return ctx_ioctl(ep->ctx, IOMMU_HWPT_ALLOC, &cmd, "page table") ?
-	       0 : cmd.out_hwpt_id;
-}
-
 /*
  * A driver may have to take a device off its page table, before the device gets one
  * that the hardware reads in another way. Page requests are off then, and cannot be
@@ -643,21 +628,22 @@ TEST_IOPF(replace_other_format)
 	struct endpoint *ep = &self->ep;
 	struct testdev_result r;
 	unsigned int slot[3], endless, i, k, nr = 0;
-	__u32 cookie, table;
+	__u32 cookie, table, open;
 
 	for (k = 0; k < ARRAY_SIZE(format); k++) {
-		table = table_of_format(ep, format[k]);
-		if (!table)
+		if (hwpt_alloc(ep->ctx, iopf_dev_id(ep->dev), ep->ioas_id,
+			       format[k], ep->queue, &table))
 			continue;
 		nr++;
 		testdev_pattern(iopf_backing_ptr(ep->backing, BASE + 0x20000),
 				0x3000, SEED, 0);
 		ASSERT_LIB(open_groups(ep, slot, &cookie));
 		/* And one without an end, which nobody will ever answer. */
-		ASSERT_LIB(start_op(ep, IOPF_TD_OP_PAGE_REQUEST,
-				    IOPF_TD_F_READ | IOPF_TD_F_NOLAST |
-				    IOPF_TD_F_GROUP, BASE, 0x3000, &endless));
-		ASSERT_LIB(wait_op(ep, endless, &r));
+		open = testdev_reg(&ep->td, IOPF_TD_REG_PRI_OUTSTANDING);
+		ASSERT_LIB(start_op(ep, IOPF_TD_OP_FILL,
+				    IOPF_TD_F_NOLAST | IOPF_TD_F_GROUP,
+				    BASE + 0x60000, 0x3000, &endless));
+		ASSERT_LIB(wait_reg(ep, IOPF_TD_REG_PRI_OUTSTANDING, open + 3));
 		ASSERT_LIB(iopf_dev_attach(ep->dev, table));
 		for (i = 0; i < 3; i++) {
 			ASSERT_LIB(serve_op(ep, slot[i], &r));
@@ -669,17 +655,47 @@ TEST_IOPF(replace_other_format)
 		EXPECT_EQ(-EINVAL, iopf_queue_answer(ep->queue, cookie,
 						     IOMMUFD_PAGE_RESP_SUCCESS));
 		ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, BASE + 0x40000, 0x4000));
-		/* And back, with nothing open. */
+		/* And back. */
 		ASSERT_LIB(iopf_dev_attach(ep->dev, ep->hwpt_id));
 		ASSERT_LIB(iopf_destroy(ep->ctx, table));
 		ASSERT_LIB(iopf_backing_unmap(ep->backing, BASE, SPAN));
 		ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, BASE + 0x40000, 0x4000));
+		/* Where page requests were on all the time the last group is open. */
+		ASSERT_LIB(iopf_dev_detach(ep->dev));
+		ASSERT_LIB(iopf_dev_attach(ep->dev, ep->hwpt_id));
+		ASSERT_LIB(wait_op(ep, endless, &r));
+		EXPECT_NE(IOPF_TD_ST_OK, r.status);
 	}
 	if (!nr)
 		SKIP(return, "all page tables have one format");
-	/* Where page requests were on all the time, groups without an end are open. */
+}
+
+/* The same with a device that does not listen: it has to forget what it waits for. */
+TEST_IOPF(replace_deaf)
+{
+	struct endpoint *ep = &self->ep;
+	struct testdev_result r;
+	unsigned int slot[3], i;
+	__u32 cookie, table;
+
+	if (hwpt_alloc(ep->ctx, iopf_dev_id(ep->dev), ep->ioas_id,
+		       IOMMU_HWPT_ALLOC_PASID, ep->queue, &table))
+		SKIP(return, "no page tables for PASIDs");
+	ASSERT_LIB(open_groups(ep, slot, &cookie));
+	testdev_set(&ep->td, IOPF_TD_REG_HOSTILE, IOPF_TD_HOSTILE_IGNORE_RSP);
+	ASSERT_LIB(iopf_dev_attach(ep->dev, table));
 	ASSERT_LIB(iopf_dev_detach(ep->dev));
+	testdev_set(&ep->td, IOPF_TD_REG_HOSTILE, 0);
 	ASSERT_LIB(iopf_dev_attach(ep->dev, ep->hwpt_id));
+	for (i = 0; i < 3; i++) {
+		ASSERT_LIB(wait_op(ep, slot[i], &r));
+		EXPECT_NE(IOPF_TD_ST_OK, r.status);
+	}
+	/* Its counters know of groups without an answer. */
+	ASSERT_LIB(iopf_dev_reset(ep->dev));
+	ASSERT_LIB(testdev_start(&ep->td));
+	ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, BASE, 0x4000));
+	ASSERT_LIB(iopf_destroy(ep->ctx, table));
 }
 
 /* To a page table without faults, and back. */

@@ -46,26 +46,6 @@ static bool asks(void)
 	return refusal == IOPF_TD_ST_RSP_INVALID;
 }
 
-static int hwpt_alloc(struct iopf_ctx *ctx, __u32 dev_id, __u32 pt_id,
-		      __u32 flags, struct iopf_queue *queue, __u32 *hwpt_id)
-{
-	struct iommu_hwpt_alloc cmd = {
-		.size = sizeof(cmd),
-		.flags = flags,
-		.dev_id = dev_id,
-		.pt_id = pt_id,
-	};
-
-	if (queue) {
-		cmd.flags |= IOMMU_HWPT_FAULT_ID_VALID;
-		cmd.fault_id = iopf_queue_id(queue);
-	}
-	if (ioctl(iopf_ctx_fd(ctx), IOMMU_HWPT_ALLOC, &cmd))
-		return -errno;
-	*hwpt_id = cmd.out_hwpt_id;
-	return 0;
-}
-
 /* Nothing is attached yet. */
 static int space_make(struct space *space, struct iopf_ctx *ctx,
 		      struct iopf_dev *dev)

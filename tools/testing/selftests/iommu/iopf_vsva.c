@@ -116,14 +116,7 @@ FIXTURE_TEARDOWN(vsva)
 
 	if (ep->td.dev)
 		EXPECT_LIB(check_answers(ep, -1, -1));
-	testdev_close(&ep->td);
-	iopf_dev_close(ep->dev);
-	iopf_backing_close(ep->backing);
-	if (ep->hwpt_id)
-		iopf_destroy(self->ctx, ep->hwpt_id);
-	iopf_queue_close(ep->queue);
-	if (ep->ioas_id)
-		iopf_destroy(self->ctx, ep->ioas_id);
+	endpoint_close(ep);
 	if (self->own)
 		EXPECT_LIB(iopf_destroy(self->ctx, self->own));
 	iopf_ctx_close(self->ctx);
