@@ -19,8 +19,11 @@ MAKEFILE = """all:
 \t sh -c 'trap "" TERM; echo $$$$ >$(TOP)/deaf; while :; do sleep 1; done' & wait
 """
 COMMAND = """
-import pathlib, sys
+import pathlib, signal, sys
 from iopf import errors, process
+# nohup, or a shell in the background, may have had us ignore them
+for signum in process.ENDING:
+    signal.signal(signum, signal.SIG_DFL)
 top = pathlib.Path(sys.argv[1])
 process.GRACE = 1
 sys.exit(errors.guard(lambda: process.logged(
