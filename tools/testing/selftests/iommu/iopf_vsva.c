@@ -985,6 +985,25 @@ TEST_VSVA(two_devices)
 	ASSERT_LIB(child_detach(ep, &child, hwpt_id));
 }
 
+/*
+ * A killed program's device is in use until a page fault that is being handled lets go of
+ * the program's memory, the registers mapped there among it. That may be later than its
+ * end.
+ */
+static int open_when_free(struct iopf_ctx *ctx, const char *bdf,
+			  struct iopf_dev **dev)
+{
+	__u64 end = iopf_now() + LONG_MS * 1000000ULL;
+	int ret;
+
+	for (;;) {
+		ret = iopf_dev_open(ctx, bdf, dev);
+		if (ret != -EBUSY || iopf_now() > end)
+			return ret;
+		nap();
+	}
+}
+
 /* A process that has its own device, and is killed with everything open. */
 TEST_VSVA(killed_owner)
 {
@@ -1008,8 +1027,8 @@ TEST_VSVA(killed_owner)
 		if (!pid) {
 			mem = map(8 * BIG);
 			if (iopf_ctx_open(&other.ctx) ||
-			    iopf_dev_open(other.ctx, self->found.bdf[1],
-					  &other.dev) ||
+			    open_when_free(other.ctx, self->found.bdf[1],
+					   &other.dev) ||
 			    iopf_hwpt_alloc_process(other.ctx,
 						    iopf_dev_id(other.dev), -1,
 						    &hwpt_id) ||
@@ -1033,7 +1052,7 @@ TEST_VSVA(killed_owner)
 	}
 	expect_no_more_on_console();
 	/* It is free, works, and waits for nothing. */
-	ASSERT_LIB(iopf_dev_open(self->ctx, self->found.bdf[1], &other.dev));
+	ASSERT_LIB(open_when_free(self->ctx, self->found.bdf[1], &other.dev));
 	ASSERT_EQ(0, iopf_dev_attach(other.dev, self->ep.hwpt_id));
 	ASSERT_EQ(0, iopf_dev_attach_pasid(other.dev, PASID, self->own));
 	ASSERT_LIB(testdev_open(other.dev, &other.td));
