@@ -73,25 +73,6 @@ const struct vendor *vendor_of(struct iopf_dev *dev)
 	return NULL;
 }
 
-/* @done: how many the kernel says it has done */
-static int invalidate_array(struct guest *guest, __u32 id, const void *array,
-			    __u32 nr, __u32 *done)
-{
-	struct iommu_hwpt_invalidate cmd = {
-		.size = sizeof(cmd),
-		.hwpt_id = id,
-		.data_uptr = (__u64)(unsigned long)array,
-		.data_type = guest->vendor->inv_type,
-		.entry_len = guest->vendor->inv_len,
-		.entry_num = nr,
-	};
-	int ret;
-
-	ret = ctx_ioctl(guest->ctx, IOMMU_HWPT_INVALIDATE, &cmd, "invalidation");
-	*done = cmd.entry_num;
-	return ret;
-}
-
 /* One that has to work; @hwpt: by the page table and not by the vIOMMU */
 static int invalidate_one(struct guest *guest, const struct inv *inv, bool hwpt)
 {

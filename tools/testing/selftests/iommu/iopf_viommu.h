@@ -158,6 +158,10 @@ void vendor_add(const struct vendor *vendor);
 /* @gpa: 0 for none */
 void x86_set_page(struct guest *guest, __u64 table, __u64 gva, __u64 gpa);
 
+/* Its entry in a table of that level, 4 to 1; and what an entry leads to, 0 for nothing */
+__u64 *x86_entry(struct guest *guest, __u64 table, __u64 gva, int level);
+__u64 x86_next(__u64 entry);
+
 static inline void *host(const struct guest *guest, __u64 gpa)
 {
 	return guest->mem + (gpa - GPA);
@@ -198,6 +202,13 @@ int alloc_nested_flags(const struct space *space, __u32 dev_id, __u32 flags,
 		       __u32 fault_id, __u32 *id);
 int alloc_nested(const struct space *space, __u32 dev_id, __u32 fault_id,
 		 __u32 *id);
+
+/*
+ * Commands of the guest, by IOMMU_HWPT_INVALIDATE of a vIOMMU or a nested HWPT
+ * @done: how many the kernel says it has done
+ */
+int invalidate_array(struct guest *guest, __u32 id, const void *array,
+		     __u32 nr, __u32 *done);
 
 /* Memory and its IOAS, for a guest that has a context */
 int guest_memory(struct guest *guest);

@@ -82,6 +82,24 @@ int alloc_nested(const struct space *space, __u32 dev_id, __u32 fault_id,
 	return alloc_nested_flags(space, dev_id, 0, fault_id, id);
 }
 
+int invalidate_array(struct guest *guest, __u32 id, const void *array,
+		     __u32 nr, __u32 *done)
+{
+	struct iommu_hwpt_invalidate cmd = {
+		.size = sizeof(cmd),
+		.hwpt_id = id,
+		.data_uptr = (__u64)(unsigned long)array,
+		.data_type = guest->vendor->inv_type,
+		.entry_len = guest->vendor->inv_len,
+		.entry_num = nr,
+	};
+	int ret;
+
+	ret = ctx_ioctl(guest->ctx, IOMMU_HWPT_INVALIDATE, &cmd, "invalidation");
+	*done = cmd.entry_num;
+	return ret;
+}
+
 int guest_memory(struct guest *guest)
 {
 	int ret;

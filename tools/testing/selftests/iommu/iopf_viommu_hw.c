@@ -19,238 +19,31 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
 
-#include <linux/iopf_viommu.h>
-
 #include "iopf_console.h"
-#include "iopf_viommu.h"
+#include "iopf_cost.h"
+#include "iopf_viommu_rings.h"
 
 #define TEST_SECONDS	900
-
-#ifndef PR_SET_SYSCALL_USER_DISPATCH
-#define PR_SET_SYSCALL_USER_DISPATCH 59
-#endif
+#define NR_DEVS		2
 
 /* Where devices work */
 #define GVA		0x123456789000ULL
 #define PLACE(nr)	(GVA + (nr) * 0x100000ULL)
-#define NR_DEVS		2
-#define VF_SIZE		4096
-#define RING_SIZE	4096
-#define RING_ENTRIES	(RING_SIZE / 16)
-
-/* Registers of the guest */
-#define VF_CMD		0x00
-#define VF_EVENT	0x10
-#define VF_STATUS	0x20
-#define VF_PPR		0x30
-#define VF_TAIL		0x08
-#define STATUS_EVT_RUN	0x08
-#define STATUS_CMD_RUN	0x10
-#define STATUS_PPR_RUN	0x80
-
-/* Commands */
-#define WAIT		0x1000000000000001ULL
-#define DEVTAB		(2ULL << 60)
-#define ANSWER		(7ULL << 60)
-#define ALL		(8ULL << 60)
-#define CMD_GN		4ULL
 
 /* Events, and page requests */
-#define TYPE(event)	((event) >> 60)
 #define EV_FAULT	2
 #define EV_ILLEGAL	5
 #define EV_COMMAND	6
-#define EV_TIMEOUT	7
 #define EV_GUEST_FAULT	0xb
 #define EV_VIOMMU	0xc
 #define EV_VPPR		0x40000000ULL
 #define PPR_TAG(entry)	((entry) >> 32 & 0x1ff)
-
-enum ring_kind { CMD, EVENT, PPR, NR_RINGS };
-
-struct ring {
-	__u64 gpa;
-	__u32 id;
-	__u32 pos;	/* tail of commands, head of the others */
-};
-
-struct hw_guest {
-	struct guest g;
-	char *vf;
-	__u64 offset;
-	struct ring ring[NR_RINGS];
-	__u64 store;		/* what COMPLETION_WAIT writes to */
-	__u64 stored;
-};
-
-static const __u32 ring_type[NR_RINGS] = {
-	IOPF_HW_QUEUE_TYPE_AMD_CMD,
-	IOPF_HW_QUEUE_TYPE_AMD_EVENT,
-	IOPF_HW_QUEUE_TYPE_AMD_PPR,
-};
-
-static const unsigned int ring_reg[NR_RINGS] = { VF_CMD, VF_EVENT, VF_PPR };
-
-static const struct vendor *amd;
-
-void vendor_add(const struct vendor *vendor)
-{
-	amd = vendor;
-}
-
-/* System calls of the guest */
-
-static char dispatch;	/* SYSCALL_DISPATCH_FILTER_* */
-static sig_atomic_t calls;
-
-static void count_call(int sig)
-{
-	/* 0 is to let the end of this through. */
-	__atomic_store_n(&dispatch, 0, __ATOMIC_SEQ_CST);
-	__atomic_add_fetch(&calls, 1, __ATOMIC_SEQ_CST);
-}
-
-/* 0, or a negative errno if they cannot be counted */
-static int guest_begin(void)
-{
-	static bool set;
-	struct sigaction sa = { .sa_handler = count_call };
-
-	if (!set) {
-		sigaction(SIGSYS, &sa, NULL);
-		if (prctl(PR_SET_SYSCALL_USER_DISPATCH, 1, 0, 0, &dispatch))
-			return iopf_err(-errno, "no system calls are counted");
-		set = true;
-	}
-	calls = 0;
-	__atomic_store_n(&dispatch, 1, __ATOMIC_SEQ_CST);
-	return 0;
-}
-
-static int guest_end(void)
-{
-	int ret;
-
-	__atomic_store_n(&dispatch, 0, __ATOMIC_SEQ_CST);
-	ret = __atomic_load_n(&calls, __ATOMIC_SEQ_CST);
-	return ret ? iopf_err(-EPROTO, "%d system calls", ret) : 0;
-}
-
-/* The guest */
-
-static __u32 vf_read(struct hw_guest *hw, unsigned int reg)
-{
-	return __atomic_load_n((__u32 *)(hw->vf + reg), __ATOMIC_SEQ_CST);
-}
-
-static void vf_write(struct hw_guest *hw, unsigned int reg, __u32 val)
-{
-	__atomic_store_n((__u32 *)(hw->vf + reg), val, __ATOMIC_RELEASE);
-}
-
-static void put(struct hw_guest *hw, __u64 first, __u64 second)
-{
-	struct ring *ring = &hw->ring[CMD];
-	__u64 *entry = host(&hw->g, ring->gpa + ring->pos);
-
-	__atomic_store_n(&entry[0], first, __ATOMIC_RELAXED);
-	__atomic_store_n(&entry[1], second, __ATOMIC_RELAXED);
-	ring->pos = (ring->pos + 16) % RING_SIZE;
-}
-
-static void doorbell(struct hw_guest *hw)
-{
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	vf_write(hw, VF_CMD + VF_TAIL, hw->ring[CMD].pos);
-}
-
-static bool runs(struct hw_guest *hw)
-{
-	return vf_read(hw, VF_STATUS) & STATUS_CMD_RUN;
-}
-
-/* All commands that were put have been carried out: true, or the ring has stopped. */
-static bool complete(struct hw_guest *hw)
-{
-	__u64 *store = host(&hw->g, hw->store);
-
-	put(hw, WAIT | hw->store, ++hw->stored);
-	doorbell(hw);
-	while (__atomic_load_n(store, __ATOMIC_SEQ_CST) != hw->stored &&
-	       runs(hw))
-		;
-	return __atomic_load_n(store, __ATOMIC_SEQ_CST) == hw->stored;
-}
-
-static void put_inv(struct hw_guest *hw, const struct inv *inv)
-{
-	struct iopf_amd_invalidate cmd;
-
-	amd->inv(inv, false, &cmd);
-	put(hw, cmd.cmd[0], cmd.cmd[1]);
-}
-
-/* Some pages of a space, in the IOMMU and in the device */
-static int invalidate(struct hw_guest *hw, struct guest_dev *dev, __u64 gva)
-{
-	struct inv inv = {
-		.what = INV_PAGES,
-		.space = &dev->space,
-		.dev = dev->virt_id,
-		.gva = gva,
-		.npages = 1,
-	};
-	struct iopf_amd_invalidate cmd;
-	bool done;
-	int ret = guest_begin();
-
-	if (ret)
-		return ret;
-	put_inv(hw, &inv);
-	/* What the device has of PASID 0, and what it has without one */
-	inv.what = INV_DEVICE_PAGE;
-	amd->inv(&inv, false, &cmd);
-	put(hw, cmd.cmd[0], cmd.cmd[1]);
-	put(hw, cmd.cmd[0], cmd.cmd[1] & ~CMD_GN);
-	done = complete(hw);
-	ret = guest_end();
-	if (!ret && !done)
-		ret = iopf_err(-EPROTO, "the ring has stopped: %#x",
-			       vf_read(hw, VF_STATUS));
-	return ret;
-}
-
-/* Take an entry out of a log; false if there is none */
-static bool take(struct hw_guest *hw, enum ring_kind kind, __u64 entry[2])
-{
-	struct ring *ring = &hw->ring[kind];
-
-	if (vf_read(hw, ring_reg[kind] + VF_TAIL) == ring->pos)
-		return false;
-	memcpy(entry, host(&hw->g, ring->gpa + ring->pos), 16);
-	ring->pos = (ring->pos + 16) % RING_SIZE;
-	vf_write(hw, ring_reg[kind], ring->pos);
-	return true;
-}
-
-static int wait_for(struct hw_guest *hw, enum ring_kind kind, __u64 entry[2])
-{
-	__u64 end = iopf_now() + LONG_MS * 1000000ULL;
-
-	while (!take(hw, kind, entry)) {
-		if (iopf_now() > end)
-			return iopf_err(-ETIMEDOUT, "no entry in log %u", kind);
-		nap();
-	}
-	return 0;
-}
 
 /* Faults of a device at an address, one or more: it may try again */
 static int take_faults(struct hw_guest *hw, __u32 dev, __u64 gva)
@@ -271,33 +64,6 @@ static int take_faults(struct hw_guest *hw, __u32 dev, __u64 gva)
 	return 0;
 }
 
-/* The VMM */
-
-static int ring_on(struct hw_guest *hw, enum ring_kind kind)
-{
-	struct ring *ring = &hw->ring[kind];
-	struct iommu_hw_queue_alloc cmd = {
-		.size = sizeof(cmd),
-		.viommu_id = hw->g.viommu_id,
-		.type = ring_type[kind],
-		.nesting_parent_iova = ring->gpa,
-		.length = RING_SIZE,
-	};
-	int ret = ctx_ioctl(hw->g.ctx, IOMMU_HW_QUEUE_ALLOC, &cmd, "ring");
-
-	ring->id = ret ? 0 : cmd.out_hw_queue_id;
-	ring->pos = 0;
-	return ret;
-}
-
-static int ring_off(struct hw_guest *hw, enum ring_kind kind)
-{
-	__u32 id = hw->ring[kind].id;
-
-	hw->ring[kind].id = 0;
-	return id ? iopf_destroy(hw->g.ctx, id) : 0;
-}
-
 static int restart(struct hw_guest *hw, enum ring_kind kind)
 {
 	int ret = ring_off(hw, kind);
@@ -305,157 +71,24 @@ static int restart(struct hw_guest *hw, enum ring_kind kind)
 	return ret ? ret : ring_on(hw, kind);
 }
 
-static int alloc_hw(struct guest *guest, __u32 dev_id, __u32 len,
-		    struct iopf_viommu_amd_hw *data)
+/* What counts the guest's system calls does count, and carries them out. */
+TEST(calls)
 {
-	struct iommu_viommu_alloc cmd = {
-		.size = sizeof(cmd),
-		.type = IOPF_VIOMMU_TYPE_AMD_HW,
-		.dev_id = dev_id,
-		.hwpt_id = guest->parent_id,
-		.data_len = len,
-		.data_uptr = (__u64)(unsigned long)data,
-	};
-	int ret = ctx_ioctl(guest->ctx, IOMMU_VIOMMU_ALLOC, &cmd,
-			    "vIOMMU of hardware");
+	pid_t pid = getpid(), seen[3];
+	unsigned int i, nr;
 
-	guest->viommu_id = cmd.out_viommu_id;
-	return ret;
-}
-
-/* What a VMM does one after the other; a test stops at each of it. */
-enum step {
-	STEP_MEMORY,
-	STEP_PARENT,
-	STEP_VIOMMU,
-	STEP_MMAP,
-	STEP_CMD,
-	STEP_EVENT,
-	STEP_PPR,
-	NR_STEPS,
-};
-
-static int guest_step(struct hw_guest *hw, enum step step, __u32 dev_id)
-{
-	struct iopf_viommu_amd_hw data = { 0 };
-	struct guest *guest = &hw->g;
-	int ret;
-
-	switch (step) {
-	case STEP_MEMORY:
-		return guest_memory(guest);
-	case STEP_PARENT:
-		return alloc_parent(guest->ctx, dev_id, guest->ioas_id,
-				    IOMMU_HWPT_ALLOC_NEST_PARENT,
-				    &guest->parent_id);
-	case STEP_VIOMMU:
-		ret = alloc_hw(guest, dev_id, sizeof(data), &data);
-		hw->offset = data.out_vf_offset;
-		if (!ret && data.out_vf_length != VF_SIZE)
-			ret = iopf_err(-EPROTO, "%llu bytes of registers",
-				       (unsigned long long)data.out_vf_length);
-		return ret;
-	case STEP_MMAP:
-		hw->vf = mmap(NULL, VF_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
-			      iopf_ctx_fd(guest->ctx), hw->offset);
-		hw->store = guest_page(guest);
-		return hw->vf == MAP_FAILED ? iopf_err(-errno, "registers") : 0;
-	default:
-		hw->ring[step - STEP_CMD].gpa = guest_page(guest);
-		return ring_on(hw, step - STEP_CMD);
-	}
-}
-
-static int hw_open(struct hw_guest *hw, struct iopf_ctx *ctx, __u32 dev_id)
-{
-	enum step step;
-	int ret = 0;
-
-	hw->g.vendor = amd;
-	hw->g.ctx = ctx;
-	for (step = 0; step < NR_STEPS && !ret; step++)
-		ret = guest_step(hw, step, dev_id);
-	return ret;
-}
-
-static int hw_close_viommu(struct hw_guest *hw)
-{
-	enum ring_kind kind;
-	int ret = 0;
-
-	for (kind = 0; kind < NR_RINGS && !ret; kind++)
-		ret = ring_off(hw, kind);
-	if (hw->vf && hw->vf != MAP_FAILED)
-		munmap(hw->vf, VF_SIZE);
-	hw->vf = NULL;
-	if (!ret && hw->g.viommu_id)
-		ret = iopf_destroy(hw->g.ctx, hw->g.viommu_id);
-	hw->g.viommu_id = 0;
-	return ret;
-}
-
-static int hw_close(struct hw_guest *hw)
-{
-	int ret = hw_close_viommu(hw);
-
-	return ret ? ret : guest_close(&hw->g);
-}
-
-/* Steps of a device that is open */
-enum dev_step {
-	STEP_VDEVICE,
-	STEP_QUEUE,
-	STEP_NESTED,
-	STEP_ATTACH,
-	STEP_OPEN,
-	NR_DEV_STEPS,
-};
-
-static int dev_step(struct hw_guest *hw, struct guest_dev *dev, enum dev_step step)
-{
-	struct endpoint *ep = &dev->ep;
-
-	switch (step) {
-	case STEP_VDEVICE:
-		return alloc_vdevice(hw->g.ctx, hw->g.viommu_id,
-				     iopf_dev_id(ep->dev), dev->virt_id,
-				     &dev->vdevice_id);
-	case STEP_QUEUE:
-		return iopf_queue_open(hw->g.ctx, &ep->queue);
-	case STEP_NESTED:
-		return alloc_nested(&dev->space, iopf_dev_id(ep->dev),
-				    iopf_queue_id(ep->queue),
-				    &dev->space.hwpt_id);
-	case STEP_ATTACH:
-		return iopf_dev_attach(ep->dev, dev->space.hwpt_id);
-	default:
-		return testdev_open(ep->dev, &ep->td);
-	}
-}
-
-static void dev_prepare(struct hw_guest *hw, struct guest_dev *dev, __u32 virt_id,
-			__u32 domain)
-{
-	dev->virt_id = virt_id;
-	dev->space = (struct space) {
-		.guest = &hw->g,
-		.root = guest_page(&hw->g),
-		.domain = domain,
-		.dev = virt_id,
-	};
-	amd->prepare(&dev->space);
-}
-
-static int dev_add(struct hw_guest *hw, struct guest_dev *dev, __u32 virt_id,
-		   __u32 domain)
-{
-	enum dev_step step;
-	int ret = 0;
-
-	dev_prepare(hw, dev, virt_id, domain);
-	for (step = 0; step < NR_DEV_STEPS && !ret; step++)
-		ret = dev_step(hw, dev, step);
-	return ret;
+	ASSERT_LIB(calls_begin());
+	for (i = 0; i < ARRAY_SIZE(seen); i++)
+		seen[i] = syscall(SYS_getpid);
+	nr = calls_end();
+	EXPECT_EQ(ARRAY_SIZE(seen), nr);
+	for (i = 0; i < ARRAY_SIZE(seen); i++)
+		EXPECT_EQ(pid, seen[i]);
+	ASSERT_LIB(guest_begin());
+	close(-1);
+	EXPECT_EQ(-EPROTO, guest_end());
+	ASSERT_LIB(guest_begin());
+	EXPECT_LIB(guest_end());
 }
 
 /* One guest with both devices, which have each other's ids */
