@@ -16,7 +16,8 @@ help:
 	@echo 'linux-iopf: device page faults (IOPF) on Linux 6.12, and the machine that proves them'
 	@echo
 	@echo '  make run           build all that is needed, boot the lane, show the demonstration'
-	@echo '                     (LANE=$(LANE); LANE=all for every lane that has one)'
+	@echo '                     (LANE=$(LANE); LANE=all for every lane that has one; LANE=amd'
+	@echo '                     DEMO=viommu a guest whose commands AMD'"'"'s hardware works off)'
 	@echo '  make trace         where the time of its page faults goes: out/trace-LANE.json, for programs'
 	@echo '                     that show traces (LANE=$(LANE))'
 	@echo '  make check         all tests: static checks, unit tests, lanes, selfcheck'
@@ -59,7 +60,7 @@ help:
 	@echo '  JOBS=N             parallel jobs;  KVM=1  use KVM instead of TCG'
 
 run:
-	@scripts/build demo $(call quoted-each,$(LANE))
+	@scripts/build demo $(call quoted-each,$(LANE)) $(if $(DEMO),--demo=$(call quoted,$(DEMO)))
 
 trace:
 	@scripts/build trace $(call quoted-each,$(LANE))

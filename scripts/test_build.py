@@ -7,6 +7,7 @@ import contextlib
 import io
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -90,6 +91,38 @@ class Mutants(unittest.TestCase):
         self.assertEqual([call.args[1] for call in refresh.call_args_list], ["x86-mutants"])
         with mock.patch.object(lanes.on_top, "is_made", return_value=False):
             self.assertRaisesRegex(errors.Failure, "no tree of mutants", lanes.refresh_mutants)
+
+
+class Demonstrations(unittest.TestCase):
+    """The lanes that `make run` boots."""
+
+    def test_demonstrations_of_the_readme(self):
+        readme = (host.REPO / "README.md").read_text(encoding="utf-8")
+        found = re.findall(r"`make run LANE=(\S+) DEMO=(\S+)`", readme)
+        self.assertIn(("amd", "viommu"), found)
+        for lane, demo in found:
+            name, = lanes.lanes_of("demo", [lane], demo)
+            self.assertTrue(lanefile.load(name).has_demo)
+            self.assertIn(name, lanefile.usual_names())
+
+    def test_each_is_one_of_a_lane(self):
+        demos = [lane.demo for lane in map(lanefile.load, lanefile.names()) if lane.demo[0]]
+        self.assertEqual(len(demos), len(set(demos)))
+        for lane, _ in demos:
+            self.assertIn(lane, lanefile.names())
+
+    def test_handed_over(self):
+        opts = mock.Mock(spec_set=["only", "load", "repeat", "at_once", "file", "demo", "json",
+                                   "junit", *lanes.SOAK_OPTIONS], **dict.fromkeys(
+            ["only", "load", "repeat", "at_once", "file", "json", "junit", *lanes.SOAK_OPTIONS]))
+        for wanted, demo, last in ((["amd"], "viommu", "amd-viommu-demo"), (["amd"], None, "amd"),
+                                   (["all"], None, "all")):
+            opts.demo = demo
+            with mock.patch.object(lanes, "build_lanes", return_value={}) as built, \
+                    mock.patch.object(host, "claim_out", return_value=pathlib.Path("/o")):
+                call = lanes.lane_command("demo", wanted, opts)
+            self.assertEqual(call[-1], last)
+            self.assertIn("amd" if last == "all" else last, built.call_args.args[0])
 
 
 class Devices(unittest.TestCase):

@@ -369,6 +369,7 @@ class Make(Sandboxed):
                 (["check", "CHECKS=user series"], "scripts/check 'user' 'series'"),
                 (["check"], "scripts/check"), (["run"], "scripts/build demo 'vtd'"),
                 (["run", "LANE=all"], "scripts/build demo 'all'"),
+                (["run", "LANE=amd", "DEMO=viommu"], "scripts/build demo 'amd' --demo='viommu'"),
                 (["lanes", "LANES=vtd mock", "ONLY=iopf*", "LOAD=4", "REPEAT=30"],
                  r"scripts/build run 'vtd' 'mock' --only='iopf*' \ --load='4' --repeat='30' "
                  "\\"),
@@ -386,6 +387,7 @@ class Make(Sandboxed):
         for args, wanted in (
                 (["run", "LANE=*"], "error: there is no lane *; there are"),
                 (["run", "LANE=$$(id)"], "error: there is no lane $(id); there are"),
+                (["run", "DEMO=it's"], "error: lane vtd has no demonstration it's; there is"),
                 (["lanes", "LANES=it's"], "error: there is no lane it's; there are"),
                 (["lanes", "LANES=vtd; id"], "error: there is no lane vtd;; there are"),
                 (["lanes", "ONLY=it's", "LOAD=-1"], "error: LOAD=-1 is no number from 1 to"),

@@ -7,7 +7,8 @@ boots them.
     build lane NAME...         kernel, QEMU and initramfs of these lanes
     build list                 the lanes and what they are about
     build run|demo|shell|selfcheck [NAME]...   build, then boot them (lib/lane);
-                               demo all: every lane that has a demonstration
+                               demo all: every lane that has a demonstration;
+                               demo amd --demo viommu: a demonstration of a lane
     build trace LANE           a trace of the lane's demonstration, in out/trace-LANE.json
     build soak LANE            the same for its endpoints in many page faults, while their
                                programs come and go (lib/lane soak)
@@ -263,6 +264,7 @@ SOAK_OPTIONS = ("faults", "overflows", "minutes", "seed")
 # what lib/lane would refuse, after all has been built
 OPTIONS_OF = {"only": RUN, "load": RUN, "repeat": RUN, "at_once": {**RUN, **SELFCHECK}, "json": {**RESULTS, "bench": "'make bench'"},
               "junit": RESULTS, "file": {"shell": "'make shell'"},
+              "demo": {"demo": "'make run'"},
               **dict.fromkeys(SOAK_OPTIONS, SOAK)}
 
 
@@ -307,8 +309,9 @@ def writable(path, variable):
     return path
 
 
-def lanes_of(command, names):
-    """The lanes that a command is for; refuses those that it can do nothing with."""
+def lanes_of(command, names, demo=None):
+    """The lanes that a command is for; refuses those that it can do nothing with. `demo` is
+    the name of one of several demonstrations."""
     if command == "selfcheck":
         return names or lanefile.selfcheck_names()
     if command == "run":
@@ -321,6 +324,8 @@ def lanes_of(command, names):
     if command == "demo":
         if names != ["all"]:
             load(names)
+        if demo:
+            return [lanefile.demo_of(names[0], demo).name]
         return [lane.name for lane in lanefile.demo_lanes(names[0])]
     load(names)
     if command == "soak":
@@ -363,7 +368,7 @@ def several():
 
 def lane_command(command, wanted, opts):
     """Build, and return the call of lib/lane that is to follow."""
-    names = lanes_of(command, wanted)
+    names = lanes_of(command, wanted, opts.demo)
     lanes = load(names)
     options = passed_on(command, opts)
     if os.environ.get("KVM") == "1":
@@ -375,7 +380,7 @@ def lane_command(command, wanted, opts):
     if command == "trace":
         options += ["--trace", host.out() / f"trace-{names[0]}.json"]
     return [str(a) for a in (TESTBED / "lib/lane", command, *machine_options(products), *options,
-                             "--out", place, *(wanted if command == "demo" else names))]
+                             "--out", place, *(["all"] if wanted == ["all"] else names))]
 
 
 def boot(command, names, opts):
@@ -476,6 +481,8 @@ def main():
     parser.add_argument("--at-once", metavar="N",
                         help="run, selfcheck, mutants: so many lanes at a time")
     parser.add_argument("--file", metavar="PROGRAM", help="shell: a program to have there")
+    parser.add_argument("--demo", metavar="NAME",
+                        help="demo: one of the lane's demonstrations that are lanes of their own")
     for name in SOAK_OPTIONS:
         parser.add_argument(f"--{name}", metavar="N", help="soak: see 'lib/lane soak --help'")
     opts = parser.parse_args()

@@ -67,6 +67,8 @@ class Lane:
     suite: str = ""         # kselftests of another kernel, one of SUITES
     named: bool = False     # only when it is named
     slow: bool = False      # begins first, where several run at a time
+    # the demonstration of another lane that this one is: that lane, and its name
+    demo: tuple[str, str] = ("", "")
     scripts: dict[str, str] = field(default_factory=dict)
     skips: dict[str, str] = field(default_factory=dict)
     splats: dict[str, str] = field(default_factory=dict)
@@ -78,6 +80,11 @@ class Lane:
     def qemu_key(self) -> str:
         """By what lib/lane's option --qemu knows the QEMU that boots it."""
         return f"{self.kernel.arch}-{self.release}" if self.release else self.kernel.arch
+
+    @property
+    def counts(self) -> bool:
+        """Its clock is the number of its instructions, which KVM cannot tell."""
+        return any(option.split()[0] == "-icount" for option in self.options)
 
     @property
     def has_demo(self) -> bool:
@@ -140,6 +147,7 @@ def _merge(name: str, kind: str, above: tuple[str, ...] = ()) -> configparser.Co
     base = _merge(like, kind, above + (name,))
     if own.has_section("modes"):
         base.remove_section("modes")    # another machine's
+    base.remove_option(kind, "demo")
     base.read_dict(own)
     return base
 
@@ -199,6 +207,13 @@ def _set_mode(text: str, parser: configparser.ConfigParser, lane: str, wanted: s
     return text.replace(MODE, parser["modes"][mode])
 
 
+def _demo(lane: str, text: str) -> tuple[str, str]:
+    of, _, name = text.partition(" ")
+    if text and (not name or len(text.split()) != 2):
+        raise TestbedError(f"lane {lane}: demo is a lane and a name, not {text}")
+    return of, name.strip()
+
+
 def load(name: str) -> Lane:
     """A lane, or with NAME@MODE a lane in another than its usual mode."""
     file, _, mode = name.partition("@")
@@ -222,6 +237,7 @@ def load(name: str) -> Lane:
         made.named = lane.getboolean("named", False)
         made.slow = lane.getboolean("slow", False)
         made.sleep = lane.getboolean("sleep", False)
+        made.demo = _demo(name, lane.get("demo", ""))
         made.options = _lines(_set_mode(lane.get("options", ""), parser, file, mode))
         made.accel = lane.get("accel", made.accel)
         made.preload = made.kernel.preload + lane.get("preload", "").split()
@@ -262,3 +278,12 @@ def demo_lanes(name: str) -> list[Lane]:
         raise TestbedError(f"lane {name} has no demonstration; these have one: "
                            f"{' '.join(each.name for each in known)}")
     return [lane]
+
+
+def demo_of(lane: str, demo: str) -> Lane:
+    """The lane that is this demonstration of another one; TestbedError if there is none."""
+    known = {other.demo: other for other in map(load, names()) if other.demo[0]}
+    if (lane, demo) not in known:
+        there = ", ".join(f"LANE={of} DEMO={name}" for of, name in known)
+        raise TestbedError(f"lane {lane} has no demonstration {demo}; there is {there}")
+    return known[lane, demo]

@@ -81,7 +81,7 @@ class Machine:
     def argv(self, interactive: bool) -> list[str]:
         lane = self.lane
         argv = [self.qemu, "-machine", lane.machine,
-                "-accel", "kvm" if self.kvm else lane.accel,
+                "-accel", "kvm" if self.kvm and not lane.counts else lane.accel,
                 "-cpu", lane.cpu, "-smp", lane.smp, "-m", lane.memory,
                 "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]
         if not lane.kernel.arch.startswith("arm"):

@@ -111,6 +111,23 @@ class Files(unittest.TestCase):
         self.assertEqual(lanefile.usual_names(), ["a"])
         self.assertEqual(lanefile.load("b").release, "10.2.2")
 
+    def test_demonstration_of_another_lane(self) -> None:
+        self.kernel()
+        self.write("a.lane", LANE)
+        self.write("b.lane", "[lane]\nlike = a\ndemo = a one\n")
+        self.write("c.lane", "[lane]\nlike = b\n")
+        self.assertEqual([lanefile.load(n).demo for n in "abc"],
+                         [("", ""), ("a", "one"), ("", "")])
+        self.assertEqual(lanefile.demo_of("a", "one").name, "b")
+        for wrong in (("a", "two"), ("b", "one"), ("", "")):
+            with self.assertRaisesRegex(lanefile.TestbedError,
+                                        "has no demonstration .*; there is LANE=a DEMO=one$"):
+                lanefile.demo_of(*wrong)
+        for text in "one", "a one two":
+            self.write("b.lane", f"[lane]\nlike = a\ndemo = {text}\n")
+            with self.assertRaisesRegex(lanefile.TestbedError, f"lane b: .*not {text}"):
+                lanefile.load("b")
+
     def test_suite(self) -> None:
         self.kernel()
         self.write("a.lane", LANE)

@@ -47,6 +47,15 @@ class Machines(unittest.TestCase):
         with open(table, "rb") as file:
             self.assertEqual(file.read(), wake.table())
 
+    def test_clock_that_counts_instructions(self) -> None:
+        """KVM has no such one."""
+        machine = self.make("test a /bin/a")
+        machine.kvm = True
+        for options, accel in (([], "kvm"), (["-icount shift=0"], machine.lane.accel)):
+            machine.lane.options = options
+            argv = machine.argv(False)
+            self.assertEqual(argv[argv.index("-accel") + 1], accel)
+
 
 if __name__ == "__main__":
     unittest.main()
