@@ -381,8 +381,11 @@ static int open_guest(struct demo *d)
 		ret = iopf_dev_open(d->dev.ep.ctx, d->found.bdf[0], &d->dev.ep.dev);
 	if (ret)
 		return ret;
-	ret = amd->nests(d->dev.ep.dev) ?
-	      hw_open(hw, d->dev.ep.ctx, iopf_dev_id(d->dev.ep.dev)) : -EOPNOTSUPP;
+	if (!amd->nests(d->dev.ep.dev))
+		return iopf_err(-EOPNOTSUPP,
+				"the IOMMU of %s is no AMD-Vi with tables of guests: take one",
+				d->found.bdf[0]);
+	ret = hw_open(hw, d->dev.ep.ctx, iopf_dev_id(d->dev.ep.dev));
 	if (ret == -EOPNOTSUPP)
 		return iopf_err(ret, "the IOMMU of %s has no vIOMMUs of hardware: " CURE,
 				d->found.bdf[0]);
