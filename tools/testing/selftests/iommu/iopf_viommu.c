@@ -52,27 +52,6 @@ struct page {
 	__u64 new;
 };
 
-static const struct vendor *vendors[4];
-
-void vendor_add(const struct vendor *vendor)
-{
-	unsigned int i;
-
-	for (i = 0; vendors[i]; i++)
-		;
-	vendors[i] = vendor;
-}
-
-const struct vendor *vendor_of(struct iopf_dev *dev)
-{
-	unsigned int i;
-
-	for (i = 0; i < ARRAY_SIZE(vendors) && vendors[i]; i++)
-		if (vendors[i]->nests(dev))
-			return vendors[i];
-	return NULL;
-}
-
 /* One that has to work; @hwpt: by the page table and not by the vIOMMU */
 static int invalidate_one(struct guest *guest, const struct inv *inv, bool hwpt)
 {
@@ -128,56 +107,6 @@ static void inv_most(struct guest *guest, const struct space *space, void *elem)
 	};
 
 	guest->vendor->inv(&inv, false, elem);
-}
-
-static int guest_open(struct guest *guest, struct iopf_ctx *ctx,
-		      struct iopf_dev *dev)
-{
-	__u32 dev_id = iopf_dev_id(dev);
-	int ret;
-
-	guest->ctx = ctx;
-	ret = guest_memory(guest);
-	if (!ret)
-		ret = alloc_parent(ctx, dev_id, guest->ioas_id,
-				   IOMMU_HWPT_ALLOC_NEST_PARENT,
-				   &guest->parent_id);
-	if (!ret)
-		ret = alloc_viommu(ctx, guest->vendor->viommu_type, dev_id,
-				   guest->parent_id, &guest->viommu_id);
-	return ret;
-}
-
-/* Give a device that is open to the guest, with an address space. */
-static int guest_add(struct guest *guest, struct guest_dev *dev, __u32 virt_id,
-		     __u32 domain, __u32 pasid)
-{
-	struct endpoint *ep = &dev->ep;
-	__u32 dev_id = iopf_dev_id(ep->dev);
-	int ret;
-
-	dev->virt_id = virt_id;
-	dev->space = (struct space) {
-		.guest = guest,
-		.root = guest_page(guest),
-		.domain = domain,
-		.pasid = pasid,
-		.dev = virt_id,
-	};
-	if (guest->vendor->prepare)
-		guest->vendor->prepare(&dev->space);
-	ret = alloc_vdevice(guest->ctx, guest->viommu_id, dev_id, virt_id,
-			    &dev->vdevice_id);
-	if (!ret)
-		ret = iopf_queue_open(guest->ctx, &ep->queue);
-	if (!ret)
-		ret = alloc_nested(&dev->space, dev_id, iopf_queue_id(ep->queue),
-				   &dev->space.hwpt_id);
-	if (!ret)
-		ret = iopf_dev_attach(ep->dev, dev->space.hwpt_id);
-	if (!ret)
-		ret = testdev_open(ep->dev, &ep->td);
-	return ret;
 }
 
 /* Move a page which the IOMMU, or the device, knows. */

@@ -155,6 +155,9 @@ const struct vendor *vendor_of(struct iopf_dev *dev);
 /* Called by the constructor of a vendor's file */
 void vendor_add(const struct vendor *vendor);
 
+/* Which a program that is about this one alone takes */
+extern const struct vendor vendor_amd;
+
 /* @gpa: 0 for none */
 void x86_set_page(struct guest *guest, __u64 table, __u64 gva, __u64 gpa);
 
@@ -213,8 +216,16 @@ int invalidate_array(struct guest *guest, __u32 id, const void *array,
 /* Memory and its IOAS, for a guest that has a context */
 int guest_memory(struct guest *guest);
 
-/* All that it has, but devices */
+/* All that it has but devices, for a guest that has a vendor */
+int guest_open(struct guest *guest, struct iopf_ctx *ctx, struct iopf_dev *dev);
 int guest_close(struct guest *guest);
+
+/*
+ * Give a device that is open to the guest, with an address space. Only host_devtlb
+ * of that is taken from before.
+ */
+int guest_add(struct guest *guest, struct guest_dev *dev, __u32 virt_id,
+	      __u32 domain, __u32 pasid);
 
 /* Take a device away from the guest. It stays open. */
 int guest_del(struct guest_dev *dev);

@@ -307,7 +307,7 @@ static const struct amd_bad {
 
 static struct bad_inv amd_bad_inv[ARRAY_SIZE(amd_bad) + 1];
 
-static const struct vendor vendor_amd = {
+const struct vendor vendor_amd = {
 	.name = "AMD-Vi",
 	.viommu_type = IOPF_VIOMMU_TYPE_AMD,
 	.event_type = IOPF_VEVENTQ_TYPE_AMD,

@@ -8,7 +8,30 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "../kselftest.h"
+
 #include "iopf_viommu.h"
+
+static const struct vendor *vendors[4];
+
+void vendor_add(const struct vendor *vendor)
+{
+	unsigned int i;
+
+	for (i = 0; vendors[i]; i++)
+		;
+	vendors[i] = vendor;
+}
+
+const struct vendor *vendor_of(struct iopf_dev *dev)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(vendors) && vendors[i]; i++)
+		if (vendors[i]->nests(dev))
+			return vendors[i];
+	return NULL;
+}
 
 int alloc_parent(struct iopf_ctx *ctx, __u32 dev_id, __u32 ioas_id,
 		 __u32 flags, __u32 *id)
@@ -118,6 +141,23 @@ int guest_memory(struct guest *guest)
 	return ret;
 }
 
+int guest_open(struct guest *guest, struct iopf_ctx *ctx, struct iopf_dev *dev)
+{
+	__u32 dev_id = iopf_dev_id(dev);
+	int ret;
+
+	guest->ctx = ctx;
+	ret = guest_memory(guest);
+	if (!ret)
+		ret = alloc_parent(ctx, dev_id, guest->ioas_id,
+				   IOMMU_HWPT_ALLOC_NEST_PARENT,
+				   &guest->parent_id);
+	if (!ret)
+		ret = alloc_viommu(ctx, guest->vendor->viommu_type, dev_id,
+				   guest->parent_id, &guest->viommu_id);
+	return ret;
+}
+
 int guest_close(struct guest *guest)
 {
 	int ret = 0;
@@ -130,6 +170,38 @@ int guest_close(struct guest *guest)
 		ret = iopf_destroy(guest->ctx, guest->ioas_id);
 	if (guest->mem)
 		munmap(guest->mem, GUEST_SIZE);
+	return ret;
+}
+
+int guest_add(struct guest *guest, struct guest_dev *dev, __u32 virt_id,
+	      __u32 domain, __u32 pasid)
+{
+	struct endpoint *ep = &dev->ep;
+	__u32 dev_id = iopf_dev_id(ep->dev);
+	int ret;
+
+	dev->virt_id = virt_id;
+	dev->space = (struct space) {
+		.guest = guest,
+		.root = guest_page(guest),
+		.domain = domain,
+		.pasid = pasid,
+		.dev = virt_id,
+		.host_devtlb = dev->space.host_devtlb,
+	};
+	if (guest->vendor->prepare)
+		guest->vendor->prepare(&dev->space);
+	ret = alloc_vdevice(guest->ctx, guest->viommu_id, dev_id, virt_id,
+			    &dev->vdevice_id);
+	if (!ret)
+		ret = iopf_queue_open(guest->ctx, &ep->queue);
+	if (!ret)
+		ret = alloc_nested(&dev->space, dev_id, iopf_queue_id(ep->queue),
+				   &dev->space.hwpt_id);
+	if (!ret)
+		ret = iopf_dev_attach(ep->dev, dev->space.hwpt_id);
+	if (!ret)
+		ret = testdev_open(ep->dev, &ep->td);
 	return ret;
 }
 

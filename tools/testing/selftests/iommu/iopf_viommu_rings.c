@@ -19,12 +19,7 @@ static const __u32 ring_type[NR_RINGS] = {
 
 static const unsigned int ring_reg[NR_RINGS] = { VF_CMD, VF_EVENT, VF_PPR };
 
-const struct vendor *amd;
-
-void vendor_add(const struct vendor *vendor)
-{
-	amd = vendor;
-}
+const struct vendor *const amd = &vendor_amd;
 
 int guest_begin(void)
 {

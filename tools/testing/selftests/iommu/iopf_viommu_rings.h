@@ -56,7 +56,7 @@ struct hw_guest {
 };
 
 /* The vendor that a program with this file is for */
-extern const struct vendor *amd;
+extern const struct vendor *const amd;
 
 /* The guest */
 
