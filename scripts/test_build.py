@@ -61,6 +61,22 @@ class Sanitized(unittest.TestCase):
             self.assertIn(folder, folders)
 
 
+class Options(unittest.TestCase):
+    def test_last_word(self):
+        text = ("# CONFIG_A is not set\nCONFIG_A=m\nCONFIG_B=y\nCONFIG_C=\"x y\"\n"
+                "CONFIG_D=y\n# CONFIG_D is not set\n# CONFIG_E is said\nCONFIG_B=m\n")
+        self.assertEqual(sorted(build.asked(text)),
+                         ["CONFIG_A=m", "CONFIG_B=m", 'CONFIG_C="x y"'])
+
+    def test_lost(self):
+        with tempfile.TemporaryDirectory() as folder:
+            work = pathlib.Path(folder)
+            (work / ".config").write_text("CONFIG_A=y\n# CONFIG_B is not set\n")
+            build.refuse_lost(["CONFIG_A=y"], work)
+            with self.assertRaisesRegex(errors.Failure, "does not take CONFIG_B=y; correct"):
+                build.refuse_lost(["CONFIG_A=y", "CONFIG_B=y"], work)
+
+
 class Mutants(unittest.TestCase):
     """What `make mutants` asks for before anything is built."""
 

@@ -126,6 +126,18 @@ def refuse_lost(wanted, work):
                       f"configuration's fragments ({work}/.config is what came out)")
 
 
+def asked(text):
+    """The options that fragments ask for. Of what several have, the last one's word counts,
+    and that may be that it is not set."""
+    found = {}
+    for name, value, unset in re.findall(r"^(?:(CONFIG_\w+)=(.*)|# (CONFIG_\w+) is not set)$",
+                                         text, re.M):
+        found.pop(name or unset, None)
+        if name:
+            found[name] = value
+    return [f"{name}={value}" for name, value in found.items()]
+
+
 def configure_with(kernel, source, text, work, log):
     """Configure a source tree in a folder with the text of fragments; returns the command
     to build it with."""
@@ -136,9 +148,7 @@ def configure_with(kernel, source, text, work, log):
             f"CROSS_COMPILE={cross}", f"CC={cc(cross)}", f"HOSTCC={cc()}"]
     logged([*make, "allnoconfig"], log, what="kernel configuration",
            env={**build_env(), "KCONFIG_ALLCONFIG": str(merged)})
-    # of what several fragments have, the last one's word counts
-    wanted = dict(re.findall(r"^(CONFIG_\w+)=(.*)$", text, re.M))
-    refuse_lost([f"{name}={value}" for name, value in wanted.items()], work)
+    refuse_lost(asked(text), work)
     return make
 
 
