@@ -32,7 +32,7 @@ help:
 	@echo '  make mutants       for each fault in a kernel full of them, the test that has to find it'
 	@echo '                     does (ONLY="GLOB GLOB" those of these names)'
 	@echo '  make bench         instructions of the guest for the steps of a fault, beside the newest'
-	@echo '                     stock kernel with the same options'
+	@echo '                     stock kernel with the same options (ONLY="GLOB GLOB" some rows)'
 	@echo '  make shell         a shell in the lane (LANE=$(LANE); FILE=PROGRAM to have it there)'
 	@echo
 	@echo '  make tree          the series as git trees in out/linux, out/qemu-tcg and out/qemu'
@@ -88,7 +88,7 @@ mutants:
 	@scripts/build mutants $(if $(ONLY),--only=$(call quoted,$(ONLY))) $(at-once)
 
 bench:
-	@scripts/build bench
+	@scripts/build bench $(if $(ONLY),--only=$(call quoted,$(ONLY)))
 
 shell:
 	@scripts/build shell $(call quoted-each,$(LANE)) $(if $(FILE),--file=$(call quoted,$(FILE)))

@@ -46,6 +46,15 @@ class Reading(unittest.TestCase):
         self.assertEqual(records.summary(lines, {2: "attach"})["attach"],
                          [records.Round(0, 500, 1, 0, 0)])
 
+    def test_amd(self):
+        lines = [mark(3, 0, 10), "amdvi_inval_pages domain 0x0002 PASID 0x0 addr 0x1",
+                 "amdvi_inval_iotlb_pages devid 0x0100 PASID 0x0 addr 0x1",
+                 "amdvi_completion_wait completion wait requested with store address 0x1",
+                 "amdvi_completion_wait_fail error: fail to write at address 0x1",
+                 "amdvi_whole_write addr 0x2008 size 4 val 0x40", mark(3, 2, 20)]
+        self.assertEqual(records.summary(lines, {3: "guest-1"})["guest-1"],
+                         [records.Round(0, 10, 1, 2, 1)])
+
     def test_not_asleep(self):
         """Nothing is known of when the interrupt came: the round does not count."""
         awake = [line for line in GOOD if "halt" not in line]
@@ -68,12 +77,13 @@ class Reading(unittest.TestCase):
         good = records.Round(0, 2002, 3, 2, 1)
         self.assertIsNone(records.wrong({"known-2002": [good], "answers": [good]}))
         self.assertIsNone(records.wrong({}))
+        self.assertIsNone(records.wrong({"one-page": [good._replace(commands=0)]}))
         for samples, text in (
                 ({"group": []}, "no round of the row group"),
                 ({"known-2002": [good._replace(all=2001)]}, "2001 of 2002 instructions"),
-                ({"answers": [good, good._replace(commands=0)]}, "traces nothing"),
-                ({"answers": [good._replace(registers=0)]}, "traces nothing"),
-                ({"answers": [good._replace(waits=0)]}, "traces nothing")):
+                ({"answers": [good, good._replace(commands=0)]}, "answers without a command"),
+                ({"guest-32": [good._replace(registers=0)]}, "traces nothing"),
+                ({"amd-guest-1": [good._replace(waits=0)]}, "traces nothing")):
             self.assertIn(text, records.wrong(samples))
 
     def test_numbers_are_those_of_the_marks(self):
@@ -86,7 +96,8 @@ class Reading(unittest.TestCase):
 
     def test_rows_are_those_of_the_program(self):
         rows = re.findall(r'\[ROW_\w+\] = \{ "([\w-]+)"', (TESTBED / "bench/bench.c").read_text())
-        self.assertLessEqual({line.row for line in records.TABLE}, set(rows))
+        lanes = bench.machines(records.wanted([])).values()
+        self.assertLessEqual({name for names in lanes for name in names}, set(rows))
         for line in records.TABLE:
             self.assertIn(line.what, records.Round._fields)
 
@@ -124,6 +135,34 @@ class Table(unittest.TestCase):
         for row in rounds:
             self.assertEqual(records.start_share({**rounds, row: []}), "-")
 
+    def test_rows(self):
+        """Globs choose rows, and rows a machine."""
+        self.assertEqual(records.wanted(["inv-each-*", "attach"]),
+                         ["attach", "inv-each-32", "inv-each-512"])
+        self.assertEqual(records.wanted(["nothing"]), [])
+        self.assertEqual(set(records.wanted([])), {line.row for line in records.TABLE})
+        self.assertEqual(bench.machines(["attach", "inv-1", "guest-1", "amd-guest-1"]),
+                         {"bench/machine": {"attach": "attach"},
+                          "bench/nested": {"inv-1": "inv-1", "guest-1": "guest-1"},
+                          "bench/amd": {"guest-1": "amd-guest-1"}})
+        self.assertEqual([f[0].row for f in records.figures(*self.sides, ["answers", "attach"])],
+                         ["answers"] * 3 + ["attach"])
+
+    def test_several_machines(self):
+        """What one program has counted in two machines are two rows."""
+        log = types.SimpleNamespace(path=lambda name: name)
+        with mock.patch.object(bench, "boot", lambda made, side, folder, lane, names: (
+                {"guest-1": [folder], bench.KNOWN: [lane]}, {"guest-32": lane})):
+            self.assertEqual(bench.count({}, "theirs", log, ["inv-1", "amd-guest-32"]),
+                             ({"guest-1": ["theirs-nested"], bench.KNOWN: ["bench/nested"]},
+                              {"guest-32": "bench/nested",
+                               "amd-guest-32": "only the series has that type"}))
+            self.assertEqual(
+                bench.count({}, "ours", log, ["guest-1", "guest-32", "amd-guest-1", "amd-guest-32"]),
+                ({"guest-1": ["ours-nested"], "amd-guest-1": ["ours-amd"],
+                  bench.KNOWN: ["bench/amd"]},
+                 {"guest-32": "bench/nested", "amd-guest-32": "bench/amd"}))
+
     def test_text(self):
         text = records.table(records.figures(*self.sides))
         self.assertEqual(text[0].split(), ["ours", "theirs", "ratio"])
@@ -149,7 +188,8 @@ class Guest(unittest.TestCase):
         report = types.SimpleNamespace(results=[
             result("bind", 1, children=[result("x", 9)]),
             result("bench", 2, children=[result("one-page", 1), result(
-                "group", 2, skipped=True, note="cannot"), result("answers", 3, ok=False)])])
+                "group", 2, skipped=True, note="cannot"), result("answers", 3, ok=False),
+                result("attach", 4, skipped=True, note=bench.NOT_ASKED)])])
         self.assertEqual(bench.names_of(report),
                          ({1: "one-page"}, {"group": "cannot", "answers": ""}))
 
@@ -158,14 +198,44 @@ class Guest(unittest.TestCase):
                 self.assertRaisesRegex(Failure, "leave KVM=1 out"):
             bench.measure(None)
 
+    def test_no_row(self):
+        with self.assertRaisesRegex(Failure, "ONLY=x y names no row; there are one-page group"):
+            bench.measure(None, "x y")
+
+    def test_lanes(self):
+        for name in (bench.LANE, *bench.NESTED):
+            lane = bench.machine_lane("/tools", "/log", name, ["inv-1"])
+            self.assertEqual(lane.smp, "1")
+            self.assertIn("-icount shift=0", lane.options)
+            self.assertIn("nohz=off", lane.cmdline)
+
     def test_lane(self):
         lane = bench.machine_lane("/tools", "/log")
         self.assertEqual(lane.smp, "1")
         self.assertIn("-icount shift=0", lane.options)
         self.assertIn("-plugin file=/tools/count.so", lane.options)
         self.assertTrue(any(o.startswith("-d plugin,trace:vtd_reg_read") for o in lane.options))
+        # all rows, or some
+        self.assertEqual([s for s in lane.plan if "bench" in s],
+                         ["test bench /usr/libexec/iopf/bench"])
+        some = bench.machine_lane("/tools", "/log", "bench/nested", ["inv-1"])
+        self.assertIn("test bench /usr/libexec/iopf/bench inv-1 known-2002", some.plan)
+        known = re.search(r"#define KNOWN\t+(\d+)", (TESTBED / "bench/bench.c").read_text())
+        self.assertEqual(bench.KNOWN, f"known-{known[1]}")
         # not one after the other in the same object
         self.assertEqual(len(bench.machine_lane("/tools", "/log").options), len(lane.options))
+
+
+class Notes(unittest.TestCase):
+    def test_left_out(self):
+        """Rows that are left out for the same reason are one line."""
+        with mock.patch.object(bench, "felt", lambda built: {}), \
+                mock.patch.object(stock_kernel, "release", lambda built: built):
+            notes = bench.footnotes({"ours": "6.12", "theirs": "9.9"}, {
+                "ours": {}, "theirs": {"guest-1": "no such type", "one-call": "no such call",
+                                       "guest-32": "no such type"}})
+        self.assertEqual(notes[2:], ["theirs, guest-1 guest-32: no such type",
+                                     "theirs, one-call: no such call"])
 
 
 class StockKernel(Sandboxed):

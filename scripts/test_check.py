@@ -377,6 +377,7 @@ class Make(Sandboxed):
                 (["mutants", "ONLY=a b", "AT_ONCE=3"],
                  "scripts/build mutants --only='a b' --at-once='3'"),
                 (["selfcheck", "AT_ONCE=2"], "scripts/build selfcheck --at-once='2'"),
+                (["bench", "ONLY=inv-* attach"], "scripts/build bench --only='inv-* attach'"),
                 (["shell", "LANE=vtd", "FILE=a b"], "scripts/build shell 'vtd' --file='a b'"),
                 (["lanes-list"], "scripts/build list"), (["cache"], "scripts/cache sizes"),
                 (["cache-prune"], "scripts/cache prune"), (["clean"], "scripts/cache clean")):

@@ -22,6 +22,14 @@ from iopf.process import logged, run
 from iopf.testbed import TESTBED, Machine, Report, Run, judge, lanefile
 
 LANE = "bench/machine"
+# Rows of the table that have another machine, by how their names begin
+NESTED = {"bench/nested": ("inv-", "guest-"), "bench/amd": ("amd-",)}
+AMD = "amd-"            # which the program does not have in the names of its rows
+# Its rows are about types of objects that no other kernel has.
+OURS_ALONE = "bench/amd"
+# The row that shows whether instructions are counted, in each machine
+KNOWN = "known-2002"
+NOT_ASKED = "not asked for"     # as the program says
 KERNEL = "x86"          # whose options both have
 FOLDER = TESTBED / "bench"
 PROGRAM = "usr/libexec/iopf/bench"
@@ -48,14 +56,16 @@ def make_tools(qemu, dest):
         tests = source / "tools/testing/selftests/iommu"
         logged([f"{cross}gcc", "-static", "-O2", "-Wall", "-Wextra", "-D_GNU_SOURCE",
                 *headers.split(), f"-I{iommu}", f"-I{tests}", "-o", dest / "bench",
-                FOLDER / "bench.c", tests / "iopf_endpoint.c", f"{work}/iommu/testdev.o",
+                FOLDER / "bench.c", tests / "iopf_endpoint.c",
+                *[tests / f"iopf_viommu_{part}.c" for part in ("amd", "guest", "vtd", "x86")],
+                f"{work}/iommu/testdev.o",
                 f"{work}/iommu/libiopf.a"], log, env=env, what="the program that is measured")
 
 
 def tools_place(qemu):
     repo = base.repository("linux")
     content = SERIES["linux"].key(base.version(repo, "linux"), ["drivers/", "mm/", "samples/"])
-    key = digest("bench-1", qemu.name, base.tree_id(repo), content,
+    key = digest("bench-2", qemu.name, base.tree_id(repo), content,
                  *build.toolchain(build.compiler("x86")),
                  *packages.own_versions(["libc6-dev", "libglib2.0-dev", *packages.CROSS["x86"]]),
                  *sorted(FOLDER.glob("*.[ch]")))
@@ -92,8 +102,12 @@ def products():
     return made
 
 
-def machine_lane(tools, log):
-    lane = copy.copy(lanefile.load(LANE))
+def machine_lane(tools, log, name=LANE, rows=()):
+    """A machine that counts these rows, or all that the program has."""
+    lane = copy.copy(lanefile.load(name))
+    if rows:
+        lane.plan = [f"{step} {' '.join([*rows, KNOWN])}" if f"/{PROGRAM}" in step else step
+                     for step in lane.plan]
     lane.options = [*lane.options, f"-plugin file={tools}/count.so", f"-D {log}",
                     "-d " + ",".join(["plugin", *(f"trace:{e}" for e in records.TRACE_EVENTS)])]
     return lane
@@ -104,6 +118,8 @@ def names_of(report):
     names, others = {}, {}
     for result in report.results:
         for child in result.children if result.name == STEP else ():
+            if child.skipped and child.note == NOT_ASKED:
+                continue
             if child.skipped or not child.ok:
                 others[child.name] = child.note
             else:
@@ -111,10 +127,10 @@ def names_of(report):
     return names, others
 
 
-def boot(made, side, folder):
+def boot(made, side, folder, name, rows):
     """Boot one kernel; returns {row: [Round]} and {row: why it was left out}."""
     kernel = lanefile.load_kernel(KERNEL)
-    lane = machine_lane(made["tools"], os.path.join(folder, "count.log"))
+    lane = machine_lane(made["tools"], os.path.join(folder, "count.log"), name, rows)
     machine = Machine(lane, folder, str(made[side] / os.path.basename(kernel.image)),
                       str(made["qemu"] / kernel.qemu), [str(p) for p in host.firmware()])
     program = (made["tools"] / "bench").read_bytes()
@@ -150,27 +166,57 @@ def footnotes(made, left_out):
              "in them"]
     if differ:
         lines.append(f"options of the two that differ (ours / theirs): {', '.join(differ)}")
-    return lines + [f"{side}, {name}: {why}" for side, others in left_out.items()
-                    for name, why in others.items()]
+    for side, others in left_out.items():
+        for why in dict.fromkeys(others.values()):
+            names = [name for name, what in others.items() if what == why]
+            lines.append(f"{side}, {' '.join(names)}: {why}")
+    return lines
 
 
-def measure(result):
-    """All of it; the table goes to the standard output, all rounds to the file `result`."""
+def machines(rows):
+    """{lane: {what the program in it calls a row: what the table calls it}}"""
+    made = {}
+    for row in rows:
+        lane = next((lane for lane, begins in NESTED.items() if row.startswith(begins)), LANE)
+        made.setdefault(lane, {})[row[len(AMD):] if row.startswith(AMD) else row] = row
+    return made
+
+
+def count(made, side, logs, rows):
+    """Boot one kernel in all machines that the rows take; returns as boot() does."""
+    samples, left_out = {}, {}
+    for lane, names in machines(rows).items():
+        if lane == OURS_ALONE and side != "ours":
+            left_out.update(dict.fromkeys(names.values(), "only the series has that type"))
+            continue
+        folder = logs.path(f"{side}-{lane.rpartition('/')[2]}")
+        for total, found in zip((samples, left_out), boot(made, side, folder, lane, names)):
+            total.update({names.get(name, name): what for name, what in found.items()})
+    return samples, left_out
+
+
+def measure(result, only=None):
+    """The rows that the globs in `only` name, without it all; the table goes to the standard
+    output, all rounds to the file `result`."""
     if os.environ.get("KVM") == "1":
         raise Failure("instructions are counted of an emulated processor; leave KVM=1 out")
+    rows = records.wanted((only or "").split())
+    if not rows:
+        raise Failure(f"ONLY={only} names no row; there are {' '.join(records.wanted([]))}")
     made = products()
     logs = Run(str(host.claim_out() / "log" / "bench"))
     sides, left_out = {}, {}
     for side in ("ours", "theirs"):
         release = stock_kernel.release(made[side])
         progress.say(f"counting in {side}, Linux {release} ...")
-        samples, left_out[side] = boot(made, side, logs.path(side))
+        samples, left_out[side] = count(made, side, logs, rows)
         sides[side] = (release, samples)
-    figures = records.figures(sides["ours"][1], sides["theirs"][1])
-    shares = [f"{side} {records.start_share(found)}" for side, (_, found) in sides.items()]
-    print("\n".join(["", *records.table(figures), "",
-                     f"on demand / pinned, 4 KiB pages: {', '.join(shares)}",
-                     *footnotes(made, left_out)]))
+    figures = records.figures(sides["ours"][1], sides["theirs"][1], rows)
+    lines = ["", *records.table(figures), ""]
+    if "pinned-gib" in rows:
+        shares = [f"{side} {records.start_share(found)}" for side, (_, found) in sides.items()]
+        lines.append(f"on demand / pinned, 4 KiB pages: {', '.join(shares)}")
+    print("\n".join([*lines, *footnotes(made, left_out)]))
     result = pathlib.Path(result or host.out() / "bench.json")
     result.write_text(records.as_json(figures, sides), encoding="utf-8")
     print(f"all rounds: {result}; logs: {logs.folder}")

@@ -6,16 +6,22 @@ The log has the lines of tools/testing/iopf/bench/count.c and those of QEMU's tr
 events, in the order in which all of it happened.
 """
 
+import fnmatch
 import json
 import re
 import typing
 
 MARK_KIND_BITS = 2              # as in bench/mark.h
 BEGIN, READ, END = range(3)
-TRACE_EVENTS = ("vtd_reg_read", "vtd_reg_write", "vtd_inv_desc")
+# Of AMD-Vi these are the commands that its rows have, and those are not all there are.
+TRACE_EVENTS = ("vtd_reg_read", "vtd_reg_write", "vtd_inv_desc", "amdvi_whole_read",
+                "amdvi_whole_write", "amdvi_completion_wait", "amdvi_inval_pages",
+                "amdvi_inval_iotlb_pages")
 LINE = re.compile(r"bench (?:mark (?P<mark>\d+)|(?P<halt>halt)) (?P<count>\d+)$|"
-                  r"(?P<register>vtd_reg_(?:read|write)) |"
-                  r"vtd_inv_desc invalidate desc type (?P<command>.+?) high ")
+                  r"(?P<register>vtd_reg_(?:read|write)|amdvi_whole_(?:read|write)) |"
+                  r"vtd_inv_desc invalidate desc type (?P<vtd>.+?) high |"
+                  r"amdvi_(?P<amd>completion_wait|inval_pages|inval_iotlb_pages) ")
+WAITS = ("wait", "completion_wait")
 
 
 class Event(typing.NamedTuple):
@@ -64,7 +70,23 @@ TABLE = [
     Line("start with 128 MiB: on demand, 5 % touched", "on-demand", "all"),
     Line("start with 1 GiB: pinned, 4 KiB pages", "pinned-gib", "all"),
     Line("start with 1 GiB: on demand, 5 % touched", "on-demand-gib", "all"),
+    *[Line(f"{whose}: {nr} page{'s' * (nr > 1)}{how}{what and ', '}{what}",
+           f"{row}-{each}{nr}", what or "all")
+      for row, whose in (("inv", "invalidation, nested page table"),
+                         ("guest", "invalidation, guest"),
+                         ("amd-guest", "invalidation, guest on AMD-Vi"))
+      for each, nr, how in (("", 1, ""), ("", 32, " in one array"), ("each-", 32, " one by one"),
+                            ("", 512, " in one array"), ("each-", 512, " one by one"))
+      for what in ("", "commands", "waits")],
 ]
+# Rows that cannot do without the IOMMU
+TRACED = {line.row for line in TABLE if line.what == "waits"}
+
+
+def wanted(patterns):
+    """The rows of the table that one of some globs is about, all of them without one."""
+    return [row for row in dict.fromkeys(line.row for line in TABLE)
+            if not patterns or any(fnmatch.fnmatchcase(row, p) for p in patterns)]
 
 
 def events(lines):
@@ -80,7 +102,7 @@ def events(lines):
         elif match["register"]:
             yield Event("register")
         else:
-            yield Event("command", wait=match["command"] == "wait")
+            yield Event("command", wait=(match["vtd"] or match["amd"]) in WAITS)
 
 
 def rounds(found):
@@ -132,8 +154,8 @@ def summary(lines, names):
 def wrong(samples):
     """What shows that the rounds are not what they should be; None if nothing does.
 
-    No cost is judged: the row known-N has N instructions whatever the kernel, and no
-    answer reaches the device without a command.
+    No cost is judged: the row known-N has N instructions whatever the kernel, and what
+    the table counts waits of does nothing without a command and a register.
     """
     for name, made in samples.items():
         if not made:
@@ -141,9 +163,9 @@ def wrong(samples):
         known = re.fullmatch(r"known-(\d+)", name)
         if known and lowest(made, "all") != int(known[1]):
             return f"{lowest(made, 'all')} of {known[1]} instructions were counted"
-    if "answers" in samples and not all(made.commands and made.registers and made.waits
-                                        for made in samples["answers"]):
-        return "there are answers without a command, a wait and a register: QEMU traces nothing"
+        if name in TRACED and not all(one.commands and one.registers and one.waits
+                                      for one in made):
+            return f"{name} without a command, a wait or a register: QEMU traces nothing"
     return None
 
 
@@ -153,10 +175,12 @@ def lowest(samples, what):
     return min((getattr(s, what) for s in samples), default=None)
 
 
-def figures(ours, theirs):
-    """[(Line, ours, theirs, ratio)], with None for what there is not."""
+def figures(ours, theirs, rows=None):
+    """[(Line, ours, theirs, ratio)] of some rows, with None for what there is not."""
     made = []
     for line in TABLE:
+        if rows is not None and line.row not in rows:
+            continue
         pair = [lowest(side.get(line.row, []), line.what) for side in (ours, theirs)]
         ratio = pair[0] / pair[1] if pair[0] is not None and pair[1] else None
         made.append((line, *pair, ratio))

@@ -258,13 +258,13 @@ def count_option(name, text, most=None):
 # Each is a machine with two processors and some gigabytes
 MOST_AT_ONCE = 64
 RUN, SELFCHECK = {"run": "'make lanes'"}, {"selfcheck": "'make selfcheck'"}
-SOAK = {"soak": "'make soak'"}
+SOAK, BENCH = {"soak": "'make soak'"}, {"bench": "'make bench'"}
 RESULTS = {**RUN, **SELFCHECK, **SOAK}
 SOAK_OPTIONS = ("faults", "overflows", "minutes", "seed")
 # what lib/lane would refuse, after all has been built
-OPTIONS_OF = {"only": RUN, "load": RUN, "repeat": RUN, "at_once": {**RUN, **SELFCHECK}, "json": {**RESULTS, "bench": "'make bench'"},
-              "junit": RESULTS, "file": {"shell": "'make shell'"},
-              "demo": {"demo": "'make run'"},
+OPTIONS_OF = {"only": {**RUN, **BENCH}, "load": RUN, "repeat": RUN,
+              "at_once": {**RUN, **SELFCHECK}, "json": {**RESULTS, **BENCH}, "junit": RESULTS,
+              "file": {"shell": "'make shell'"}, "demo": {"demo": "'make run'"},
               **dict.fromkeys(SOAK_OPTIONS, SOAK)}
 
 
@@ -475,7 +475,7 @@ def main():
     parser.add_argument("names", nargs="*")
     add_options(parser)
     parser.add_argument("--only", metavar="GLOB",
-                        help="run: only the tests of this name; mutants: only those")
+                        help="run: only the tests of this name; mutants, bench: only those")
     parser.add_argument("--load", metavar="N", help="run: beside N processes that load the CPUs")
     parser.add_argument("--repeat", metavar="N", help="run: so many times")
     parser.add_argument("--at-once", metavar="N",
@@ -508,7 +508,7 @@ def dispatch(opts):
     elif opts.command == "bench":
         passed_on("bench", opts)
         refuse_release()
-        return bench.measure(opts.json)
+        return bench.measure(opts.json, opts.only)
     elif opts.command == "deb-kernel":
         deb_kernel()
     elif opts.command == "try":

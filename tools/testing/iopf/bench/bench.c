@@ -5,6 +5,7 @@
  *
  * The number of a test in the output is the row's number in its marks. A row that this
  * kernel cannot do is skipped, with the reason. Nothing here knows how much was counted.
+ * With arguments, which are names of rows, the others are left out.
  *
  * In a row that begins with an interrupt the program has to be asleep when the endpoint
  * asks for pages. So the endpoint is kept busy with nothing for a while before, which on
@@ -28,6 +29,7 @@
 
 #include "common.h"
 #include "iopf_endpoint.h"
+#include "iopf_viommu.h"
 #include "mark.h"
 
 #define PAGE		4096ULL
@@ -46,6 +48,13 @@
 #define DEVICES		8
 #define OPEN_EACH	500
 #define OPEN_ROUNDS	5
+/* Pages of an array of invalidations, not beside each other, and ids that a guest uses */
+#define INVS		512
+#define INV_GVA		0x10000000ULL
+#define INV_STRIDE	(2 * PAGE)
+#define GUEST_DEV	1
+#define GUEST_DOMAIN	7
+#define GUEST_PASID	5
 /* Instructions from one mark to the next in the row that shows whether all are counted */
 #define KNOWN_TURNS	1000
 #define KNOWN		2002
@@ -70,7 +79,17 @@ enum row {
 	ROW_MANY_OPEN,
 	ROW_PINNED_GIB,
 	ROW_ON_DEMAND_GIB,
-	ROW_LAST = ROW_ON_DEMAND_GIB,
+	ROW_INV_1,
+	ROW_INV_32,
+	ROW_INV_512,
+	ROW_INV_EACH_32,
+	ROW_INV_EACH_512,
+	ROW_GUEST_1,
+	ROW_GUEST_32,
+	ROW_GUEST_512,
+	ROW_GUEST_EACH_32,
+	ROW_GUEST_EACH_512,
+	ROW_LAST = ROW_GUEST_EACH_512,
 };
 
 struct bench {
@@ -82,6 +101,11 @@ struct bench {
 	__u32 other;		/* a second page table, for replace */
 	void *memory;		/* a group's, touched already */
 	struct iopf_request rec[GROUP];
+	/* The second device has a nested page table of VT-d, the third one a guest */
+	__u32 nested;
+	struct iommu_hwpt_vtd_s1_invalidate pages[INVS];
+	struct guest guest;
+	char guest_pages[INVS * INV_MAX_LEN];
 };
 
 static struct bench bench;
@@ -476,6 +500,155 @@ static int on_demand_gib(void)
 	return on_demand_round(ROW_ON_DEMAND_GIB, GIB);
 }
 
+/* A device of which nothing was opened yet */
+static int open_nth(unsigned int nth, struct iopf_dev **dev)
+{
+	if (bench.found.nr <= nth)
+		return iopf_err(-EOPNOTSUPP, "%u endpoints", bench.found.nr);
+	return iopf_dev_open(bench.ctx, bench.found.bdf[nth], dev);
+}
+
+/* The device walks none of its tables, which may be anywhere. */
+static int attach_vtd_s1(struct iopf_dev *dev)
+{
+	struct iommu_hwpt_vtd_s1 data = { .pgtbl_addr = BASE, .addr_width = 48 };
+	struct iommu_hwpt_alloc cmd = {
+		.size = sizeof(cmd),
+		.dev_id = iopf_dev_id(dev),
+		.data_type = IOMMU_HWPT_DATA_VTD_S1,
+		.data_len = sizeof(data),
+		.data_uptr = (unsigned long)&data,
+	};
+	int ret = alloc_parent(bench.ctx, cmd.dev_id, bench.ep.ioas_id,
+			       IOMMU_HWPT_ALLOC_NEST_PARENT, &cmd.pt_id);
+
+	if (!ret)
+		ret = ctx_ioctl(bench.ctx, IOMMU_HWPT_ALLOC, &cmd, "nested page table");
+	if (!ret)
+		ret = iopf_dev_attach(dev, cmd.out_hwpt_id);
+	if (!ret)
+		bench.nested = cmd.out_hwpt_id;
+	return ret;
+}
+
+static int open_nested(void)
+{
+	struct iopf_dev *dev;
+	unsigned int i;
+	int ret;
+
+	if (bench.nested)
+		return 0;
+	ret = open_nth(1, &dev);
+	if (ret)
+		return ret;
+	for (i = 0; i < INVS; i++) {
+		bench.pages[i].addr = INV_GVA + i * INV_STRIDE;
+		bench.pages[i].npages = 1;
+	}
+	ret = attach_vtd_s1(dev);
+	if (ret)
+		iopf_dev_close(dev);
+	return ret;
+}
+
+/* The host is to invalidate what the device has, if the guest has the choice. */
+static int open_guest(void)
+{
+	static struct guest_dev dev = { .space.host_devtlb = true };
+	struct inv inv = { .what = INV_PAGES, .space = &dev.space, .npages = 1 };
+	struct guest *guest = &bench.guest;
+	unsigned int i;
+	int ret;
+
+	if (dev.space.hwpt_id)
+		return 0;
+	ret = open_nth(2, &dev.ep.dev);
+	if (ret)
+		return ret;
+	dev.ep.ctx = bench.ctx;
+	guest->vendor = vendor_of(dev.ep.dev);
+	ret = guest->vendor ? guest_open(guest, bench.ctx, dev.ep.dev) :
+			      iopf_err(-EOPNOTSUPP, "this IOMMU has no vIOMMUs");
+	if (ret) {
+		guest_close(guest);
+		*guest = (struct guest) { 0 };
+		iopf_dev_close(dev.ep.dev);
+		return ret;
+	}
+	ret = guest_add(guest, &dev, GUEST_DEV, GUEST_DOMAIN, GUEST_PASID);
+	for (i = 0; i < INVS; i++) {
+		inv.gva = INV_GVA + i * INV_STRIDE;
+		guest->vendor->inv(&inv, false,
+				   bench.guest_pages + i * guest->vendor->inv_len);
+	}
+	return ret;
+}
+
+/* @nr elements in one array, or in @nr arrays */
+static __always_inline int invalidate(const enum row row, struct iommu_hwpt_invalidate *cmd,
+				      unsigned int nr, bool each)
+{
+	unsigned int i, calls = each ? nr : 1, done = 0;
+	int ret = 0;
+
+	cmd->size = sizeof(*cmd);
+	cmd->entry_num = nr / calls;
+	MARK(row, MARK_BEGIN);
+	for (i = 0; !ret && i < calls; i++) {
+		ret = ioctl(iopf_ctx_fd(bench.ctx), IOMMU_HWPT_INVALIDATE, cmd);
+		done += cmd->entry_num;
+		cmd->data_uptr += cmd->entry_len;
+	}
+	MARK(row, MARK_END);
+	if (ret)
+		return iopf_err(-errno, "invalidation: %s", strerror(errno));
+	return done == nr ? 0 : iopf_err(-EIO, "%u of %u invalidations", done, nr);
+}
+
+static __always_inline int nested_round(const enum row row, unsigned int nr, bool each)
+{
+	struct iommu_hwpt_invalidate cmd = {
+		.data_type = IOMMU_HWPT_INVALIDATE_DATA_VTD_S1,
+		.data_uptr = (unsigned long)bench.pages,
+		.entry_len = sizeof(bench.pages[0]),
+	};
+	int ret = open_nested();
+
+	cmd.hwpt_id = bench.nested;
+	return ret ? ret : invalidate(row, &cmd, nr, each);
+}
+
+static __always_inline int guest_round(const enum row row, unsigned int nr, bool each)
+{
+	struct iommu_hwpt_invalidate cmd = { .data_uptr = (unsigned long)bench.guest_pages };
+	int ret = open_guest();
+
+	if (ret)
+		return ret;
+	cmd.hwpt_id = bench.guest.viommu_id;
+	cmd.data_type = bench.guest.vendor->inv_type;
+	cmd.entry_len = bench.guest.vendor->inv_len;
+	return invalidate(row, &cmd, nr, each);
+}
+
+#define INV_ROUND(name, kind, row, nr, each)			\
+	static int name(void)					\
+	{							\
+		return kind##_round(ROW_##row, nr, each);	\
+	}
+
+INV_ROUND(inv_1, nested, INV_1, 1, false)
+INV_ROUND(inv_32, nested, INV_32, 32, false)
+INV_ROUND(inv_512, nested, INV_512, INVS, false)
+INV_ROUND(inv_each_32, nested, INV_EACH_32, 32, true)
+INV_ROUND(inv_each_512, nested, INV_EACH_512, INVS, true)
+INV_ROUND(guest_1, guest, GUEST_1, 1, false)
+INV_ROUND(guest_32, guest, GUEST_32, 32, false)
+INV_ROUND(guest_512, guest, GUEST_512, INVS, false)
+INV_ROUND(guest_each_32, guest, GUEST_EACH_32, 32, true)
+INV_ROUND(guest_each_512, guest, GUEST_EACH_512, INVS, true)
+
 /* One to set the counter, two each turn, and a mark. */
 static int known(void)
 {
@@ -510,6 +683,16 @@ static const struct {
 	[ROW_MANY_OPEN] = { "many-open", OPEN_ROUNDS, many_open },
 	[ROW_PINNED_GIB] = { "pinned-gib", START_ROUNDS - 1, pinned_gib },
 	[ROW_ON_DEMAND_GIB] = { "on-demand-gib", START_ROUNDS - 1, on_demand_gib },
+	[ROW_INV_1] = { "inv-1", ROUNDS, inv_1 },
+	[ROW_INV_32] = { "inv-32", ROUNDS, inv_32 },
+	[ROW_INV_512] = { "inv-512", ROUNDS, inv_512 },
+	[ROW_INV_EACH_32] = { "inv-each-32", ROUNDS, inv_each_32 },
+	[ROW_INV_EACH_512] = { "inv-each-512", ROUNDS, inv_each_512 },
+	[ROW_GUEST_1] = { "guest-1", ROUNDS, guest_1 },
+	[ROW_GUEST_32] = { "guest-32", ROUNDS, guest_32 },
+	[ROW_GUEST_512] = { "guest-512", ROUNDS, guest_512 },
+	[ROW_GUEST_EACH_32] = { "guest-each-32", ROUNDS, guest_each_32 },
+	[ROW_GUEST_EACH_512] = { "guest-each-512", ROUNDS, guest_each_512 },
 };
 
 static int setup(void)
@@ -546,7 +729,16 @@ static int run_row(enum row row)
 	return ret;
 }
 
-int main(void)
+static bool is_wanted(enum row row, char **names)
+{
+	if (!*names)
+		return true;
+	while (*names && strcmp(*names, rows[row].name))
+		names++;
+	return *names;
+}
+
+int main(int argc, char **argv)
 {
 	int ret, broken = setup(), failed = 0;
 	enum row row;
@@ -554,6 +746,10 @@ int main(void)
 	setlinebuf(stdout);
 	printf("TAP version 13\n1..%d\n", ROW_LAST);
 	for (row = ROW_ONE_PAGE; row <= ROW_LAST; row++) {
+		if (!is_wanted(row, argv + !!argc)) {
+			printf("ok %d %s # SKIP not asked for\n", row, rows[row].name);
+			continue;
+		}
 		ret = broken ? broken : run_row(row);
 		if (ret && ret != -EOPNOTSUPP) {
 			printf("# %s: %s\nnot ok %d %s\n", rows[row].name, iopf_error(), row,
