@@ -31,6 +31,7 @@
 #include "iopf_console.h"
 #include "iopf_counters.h"
 #include "iopf_endpoint.h"
+#include "iopf_failing.h"
 #include "iopf_late.h"
 #include "iopf_sysfs.h"
 #include "iopf_trace.h"
@@ -2498,44 +2499,15 @@ TEST_IOPF(detach_takes_tags)
 	ASSERT_LIB(transfer(ep, IOPF_TD_OP_FILL, BASE, 0x4000));
 }
 
-/* The allocation to fail, counted from 1; 0 for none */
-static int set_fail_nth(int fd, unsigned int nth)
-{
-	char text[16];
-	int len = snprintf(text, sizeof(text), "%u", nth);
-
-	return pwrite(fd, text, len, 0) == len ? 0 : -errno;
-}
-
-/* Was there such an allocation since set_fail_nth()? */
-static bool has_failed(int fd)
-{
-	char text[16] = "";
-
-	return pread(fd, text, sizeof(text) - 1, 0) > 0 && !atoi(text);
-}
-
-/*
- * What fail-nth lets fail, which else is told with a call trace. That of iommufd
- * is there if its selftest is built in.
- */
-static bool quiet_failures(void)
-{
-	write_file("/sys/kernel/debug/fail_iommufd/verbose", "0");
-	write_file("/sys/kernel/debug/fail_page_alloc/verbose", "0");
-	return !write_file("/sys/kernel/debug/failslab/verbose", "0");
-}
-
 static int attach_failing(struct iopf_dev *dev, __u32 hwpt_id, int fd,
 			  unsigned int nth, bool *failed)
 {
-	int ret = set_fail_nth(fd, nth);
+	int ret = failing_set(fd, nth);
 
 	if (ret)
 		return iopf_err(ret, "fail-nth: %s", strerror(-ret));
 	ret = iopf_dev_attach(dev, hwpt_id);
-	*failed = has_failed(fd);
-	set_fail_nth(fd, 0);
+	*failed = failing_done(fd);
 	return ret;
 }
 
@@ -2554,11 +2526,11 @@ TEST_IOPF(attach_fails_tags)
 
 	if (self->found.nr < 2)
 		SKIP(return, "takes two test endpoints");
-	if (!has_vtd_event(one, assign) || !quiet_failures() ||
-	    write_file("/sys/kernel/debug/failslab/ignore-gfp-wait", "N"))
-		SKIP(return, "takes VT-d's tracepoints and failslab");
-	fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
-	ASSERT_LE(0, fd);
+	if (!has_vtd_event(one, assign))
+		SKIP(return, "takes VT-d's tracepoints");
+	fd = failing_open();
+	if (fd < 0)
+		SKIP(return, "takes failslab");
 	ASSERT_LIB(endpoint_open(&two, self->ctx, self->found.bdf[1],
 				 one->queue));
 	for (nth = 1; failed; nth++) {
@@ -2575,8 +2547,7 @@ TEST_IOPF(attach_fails_tags)
 			TH_LOG("allocation %u: %d tags came, %d went", nth, come,
 			       gone);
 	}
-	close(fd);
-	write_file("/sys/kernel/debug/failslab/ignore-gfp-wait", "Y");
+	failing_close(fd);
 	EXPECT_EQ(0, ret);
 	EXPECT_TRUE(refused);
 	endpoint_close(&two);

@@ -16,7 +16,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -30,6 +29,7 @@
 #include <linux/iopf_viommu.h>
 
 #include "iopf_console.h"
+#include "iopf_failing.h"
 #include "iopf_late.h"
 #include "iopf_trace.h"
 #include "iopf_viommu.h"
@@ -1947,30 +1947,6 @@ TEST_VIOMMU(interrupts)
 	}
 }
 
-static int write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), ret;
-
-	if (fd < 0)
-		return -errno;
-	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
-	close(fd);
-	return ret;
-}
-
-/* Any allocation, and what else may fail; without a word of each in the log */
-static int can_fail_allocations(void)
-{
-	glob_t quiet = { 0 };
-	size_t i;
-
-	glob("/sys/kernel/debug/fail*/verbose", 0, NULL, &quiet);
-	for (i = 0; i < quiet.gl_pathc; i++)
-		write_text(quiet.gl_pathv[i], "0");
-	globfree(&quiet);
-	return write_text("/sys/kernel/debug/failslab/ignore-gfp-wait", "N");
-}
-
 /* What a VMM has for a device of its guest's */
 struct made {
 	struct guest guest;
@@ -2025,15 +2001,12 @@ TEST_VIOMMU(fail_nth)
 {
 	struct guest_dev *dev = self->dev;
 	unsigned int nth, failed = 0;
-	char path[64], number[16];
 	bool reached = true;
 	int fd, ret;
 
-	if (can_fail_allocations())
+	fd = failing_open();
+	if (fd < 0)
 		SKIP(return, "takes failslab");
-	snprintf(path, sizeof(path), "/proc/self/task/%d/fail-nth", getpid());
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	ASSERT_LE(0, fd);
 	ASSERT_LIB(iopf_dev_detach(dev->ep.dev));
 	ASSERT_LIB(iopf_destroy(self->ctx, dev->vdevice_id));
 	dev->vdevice_id = 0;
@@ -2047,21 +2020,15 @@ TEST_VIOMMU(fail_nth)
 		made.guest.viommu_id = 0;
 		made.space.guest = &made.guest;
 		made.space.hwpt_id = 0;
-		snprintf(number, sizeof(number), "%u", nth);
-		ASSERT_EQ((ssize_t)strlen(number),
-			  pwrite(fd, number, strlen(number), 0));
+		ASSERT_EQ(0, failing_set(fd, nth));
 		ret = make_all(&made, dev);
-		memset(number, 0, sizeof(number));
-		/* To read it may be what fails. */
-		reached = pread(fd, number, sizeof(number) - 1, 0) < 0 ||
-			  number[0] == '0';
-		pwrite(fd, "0", 1, 0);
+		reached = failing_done(fd);
 		failed += !!ret;
 		ASSERT_LIB(unmake_all(&made, dev));
 	}
 	EXPECT_EQ(0, ret);
 	EXPECT_LT(5, failed);
-	close(fd);
+	failing_close(fd);
 }
 
 struct race {
