@@ -20,10 +20,11 @@
 
 #define __EXPORTED_HEADERS__
 #include <linux/iopf.h>
-#include <linux/userfaultfd.h>
 #include <linux/vfio.h>
 
 #include "iommufd_utils.h"
+#include "iopf_cgroup.h"
+#include "iopf_held.h"
 #include "iopf_sysfs.h"
 #include "iopf_trace.h"
 
@@ -977,64 +978,6 @@ static unsigned int fault_wait_answers(int fd, __u32 dev_id, unsigned int total)
 						 _t));                       \
 	})
 
-#define CGROUPS "/sys/fs/cgroup"
-#define CGROUP CGROUPS "/iommufd-fault"
-
-/* False if this kernel does not charge memory to cgroups. */
-static bool cgroup_make(void)
-{
-	if (mount("none", CGROUPS, "cgroup2", 0, NULL))
-		return false;
-	if (!write_file(CGROUPS "/cgroup.subtree_control", "+memory") &&
-	    !mkdir(CGROUP, 0755))
-		return true;
-	umount(CGROUPS);
-	return false;
-}
-
-static void cgroup_remove(void)
-{
-	rmdir(CGROUP);
-	umount(CGROUPS);
-}
-
-/* Bytes of small pieces of the kernel's memory, as counted a moment ago */
-static long cgroup_charged(void)
-{
-	FILE *file = fopen(CGROUP "/memory.stat", "re");
-	char line[128];
-	long bytes = -1;
-
-	while (file && fgets(line, sizeof(line), file))
-		if (sscanf(line, "slab_unreclaimable %ld", &bytes) == 1)
-			break;
-	if (file)
-		fclose(file);
-	return bytes;
-}
-
-/* Wait until there is more than that. The kernel counts every two seconds. */
-static bool cgroup_charges(long bytes)
-{
-	unsigned int i;
-
-	for (i = 0; i != 600; i++) {
-		if (cgroup_charged() > bytes)
-			return true;
-		usleep(100000);
-	}
-	return false;
-}
-
-/* There is to be no more than there is now. */
-static int cgroup_close(void)
-{
-	char bytes[32];
-
-	return read_text(CGROUP "/memory.current", bytes, sizeof(bytes)) ?:
-	       write_file(CGROUP "/memory.max", bytes);
-}
-
 /* Has a fault queue in a cgroup until it is killed. */
 static void fault_owner(int fd, int told)
 {
@@ -1429,44 +1372,31 @@ static void *stuck_reader(void *arg)
 }
 
 /* A page whose first user waits until somebody gives it a content */
-static int withheld_page(void **page)
+static int withheld_page(struct held *held, void **page)
 {
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register reg = {
-		.mode = UFFDIO_REGISTER_MODE_MISSING,
-	};
-	int fd = syscall(__NR_userfaultfd, O_CLOEXEC);
-
-	if (fd < 0)
-		return -1;
 	PAGE_SIZE = sysconf(_SC_PAGESIZE);
 	*page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE,
 		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (*page == MAP_FAILED || ioctl(fd, UFFDIO_API, &api))
-		return -1;
-	reg.range.start = (unsigned long)*page;
-	reg.range.len = PAGE_SIZE;
-	return ioctl(fd, UFFDIO_REGISTER, &reg) ? -1 : fd;
+	return *page == MAP_FAILED ? -1 : held_open(held, *page, PAGE_SIZE);
 }
 
 /* A reader whose memory does not come holds up nobody but readers. */
 TEST_FAULT(stuck_reader)
 {
 	struct stuck_reader r = { .fault_fd = self->fault_fd };
-	struct uffdio_zeropage zero = {};
 	struct iommu_hwpt_pgfault *msg;
-	struct uffd_msg event;
 	pthread_t thread;
-	int uffd;
+	struct held held;
+	int ret;
 
-	uffd = withheld_page(&r.buf);
-	if (uffd < 0 && access("/proc/sys/vm/unprivileged_userfaultfd", F_OK))
+	ret = withheld_page(&held, &r.buf);
+	if (ret && access("/proc/sys/vm/unprivileged_userfaultfd", F_OK))
 		SKIP(return, "no CONFIG_USERFAULTFD");
-	ASSERT_LE(0, uffd);
+	ASSERT_EQ(0, ret);
 	test_send(1);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, stuck_reader, &r));
 	/* Returns when the reader is where it shall be. */
-	ASSERT_EQ((ssize_t)sizeof(event), read(uffd, &event, sizeof(event)));
+	ASSERT_EQ(0, held_wait(&held, 1));
 
 	test_send(2);
 	EXPECT_TRUE(fault_readable(self->fault_fd));
@@ -1475,9 +1405,7 @@ TEST_FAULT(stuck_reader)
 	test_cmd_mock_domain_replace(self->stdev_id, self->ioas_id);
 	expect_answers(2);
 
-	zero.range.start = (unsigned long)r.buf;
-	zero.range.len = PAGE_SIZE;
-	ASSERT_EQ(0, ioctl(uffd, UFFDIO_ZEROPAGE, &zero));
+	ASSERT_EQ(0, held_give(&held));
 	ASSERT_EQ(0, pthread_join(thread, NULL));
 	/* It gets what is answered by now, which is of no harm. */
 	EXPECT_EQ((ssize_t)MSG, r.len);
@@ -1486,7 +1414,7 @@ TEST_FAULT(stuck_reader)
 	EXPECT_ERRNO(EINVAL, fault_respond(self->fault_fd, msg->cookie,
 					   IOMMUFD_PAGE_RESP_SUCCESS));
 	expect_answers(2);
-	EXPECT_EQ(0, close(uffd));
+	held_close(&held);
 }
 
 struct stuck_mapper {
@@ -1518,17 +1446,16 @@ TEST_FAULT(map_stuck)
 		.ioas_id = self->ioas_id,
 		.nr = 1,
 	};
-	struct uffdio_zeropage zero = {};
 	struct iommu_hwpt_pgfault msg[2];
-	struct uffd_msg event;
 	pthread_t thread;
 	void *page;
-	int uffd;
+	struct held held;
+	int ret;
 
-	uffd = withheld_page(&page);
-	if (uffd < 0 && access("/proc/sys/vm/unprivileged_userfaultfd", F_OK))
+	ret = withheld_page(&held, &page);
+	if (ret && access("/proc/sys/vm/unprivileged_userfaultfd", F_OK))
 		SKIP(return, "no CONFIG_USERFAULTFD");
-	ASSERT_LE(0, uffd);
+	ASSERT_EQ(0, ret);
 	test_send(1);
 	test_send(2);
 	ASSERT_EQ((ssize_t)sizeof(msg),
@@ -1536,7 +1463,7 @@ TEST_FAULT(map_stuck)
 	m.entry = map_entry(page, MAP_IOVA, msg[0].cookie);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, stuck_mapper, &m));
 	/* Returns when the other is where it shall be. */
-	ASSERT_EQ((ssize_t)sizeof(event), read(uffd, &event, sizeof(event)));
+	ASSERT_EQ(0, held_wait(&held, 1));
 
 	ASSERT_EQ(0, fault_respond(self->fault_fd, msg[1].cookie,
 				   IOMMUFD_PAGE_RESP_SUCCESS));
@@ -1545,15 +1472,13 @@ TEST_FAULT(map_stuck)
 	wait_for_answers(2);
 	expect_answer(1, 1, PCI_INVALID);
 
-	zero.range.start = (unsigned long)page;
-	zero.range.len = PAGE_SIZE;
-	ASSERT_EQ(0, ioctl(uffd, UFFDIO_ZEROPAGE, &zero));
+	ASSERT_EQ(0, held_give(&held));
 	ASSERT_EQ(0, pthread_join(thread, NULL));
 	EXPECT_EQ(0, m.ret);
 	EXPECT_EQ(1, m.nr);
 	expect_answers(2);
 	test_ioctl_ioas_unmap(MAP_IOVA, PAGE_SIZE);
-	EXPECT_EQ(0, close(uffd));
+	held_close(&held);
 }
 
 /*
