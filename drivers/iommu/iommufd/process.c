@@ -5,11 +5,13 @@
  * Copyright (C) 2026 The linux-iopf authors
  *
  * It has no IOAS and no fault queue: the process maps what it likes, and page requests
- * are served as if the process had touched the page. What goes for it when it is
- * attached to a PASID is in pasid.c.
+ * are served as if the process had touched the page. What the requests themselves take is
+ * charged to who makes the page table. What goes for it when it is attached to a PASID is
+ * in pasid.c.
  */
 #include <linux/iommu.h>
 #include <linux/iommufd.h>
+#include <linux/memcontrol.h>
 #include <uapi/linux/iopf_process.h>
 
 #include "../iommu-priv.h"
@@ -26,6 +28,7 @@ void iommufd_hwpt_process_destroy(struct iommufd_object *obj)
 
 	if (hwpt->domain)
 		iommu_sva_free_process(hwpt->domain);
+	mem_cgroup_put(hwpt->memcg);
 }
 
 /**
@@ -57,6 +60,7 @@ int iommufd_hwpt_alloc_process(struct iommufd_ucmd *ucmd)
 		goto out_put_idev;
 	}
 	hwpt->pasid_compat = true;
+	hwpt->memcg = get_mem_cgroup_from_mm(current->mm);
 	domain = iommu_sva_alloc_process(idev->dev, cmd->pidfd);
 	if (IS_ERR(domain)) {
 		rc = PTR_ERR(domain);

@@ -3,12 +3,14 @@
  * PASIDs of mock devices
  *
  * A mock device has no tables. What is attached to a PASID is what the core says, and
- * a set or a replacement fails when a test wants that.
+ * a set or a replacement fails when a test wants that. The address space of a process is
+ * served when a test sends its page requests.
  *
  * Copyright (C) 2026 The linux-iopf authors
  */
 #include <linux/iommu.h>
 #include <linux/iommufd.h>
+#include <linux/slab.h>
 
 #include "../iommu-priv.h"
 #include "iommufd_private.h"
@@ -40,6 +42,33 @@ int mock_replace_dev_pasid(struct device *dev, ioasid_t pasid,
 	return 0;
 }
 
+/* There is no cache of what has been walked. */
+static void mock_sva_flush_walks(struct iommu_domain *domain)
+{
+}
+
+static void mock_sva_free(struct iommu_domain *domain)
+{
+	kfree(domain);
+}
+
+static const struct iommu_domain_ops mock_sva_ops = {
+	.set_dev_pasid = mock_set_dev_pasid,
+	.flush_walks = mock_sva_flush_walks,
+	.free = mock_sva_free,
+};
+
+struct iommu_domain *mock_domain_alloc_sva(struct device *dev,
+					   struct mm_struct *mm)
+{
+	struct iommu_domain *domain = kzalloc(sizeof(*domain), GFP_KERNEL);
+
+	if (!domain)
+		return ERR_PTR(-ENOMEM);
+	domain->ops = &mock_sva_ops;
+	return domain;
+}
+
 /* 0 for a page table that is expected means that there is to be none. */
 static int mock_pasid_check(struct iommufd_ucmd *ucmd,
 			    struct iommufd_device *idev,
@@ -61,8 +90,9 @@ static int mock_pasid_check(struct iommufd_ucmd *ucmd,
 	mutex_lock(&idev->igroup->lock);
 	handle = iommu_attach_handle_get(idev->igroup->group,
 					 cmd->pasid_check.pasid, 0);
-	if (!IS_ERR(handle) && (obj->type == IOMMUFD_OBJ_HWPT_PAGING ||
-				obj->type == IOMMUFD_OBJ_HWPT_NESTED) &&
+	/* As in pasid_change() */
+	if (!IS_ERR(handle) && obj->type >= IOMMUFD_OBJ_HWPT_PAGING &&
+	    obj->type <= IOMMUFD_OBJ_HWPT_NESTED &&
 	    handle->domain ==
 		    container_of(obj, struct iommufd_hw_pagetable, obj)->domain)
 		rc = 0;

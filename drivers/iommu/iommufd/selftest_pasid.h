@@ -21,5 +21,7 @@ void mock_remove_dev_pasid(struct device *dev, ioasid_t pasid,
 			   struct iommu_domain *domain);
 int mock_replace_dev_pasid(struct device *dev, ioasid_t pasid,
 			   struct iommu_domain *domain, struct iommu_domain *old);
+struct iommu_domain *mock_domain_alloc_sva(struct device *dev,
+					   struct mm_struct *mm);
 
 #endif

@@ -30,6 +30,8 @@
 
 #include "iopf_bond.h"
 #include "iopf_console.h"
+#include "iopf_failing.h"
+#include "iopf_held.h"
 #include "iopf_sysfs.h"
 
 #define TEST_SECONDS	900
@@ -1079,6 +1081,68 @@ TEST_SVA(file_outlives_process)
 	EXPECT_TRUE(all_answered(self->fd));
 }
 
+/* ---- pages that take long -------------------------------------------------------- */
+
+/* Kernels without this series refuse a page that is not there yet. */
+static bool waits_for_pages(void)
+{
+	return !access("/sys/kernel/tracing/events/iopf_sva/iopf_serve", F_OK);
+}
+
+/* A request that waits for its page holds no lock of the process. */
+TEST_SVA(held_page)
+{
+	char *mem = map(2 * PAGE), *other;
+	struct held held;
+	int ticket;
+
+	if (!waits_for_pages())
+		SKIP(return, "this kernel does not wait for such pages");
+	ASSERT_EQ(0, held_open(&held, mem, PAGE));
+	ticket = sva_submit(self->fd, IOPF_SVA_FILL, mem, PAGE, SEED);
+	ASSERT_LE(0, ticket);
+	ASSERT_EQ(0, held_wait(&held, 1));
+	other = map(PAGE);
+	other[0] = 1;
+	ASSERT_EQ(0, munmap(other, PAGE));
+	ASSERT_OK(fill(self->fd, mem + PAGE, PAGE, ~SEED));
+	ASSERT_EQ(0, held_give(&held));
+	ASSERT_OK(sva_wait(self->fd, ticket));
+	ASSERT_PATTERN(mem, PAGE, SEED);
+	ASSERT_PATTERN(mem + PAGE, PAGE, ~SEED);
+	held_close(&held);
+}
+
+/* Others are not held up, nor is the end of the bond. */
+TEST_SVA(held_and_unbound)
+{
+	char *mem = map(IOPF_SVA_TICKETS * PAGE);
+	int ticket[IOPF_SVA_TICKETS], i;
+	struct held held;
+	pid_t pid;
+
+	if (!waits_for_pages())
+		SKIP(return, "this kernel does not wait for such pages");
+	ASSERT_EQ(0, held_open(&held, mem, IOPF_SVA_TICKETS * PAGE));
+	for (i = 0; i < IOPF_SVA_TICKETS; i++) {
+		ticket[i] = sva_submit(self->fd, IOPF_SVA_FILL, mem + i * PAGE,
+				       PAGE, SEED);
+		ASSERT_LE(0, ticket[i]);
+	}
+	ASSERT_EQ(0, held_wait(&held, IOPF_SVA_TICKETS));
+	pid = fork();
+	if (!pid)
+		many_work(SEED);
+	ASSERT_TRUE(exited_well(pid));
+	ASSERT_EQ(0, sva_unbind(self->fd));
+	for (i = 0; i < IOPF_SVA_TICKETS; i++)
+		ASSERT_EQ(IOPF_SVA_ABORTED, sva_wait(self->fd, ticket[i]));
+	held_close(&held);
+	ASSERT_TRUE(is_zero(mem, IOPF_SVA_TICKETS * PAGE));
+	ASSERT_EQ(0, sva_bind(self->fd, NULL));
+	ASSERT_OK(fill(self->fd, mem, IOPF_SVA_TICKETS * PAGE, SEED));
+}
+
 /* ---- the life of a bond ------------------------------------------------------ */
 
 TEST_SVA(bind_twice)
@@ -1175,6 +1239,40 @@ TEST_SVA(unbind_in_flight)
 			  sva_submit(self->fd, IOPF_SVA_FILL, mem, 8, 0));
 		ASSERT_EQ(0, sva_bind(self->fd, NULL));
 	}
+}
+
+/*
+ * A second device is first tried with the page table that the first one has. Where that
+ * fails, wherever it is, it gets one of its own, which takes page faults as well.
+ */
+TEST_SVA(bind_after_failure)
+{
+	unsigned int nth;
+	bool failed = true;
+	int fd, file, ret;
+	char *mem;
+
+	file = failing_open();
+	if (file < 0)
+		SKIP(return, "takes failslab");
+	for (nth = 1; failed; nth++) {
+		ASSERT_GT(400, nth);
+		fd = sva_open(DEVICE2);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, failing_set(file, nth));
+		ret = sva_bind(fd, NULL);
+		failed = failing_done(file);
+		if (!ret) {
+			mem = map(PAGE);
+			EXPECT_EQ(IOPF_SVA_OK, fill(fd, mem, PAGE, SEED))
+				TH_LOG("allocation %u has failed", nth);
+			munmap(mem, PAGE);
+		}
+		close(fd);
+	}
+	failing_close(file);
+	EXPECT_EQ(0, ret);
+	EXPECT_LT(2, nth);
 }
 
 /* One address space on two functions: each has a cache to be told. */

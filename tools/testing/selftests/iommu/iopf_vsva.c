@@ -26,7 +26,9 @@
 
 #include "iopf_console.h"
 #include "iopf_endpoint.h"
+#include "iopf_held.h"
 #include "iopf_late.h"
+#include "iopf_trace.h"
 
 #define TEST_SECONDS	1800
 #define PASID		5
@@ -37,6 +39,9 @@
 #define NR_MANY		256
 #define NR_OWNERS	100
 #define NR_ASKED	8
+/* So many groups of a process the kernel serves at once, and some more */
+#define NR_SERVED	16
+#define NR_HELD		24
 /* What the kernel lets one process have */
 #define NR_HWPTS	64
 #define SOMEBODY	4242
@@ -824,6 +829,304 @@ TEST_VSVA(owners)
 	child_end(&child);
 }
 
+/* ---- pages that take long ------------------------------------------------------------ */
+
+/* Requests for pages of their own, which are held */
+static int held_requests(struct endpoint *ep, __u32 pasid, struct held *held,
+			 unsigned int *slot)
+{
+	char *mem = (char *)(uintptr_t)held->range.start;
+	__u32 before = asks() ? 0 : testdev_reg(&ep->td, IOPF_TD_REG_CNT_STALL);
+	int ret = 0, i;
+
+	testdev_set(&ep->td, IOPF_TD_REG_CONTEXTS, 2 * NR_HELD);
+	for (i = 0; i < NR_HELD && !ret; i++)
+		ret = start(ep, pasid, IOPF_TD_OP_FILL, mem + i * PAGE, PAGE, SEED,
+			    &slot[i]);
+	if (!ret)
+		ret = wait_reg(ep, asks() ? IOPF_TD_REG_PRI_OUTSTANDING :
+					    IOPF_TD_REG_CNT_STALL,
+			       before + NR_HELD);
+	/* Some of them wait for their page, and others for that. */
+	return ret ?: held_wait(held, NR_SERVED);
+}
+
+/* A request that waits for its page holds no lock of the process. */
+TEST_VSVA(held_page)
+{
+	struct endpoint *ep = &self->ep;
+	struct testdev_result r;
+	char *mem = map(BIG), *other;
+	struct held held;
+	unsigned int slot;
+
+	ASSERT_EQ(0, held_open(&held, mem, PAGE));
+	ASSERT_EQ(0, iopf_dev_attach_pasid(ep->dev, PASID, self->own));
+	ASSERT_LIB(start(ep, PASID, IOPF_TD_OP_FILL, mem, PAGE, SEED, &slot));
+	ASSERT_EQ(0, held_wait(&held, 1));
+	other = map(PAGE);
+	other[0] = 1;
+	ASSERT_EQ(0, munmap(other, PAGE));
+	/* nor other requests of it */
+	testdev_set(&ep->td, IOPF_TD_REG_CONTEXTS, 2);
+	ASSERT_OK(fill(ep, PASID, mem + PAGE, PAGE, ~SEED));
+	ASSERT_PATTERN(mem + PAGE, PAGE, ~SEED);
+	ASSERT_EQ(0, held_give(&held));
+	ASSERT_LIB(wait_op(ep, slot, &r));
+	ASSERT_EQ(IOPF_TD_ST_OK, r.status);
+	ASSERT_PATTERN(mem, PAGE, SEED);
+	held_close(&held);
+}
+
+/* However many requests wait for pages of one process, those of others are served. */
+TEST_VSVA(held_many)
+{
+	struct endpoint *ep = &self->ep;
+	char *mem = map(NR_HELD * PAGE);
+	unsigned int slot[NR_HELD], i;
+	struct testdev_result r;
+	struct child child;
+	struct held held;
+	__u32 hwpt_id;
+
+	ASSERT_EQ(0, held_open(&held, mem, NR_HELD * PAGE));
+	ASSERT_LIB(child_attach(ep, &child, &hwpt_id));
+	ASSERT_EQ(0, iopf_dev_attach_pasid(ep->dev, PASID + 1, self->own));
+	ASSERT_EQ(0, held_requests(ep, PASID + 1, &held, slot));
+	ASSERT_OK(fill(ep, PASID, AT, BIG / 8, SEED + 1));
+	EXPECT_TRUE(child_tell(&child, CHECK_PATTERN, BIG / 8, SEED + 1));
+	ASSERT_LIB(child_detach(ep, &child, hwpt_id));
+	ASSERT_EQ(0, held_give(&held));
+	for (i = 0; i < NR_HELD; i++) {
+		ASSERT_LIB(wait_op(ep, slot[i], &r));
+		ASSERT_EQ(IOPF_TD_ST_OK, r.status);
+		ASSERT_PATTERN(mem + i * PAGE, PAGE, SEED);
+	}
+	held_close(&held);
+}
+
+/* A detach ends the wait for pages. */
+TEST_VSVA(held_detach)
+{
+	struct endpoint *ep = &self->ep;
+	char *mem = map(NR_HELD * PAGE);
+	unsigned int slot[NR_HELD], i;
+	struct testdev_result r;
+	struct held held;
+
+	expect_dma_faults(self->found.bdf[0], PASID, "[0-9a-f]+", DMA_ANY_FAULT);
+	ASSERT_EQ(0, held_open(&held, mem, NR_HELD * PAGE));
+	ASSERT_EQ(0, iopf_dev_attach_pasid(ep->dev, PASID, self->own));
+	ASSERT_EQ(0, held_requests(ep, PASID, &held, slot));
+	ASSERT_EQ(0, iopf_dev_detach_pasid(ep->dev, PASID));
+	for (i = 0; i < NR_HELD; i++) {
+		ASSERT_LIB(wait_op(ep, slot[i], &r));
+		EXPECT_LT(IOPF_TD_ST_OK, r.status);
+	}
+	EXPECT_LIB(check_answers(ep, 0, -1));
+	expect_no_more_on_console();
+	/* the threads that have waited are as good as new */
+	ASSERT_EQ(0, iopf_dev_attach_pasid(ep->dev, PASID, self->own));
+	ASSERT_EQ(0, held_requests(ep, PASID, &held, slot));
+	held_close(&held);
+	for (i = 0; i < NR_HELD; i++) {
+		ASSERT_LIB(wait_op(ep, slot[i], &r));
+		EXPECT_EQ(IOPF_TD_ST_OK, r.status);
+		ASSERT_PATTERN(mem + i * PAGE, PAGE, SEED);
+	}
+}
+
+/* A replacement does so, too, and the device asks the page table that is new. */
+TEST_VSVA(held_replace)
+{
+	struct endpoint *ep = &self->ep;
+	unsigned int slot[NR_HELD], i;
+	struct testdev_result r;
+	struct child child;
+	struct held held;
+	__u32 hwpt_id;
+
+	ASSERT_TRUE(child_map());
+	ASSERT_EQ(0, held_open(&held, AT, NR_HELD * PAGE));
+	ASSERT_EQ(0, child_start(&child));
+	ASSERT_LIB(iopf_hwpt_alloc_process(self->ctx, iopf_dev_id(ep->dev),
+					   child.pidfd, &hwpt_id));
+	ASSERT_EQ(0, iopf_dev_attach_pasid(ep->dev, PASID, self->own));
+	ASSERT_EQ(0, held_requests(ep, PASID, &held, slot));
+	ASSERT_EQ(0, iopf_dev_attach_pasid(ep->dev, PASID, hwpt_id));
+	for (i = 0; i < NR_HELD; i++) {
+		ASSERT_LIB(wait_op(ep, slot[i], &r));
+		EXPECT_EQ(IOPF_TD_ST_OK, r.status);
+	}
+	EXPECT_LIB(check_answers(ep, -1, 0));
+	ASSERT_OK(compare(ep, PASID, AT + (NR_HELD - 1) * PAGE, PAGE, SEED));
+	held_close(&held);
+	EXPECT_TRUE(is_zero(AT, NR_HELD * PAGE));
+	ASSERT_LIB(child_detach(ep, &child, hwpt_id));
+	munmap(AT, BIG);
+}
+
+/*
+ * A killed program's device is in use until a page fault that is being handled lets go of
+ * the program's memory, the registers mapped there among it. That may be later than its
+ * end.
+ */
+static int open_when_free(struct iopf_ctx *ctx, const char *bdf,
+			  struct iopf_dev **dev)
+{
+	__u64 end = iopf_now() + LONG_MS * 1000000ULL;
+	int ret;
+
+	for (;;) {
+		ret = iopf_dev_open(ctx, bdf, dev);
+		if (ret != -EBUSY || iopf_now() > end)
+			return ret;
+		nap();
+	}
+}
+
+/*
+ * The device goes with its owner, and that with what it has mapped, although somebody
+ * else holds its pages.
+ */
+TEST_VSVA(held_owner)
+{
+	struct endpoint other = { 0 };
+	unsigned int slot[NR_HELD];
+	int there[2], number, copy;
+	struct held held;
+	__u32 hwpt_id;
+	pid_t pid;
+
+	if (self->found.nr < 2)
+		SKIP(return, "takes two endpoints");
+	expect_dma_faults(self->found.bdf[1], DMA_ANY_PASID, "[0-9a-f]+",
+			  DMA_ANY_FAULT);
+	ASSERT_EQ(0, pipe(there));
+	pid = fork();
+	if (!pid) {
+		if (iopf_ctx_open(&other.ctx) ||
+		    open_when_free(other.ctx, self->found.bdf[1], &other.dev) ||
+		    iopf_hwpt_alloc_process(other.ctx, iopf_dev_id(other.dev),
+					    IOPF_PROCESS_SELF, &hwpt_id) ||
+		    iopf_dev_attach_pasid(other.dev, PASID, hwpt_id) ||
+		    testdev_open(other.dev, &other.td) ||
+		    held_open(&held, map(NR_HELD * PAGE), NR_HELD * PAGE) ||
+		    held_requests(&other, PASID, &held, slot) ||
+		    write(there[1], &held.fd, sizeof(held.fd)) != sizeof(held.fd))
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	close(there[1]);
+	ASSERT_EQ((ssize_t)sizeof(number), read(there[0], &number, sizeof(number)));
+	copy = syscall(SYS_pidfd_getfd, (int)syscall(SYS_pidfd_open, pid, 0), number,
+		       0);
+	ASSERT_LE(0, copy);
+	kill(pid, SIGKILL);
+	ASSERT_EQ(pid, waitpid(pid, NULL, 0));
+	close(there[0]);
+	ASSERT_LIB(open_when_free(self->ctx, self->found.bdf[1], &other.dev));
+	expect_no_more_on_console();
+	close(copy);
+	iopf_dev_close(other.dev);
+}
+
+/* What a device has asked for before it is reset keeps nothing from it after that. */
+TEST_VSVA(held_reset)
+{
+	struct endpoint *ep = &self->ep;
+	char *mem = map(NR_HELD * PAGE), *other = map(PAGE);
+	unsigned int slot[NR_HELD];
+	struct held held;
+
+	if (!asks())
+		SKIP(return, "an access that is held is not ended by a reset");
+	ASSERT_EQ(0, held_open(&held, mem, NR_HELD * PAGE));
+	ASSERT_EQ(0, iopf_dev_attach_pasid(ep->dev, PASID, self->own));
+	ASSERT_EQ(0, held_requests(ep, PASID, &held, slot));
+	ASSERT_LIB(iopf_dev_reset(ep->dev));
+	ASSERT_LIB(testdev_start(&ep->td));
+	ASSERT_OK(fill(ep, PASID, other, PAGE, SEED));
+	ASSERT_PATTERN(other, PAGE, SEED);
+	held_close(&held);
+	EXPECT_TRUE(is_zero(mem, NR_HELD * PAGE));
+}
+
+/* Who lets a device look again without a page does not keep the kernel at it. */
+TEST_VSVA(held_woken)
+{
+	struct endpoint *ep = &self->ep;
+	struct testdev_result r;
+	int ret, woken = 0;
+	char *mem = map(PAGE);
+	struct held held;
+	unsigned int slot;
+
+	if (!asks())
+		SKIP(return, "the endpoint would ask without end");
+	ASSERT_EQ(0, held_open(&held, mem, PAGE));
+	ASSERT_EQ(0, iopf_dev_attach_pasid(ep->dev, PASID, self->own));
+	ASSERT_LIB(start(ep, PASID, IOPF_TD_OP_FILL, mem, PAGE, SEED, &slot));
+	while (!testdev_done(&ep->td, slot, &r) && woken < 1000) {
+		ret = held_wait_ms(&held, 10);
+		ASSERT_LE(0, ret);
+		if (ret)
+			ASSERT_EQ(0, held_wake(&held));
+		woken += ret;
+	}
+	ASSERT_LT(woken, 1000);
+	EXPECT_LT(IOPF_TD_ST_OK, r.status);
+	/* it was told each time that it has the page */
+	EXPECT_LIB(check_answers(ep, -1, 0));
+	held_close(&held);
+	ASSERT_OK(fill(ep, PASID, mem, PAGE, SEED));
+}
+
+static void trace_line(const char *line, void *arg)
+{
+	const char *numbers = strstr(line, "requests=");
+	unsigned int *sum = arg, requests, lookups, locks;
+
+	if (numbers && sscanf(numbers, "requests=%u lookups=%u mmap_locks=%u",
+			      &requests, &lookups, &locks) == 3) {
+		sum[0] += requests;
+		sum[1] += lookups;
+		sum[2] += locks;
+	}
+}
+
+/* Neighbours are looked up once, and not with the lock of all of the address space. */
+TEST_VSVA(one_walk)
+{
+	struct endpoint *ep = &self->ep;
+	unsigned int sum[3] = { 0 }, slot;
+	struct testdev_op op = {
+		.opcode = IOPF_TD_OP_FILL,
+		.flags = IOPF_TD_F_PASID | IOPF_TD_F_GROUP,
+		.pasid = PASID,
+		.length = 16 * PAGE,
+		.data = SEED,
+	};
+	struct testdev_result r;
+	char *mem = map(32 * PAGE);
+
+	if (!asks())
+		SKIP(return, "accesses are held one by one");
+	op.iova = (uintptr_t)mem;
+	mem[31 * PAGE] = 1;
+	ASSERT_EQ(0, iopf_dev_attach_pasid(ep->dev, PASID, self->own));
+	ASSERT_EQ(0, trace_begin("iopf_sva/iopf_serve"));
+	ASSERT_LIB(testdev_submit(&ep->td, &op, &slot));
+	ASSERT_LIB(wait_op(ep, slot, &r));
+	EXPECT_EQ(1, trace_end("iopf_sva/iopf_serve", "iopf_serve:", trace_line, sum));
+	ASSERT_EQ(IOPF_TD_ST_OK, r.status);
+	ASSERT_PATTERN(mem, 16 * PAGE, SEED);
+	EXPECT_EQ(16, sum[0]);
+	EXPECT_EQ(1, sum[1]);
+	EXPECT_EQ(0, sum[2]);
+}
+
 /* ---- one page table after the other --------------------------------------------------- */
 
 TEST_VSVA(replace)
@@ -985,25 +1288,6 @@ TEST_VSVA(two_devices)
 	ASSERT_LIB(child_detach(ep, &child, hwpt_id));
 }
 
-/*
- * A killed program's device is in use until a page fault that is being handled lets go of
- * the program's memory, the registers mapped there among it. That may be later than its
- * end.
- */
-static int open_when_free(struct iopf_ctx *ctx, const char *bdf,
-			  struct iopf_dev **dev)
-{
-	__u64 end = iopf_now() + LONG_MS * 1000000ULL;
-	int ret;
-
-	for (;;) {
-		ret = iopf_dev_open(ctx, bdf, dev);
-		if (ret != -EBUSY || iopf_now() > end)
-			return ret;
-		nap();
-	}
-}
-
 /* A process that has its own device, and is killed with everything open. */
 TEST_VSVA(killed_owner)
 {
@@ -1050,9 +1334,9 @@ TEST_VSVA(killed_owner)
 		waitpid(pid, NULL, 0);
 		close(there[0]);
 	}
-	expect_no_more_on_console();
 	/* It is free, works, and waits for nothing. */
 	ASSERT_LIB(open_when_free(self->ctx, self->found.bdf[1], &other.dev));
+	expect_no_more_on_console();
 	ASSERT_EQ(0, iopf_dev_attach(other.dev, self->ep.hwpt_id));
 	ASSERT_EQ(0, iopf_dev_attach_pasid(other.dev, PASID, self->own));
 	ASSERT_LIB(testdev_open(other.dev, &other.td));
