@@ -59,9 +59,9 @@
  * @wq: where the groups are served
  * @look: runs sva_look() while something is in @running
  * @lock: protects what follows
- * @running: struct sva_run of the groups that are being served
+ * @running: struct sva_run of the groups that are being served, each of whose threads
+ *	     keeps @mm in use
  * @nr_running: groups that have a thread, or will have one
- * @nr_mm: threads that keep @mm in use
  * @waiting: groups that have no thread yet, by &iopf_group.node
  */
 struct iommu_sva_faults {
@@ -73,7 +73,6 @@ struct iommu_sva_faults {
 	spinlock_t lock;
 	struct list_head running;
 	unsigned int nr_running;
-	unsigned int nr_mm;
 	struct list_head waiting;
 };
 
@@ -118,8 +117,8 @@ static void sva_look(struct work_struct *work)
 	bool ended;
 
 	spin_lock(&faults->lock);
-	ended = faults->nr_mm &&
-		atomic_read(&faults->mm->mm_users) <= faults->nr_mm;
+	ended = atomic_read(&faults->mm->mm_users) <=
+		list_count_nodes(&faults->running);
 	list_for_each_entry(run, &faults->running, node)
 		if (ended || list_empty_careful(&run->group->pending_node))
 			sva_kill(run);
@@ -220,7 +219,6 @@ static bool sva_run_begin(struct iommu_sva_faults *faults, struct sva_run *run)
 		 !list_empty_careful(&run->group->pending_node) &&
 		 mmget_not_zero(faults->mm);
 	if (wanted) {
-		faults->nr_mm++;
 		list_add(&run->node, &faults->running);
 		queue_delayed_work(faults->wq, &faults->look, SVA_LOOK_DELAY);
 	}
@@ -232,7 +230,6 @@ static void sva_run_end(struct iommu_sva_faults *faults, struct sva_run *run)
 {
 	spin_lock(&faults->lock);
 	list_del(&run->node);
-	faults->nr_mm--;
 	spin_unlock(&faults->lock);
 	/* What ends with an address space may wait for this group. */
 	mmput_async(faults->mm);
