@@ -28,15 +28,16 @@ FIXTURE(process)
 
 FIXTURE_SETUP(process)
 {
+	struct process_device dev;
+
 	PAGE_SIZE = sysconf(_SC_PAGESIZE);
 	self->fd = open("/dev/iommu", O_RDWR);
 	ASSERT_NE(-1, self->fd);
-	test_ioctl_ioas_alloc(&self->ioas_id);
-	test_cmd_mock_domain_flags(self->ioas_id, MOCK_FLAGS_DEVICE_PASID,
-				   &self->stdev_id, NULL, &self->idev_id);
-	test_cmd_hwpt_alloc(self->idev_id, self->ioas_id, IOMMU_HWPT_ALLOC_PASID,
-			    &self->other_id);
-	test_cmd_mock_domain_replace(self->stdev_id, self->other_id);
+	ASSERT_EQ(0, process_device_open(self->fd, &dev));
+	self->ioas_id = dev.ioas_id;
+	self->stdev_id = dev.stdev_id;
+	self->idev_id = dev.idev_id;
+	self->other_id = dev.rid_id;
 }
 
 FIXTURE_TEARDOWN(process)
@@ -69,6 +70,22 @@ static int wait_total(int fd, __u32 dev_id, __u32 total)
 			     (uintptr_t)(_addr)))
 #define wait_answers(_total) \
 	ASSERT_EQ(0, wait_total(self->fd, self->idev_id, _total))
+
+/* This process's own page table for a PASID, and a page of it that does not come */
+static int held_attach(int fd, __u32 stdev_id, __u32 dev_id, struct held *held,
+		       char *mem, __u32 *own)
+{
+	int ret = held_open(held, mem, PAGE_SIZE);
+
+	if (!ret)
+		ret = alloc_process(fd, dev_id, IOPF_PROCESS_SELF, own);
+	return ret ?: pasid_op(fd, IOMMU_TEST_OP_PASID_ATTACH, stdev_id,
+			       PASID_EVEN, *own);
+}
+
+#define attach_held(_held, _mem, _own) \
+	ASSERT_EQ(0, held_attach(self->fd, self->stdev_id, self->idev_id, \
+				 _held, _mem, _own))
 
 static char *some_memory(size_t length)
 {
@@ -182,10 +199,7 @@ TEST_PROCESS(groups)
 	struct held held;
 	__u32 own, i;
 
-	ASSERT_EQ(0, held_open(&held, mem, PAGE_SIZE));
-	ASSERT_EQ(0, alloc_process(self->fd, self->idev_id, IOPF_PROCESS_SELF,
-				   &own));
-	ASSERT_EQ(0, attach(PASID_EVEN, own));
+	attach_held(&held, mem, &own);
 	for (i = 0; i < NR_GROUPS; i++)
 		send_to(PASID_EVEN, i % 512, mem);
 	expect_answers(0);
@@ -205,39 +219,47 @@ TEST_PROCESS(groups)
 	held_close(&held);
 }
 
-/* Has the page table of its own in a cgroup, and holds a page, until it is killed. */
-static void process_owner(int fd, __u32 dev_id, char *mem, int told)
+/*
+ * A process in the cgroup, until it is killed, whose page at @mem, if there is one, does not
+ * come. Returns its page table, or 0.
+ */
+static __u32 owner_start(int fd, __u32 dev_id, char *mem, pid_t *owner)
 {
+	__u32 own = 0;
 	struct held held;
-	__u32 own;
+	int told[2];
 
-	if (held_open(&held, mem, PAGE_SIZE) ||
-	    write_file(CGROUP "/cgroup.procs", "0") ||
-	    alloc_process(fd, dev_id, IOPF_PROCESS_SELF, &own) ||
-	    write(told, &own, sizeof(own)) != sizeof(own))
-		_exit(1);
-	close(told);
-	for (;;)
-		pause();
+	if (pipe(told))
+		return 0;
+	*owner = fork();
+	if (!*owner) {
+		if ((mem && held_open(&held, mem, PAGE_SIZE)) ||
+		    write_file(CGROUP "/cgroup.procs", "0") ||
+		    alloc_process(fd, dev_id, IOPF_PROCESS_SELF, &own) ||
+		    write(told[1], &own, sizeof(own)) != sizeof(own))
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	close(told[1]);
+	if (*owner > 0 && read(told[0], &own, sizeof(own)) != sizeof(own))
+		own = 0;
+	close(told[0]);
+	return own;
 }
 
 /* What a device asks of a process is charged to who has made the page table. */
 TEST_PROCESS(charged)
 {
 	char *mem = some_memory(PAGE_SIZE);
-	int told[2], i;
 	pid_t owner;
+	int i;
 	__u32 own;
 
 	if (!cgroup_make())
 		SKIP(return, "no memory cgroups");
-	ASSERT_EQ(0, pipe(told));
-	owner = fork();
-	ASSERT_LE(0, owner);
-	if (!owner)
-		process_owner(self->fd, self->idev_id, mem, told[1]);
-	close(told[1]);
-	ASSERT_EQ((ssize_t)sizeof(own), read(told[0], &own, sizeof(own)));
+	own = owner_start(self->fd, self->idev_id, mem, &owner);
+	ASSERT_NE(0, own);
 	ASSERT_EQ(0, attach(PASID_EVEN, own));
 	for (i = 0; i < NR_GROUPS; i++)
 		send_to(PASID_EVEN, i % 512, mem);
@@ -249,7 +271,6 @@ TEST_PROCESS(charged)
 	wait_answers(NR_GROUPS);
 	ASSERT_EQ(0, detach(PASID_EVEN));
 	test_ioctl_destroy(own);
-	close(told[0]);
 	cgroup_remove();
 }
 
@@ -261,10 +282,7 @@ TEST_PROCESS(detach)
 	struct held held;
 	__u32 own, i;
 
-	ASSERT_EQ(0, held_open(&held, mem, PAGE_SIZE));
-	ASSERT_EQ(0, alloc_process(self->fd, self->idev_id, IOPF_PROCESS_SELF,
-				   &own));
-	ASSERT_EQ(0, attach(PASID_EVEN, own));
+	attach_held(&held, mem, &own);
 	ASSERT_EQ(0, attach(PASID_ODD, own));
 	send_to(PASID_ODD, 100, mem);
 	ASSERT_EQ(0, held_wait(&held, 1));
@@ -293,10 +311,7 @@ TEST_PROCESS(served_at_once)
 	struct held held;
 	__u32 own, i;
 
-	ASSERT_EQ(0, held_open(&held, mem, PAGE_SIZE));
-	ASSERT_EQ(0, alloc_process(self->fd, self->idev_id, IOPF_PROCESS_SELF,
-				   &own));
-	ASSERT_EQ(0, attach(PASID_EVEN, own));
+	attach_held(&held, mem, &own);
 	for (i = 0; i < 4 * NR_SERVED; i++)
 		send_to(PASID_EVEN, i, mem);
 	ASSERT_EQ(0, held_wait(&held, NR_SERVED));
@@ -316,10 +331,7 @@ TEST_PROCESS(detach_behind)
 	__u32 own, i;
 
 	there[0] = 1;
-	ASSERT_EQ(0, held_open(&held, mem, PAGE_SIZE));
-	ASSERT_EQ(0, alloc_process(self->fd, self->idev_id, IOPF_PROCESS_SELF,
-				   &own));
-	ASSERT_EQ(0, attach(PASID_EVEN, own));
+	attach_held(&held, mem, &own);
 	ASSERT_EQ(0, attach(PASID_ODD, own));
 	for (i = 0; i < 100; i++)
 		send_to(PASID_EVEN, i, mem);
@@ -337,29 +349,25 @@ TEST_PROCESS(detach_behind)
 /* Serves its own pages, and does not: an owner as those of the other tests are */
 static void process_stuck(char *mem, int told)
 {
-	__u32 ioas_id, stdev_id, idev_id, rid_id, own, i;
+	struct process_device dev;
 	struct held held;
+	__u32 own, i;
 	int fd;
 
 	/* What is opened last is closed first: the iommufd. */
 	if (held_open(&held, mem, PAGE_SIZE))
 		_exit(1);
 	fd = open("/dev/iommu", O_RDWR);
-	if (_test_ioctl_ioas_alloc(fd, &ioas_id) ||
-	    _test_cmd_mock_domain_flags(fd, ioas_id, MOCK_FLAGS_DEVICE_PASID,
-					&stdev_id, NULL, &idev_id) ||
-	    _test_cmd_hwpt_alloc(fd, idev_id, ioas_id, 0, IOMMU_HWPT_ALLOC_PASID,
-				 &rid_id, IOMMU_HWPT_DATA_NONE, 0, 0) ||
-	    _test_cmd_mock_domain_replace(fd, stdev_id, rid_id, NULL) ||
-	    alloc_process(fd, idev_id, IOPF_PROCESS_SELF, &own) ||
-	    pasid_op(fd, IOMMU_TEST_OP_PASID_ATTACH, stdev_id, PASID_EVEN, own) ||
-	    pasid_op(fd, IOMMU_TEST_OP_PASID_ATTACH, stdev_id, PASID_ODD, own))
+	if (process_device_open(fd, &dev) ||
+	    alloc_process(fd, dev.idev_id, IOPF_PROCESS_SELF, &own) ||
+	    pasid_op(fd, IOMMU_TEST_OP_PASID_ATTACH, dev.stdev_id, PASID_EVEN, own) ||
+	    pasid_op(fd, IOMMU_TEST_OP_PASID_ATTACH, dev.stdev_id, PASID_ODD, own))
 		_exit(2);
 	for (i = 0; i < 100; i++)
-		if (send_at(fd, idev_id, PASID_ODD, i, (uintptr_t)mem))
+		if (send_at(fd, dev.idev_id, PASID_ODD, i, (uintptr_t)mem))
 			_exit(3);
 	if (held_wait(&held, NR_SERVED) ||
-	    send_at(fd, idev_id, PASID_EVEN, 0, (uintptr_t)mem) ||
+	    send_at(fd, dev.idev_id, PASID_EVEN, 0, (uintptr_t)mem) ||
 	    write(told, "", 1) != 1)
 		_exit(4);
 	for (;;)
@@ -390,8 +398,8 @@ TEST_PROCESS(tables_charged)
 {
 	const size_t step = 2 << 20, nr = 500;
 	char *mem = some_memory((nr + 1) * step);
-	int told[2], i;
 	pid_t owner;
+	int i;
 	__u32 own;
 
 	ASSERT_NE(MAP_FAILED, mem);
@@ -399,20 +407,8 @@ TEST_PROCESS(tables_charged)
 	ASSERT_EQ(0, madvise(mem, nr * step, MADV_NOHUGEPAGE));
 	if (!cgroup_make())
 		SKIP(return, "no memory cgroups");
-	ASSERT_EQ(0, pipe(told));
-	owner = fork();
-	ASSERT_LE(0, owner);
-	if (!owner) {
-		if (write_file(CGROUP "/cgroup.procs", "0") ||
-		    alloc_process(self->fd, self->idev_id, IOPF_PROCESS_SELF, &own) ||
-		    write(told[1], &own, sizeof(own)) != sizeof(own))
-			_exit(1);
-		for (;;)
-			pause();
-	}
-	close(told[1]);
-	ASSERT_EQ((ssize_t)sizeof(own), read(told[0], &own, sizeof(own)));
-	close(told[0]);
+	own = owner_start(self->fd, self->idev_id, NULL, &owner);
+	ASSERT_NE(0, own);
 	ASSERT_EQ(0, attach(PASID_EVEN, own));
 	for (i = 0; i < nr; i++)
 		send_to(PASID_EVEN, i, mem + i * step);

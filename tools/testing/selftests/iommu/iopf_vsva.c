@@ -851,6 +851,33 @@ static int held_requests(struct endpoint *ep, __u32 pasid, struct held *held,
 	return ret ?: held_wait(held, NR_SERVED);
 }
 
+/* All of held_requests() have ended, as they should. The kernel serves. */
+static int held_ended(struct endpoint *ep, const unsigned int *slot, bool well)
+{
+	struct testdev_result r;
+	int ret, i;
+
+	for (i = 0; i < NR_HELD; i++) {
+		ret = wait_op(ep, slot[i], &r);
+		if (ret)
+			return ret;
+		if (well ? r.status != IOPF_TD_ST_OK : r.status <= IOPF_TD_ST_OK)
+			return iopf_err(-EPROTO, "transfer %d: %s", i,
+					testdev_status(r.status));
+	}
+	return 0;
+}
+
+static bool held_filled(const char *mem)
+{
+	int i;
+
+	for (i = 0; i < NR_HELD; i++)
+		if (!is_pattern(mem + i * PAGE, PAGE, SEED))
+			return false;
+	return true;
+}
+
 /* A request that waits for its page holds no lock of the process. */
 TEST_VSVA(held_page)
 {
@@ -883,8 +910,7 @@ TEST_VSVA(held_many)
 {
 	struct endpoint *ep = &self->ep;
 	char *mem = map(NR_HELD * PAGE);
-	unsigned int slot[NR_HELD], i;
-	struct testdev_result r;
+	unsigned int slot[NR_HELD];
 	struct child child;
 	struct held held;
 	__u32 hwpt_id;
@@ -897,11 +923,8 @@ TEST_VSVA(held_many)
 	EXPECT_TRUE(child_tell(&child, CHECK_PATTERN, BIG / 8, SEED + 1));
 	ASSERT_LIB(child_detach(ep, &child, hwpt_id));
 	ASSERT_EQ(0, held_give(&held));
-	for (i = 0; i < NR_HELD; i++) {
-		ASSERT_LIB(wait_op(ep, slot[i], &r));
-		ASSERT_EQ(IOPF_TD_ST_OK, r.status);
-		ASSERT_PATTERN(mem + i * PAGE, PAGE, SEED);
-	}
+	ASSERT_LIB(held_ended(ep, slot, true));
+	ASSERT_TRUE(held_filled(mem));
 	held_close(&held);
 }
 
@@ -910,8 +933,7 @@ TEST_VSVA(held_detach)
 {
 	struct endpoint *ep = &self->ep;
 	char *mem = map(NR_HELD * PAGE);
-	unsigned int slot[NR_HELD], i;
-	struct testdev_result r;
+	unsigned int slot[NR_HELD];
 	struct held held;
 
 	expect_dma_faults(self->found.bdf[0], PASID, "[0-9a-f]+", DMA_ANY_FAULT);
@@ -919,29 +941,22 @@ TEST_VSVA(held_detach)
 	ASSERT_EQ(0, iopf_dev_attach_pasid(ep->dev, PASID, self->own));
 	ASSERT_EQ(0, held_requests(ep, PASID, &held, slot));
 	ASSERT_EQ(0, iopf_dev_detach_pasid(ep->dev, PASID));
-	for (i = 0; i < NR_HELD; i++) {
-		ASSERT_LIB(wait_op(ep, slot[i], &r));
-		EXPECT_LT(IOPF_TD_ST_OK, r.status);
-	}
+	ASSERT_LIB(held_ended(ep, slot, false));
 	EXPECT_LIB(check_answers(ep, 0, -1));
 	expect_no_more_on_console();
 	/* the threads that have waited are as good as new */
 	ASSERT_EQ(0, iopf_dev_attach_pasid(ep->dev, PASID, self->own));
 	ASSERT_EQ(0, held_requests(ep, PASID, &held, slot));
 	held_close(&held);
-	for (i = 0; i < NR_HELD; i++) {
-		ASSERT_LIB(wait_op(ep, slot[i], &r));
-		EXPECT_EQ(IOPF_TD_ST_OK, r.status);
-		ASSERT_PATTERN(mem + i * PAGE, PAGE, SEED);
-	}
+	ASSERT_LIB(held_ended(ep, slot, true));
+	ASSERT_TRUE(held_filled(mem));
 }
 
 /* A replacement does so, too, and the device asks the page table that is new. */
 TEST_VSVA(held_replace)
 {
 	struct endpoint *ep = &self->ep;
-	unsigned int slot[NR_HELD], i;
-	struct testdev_result r;
+	unsigned int slot[NR_HELD];
 	struct child child;
 	struct held held;
 	__u32 hwpt_id;
@@ -954,10 +969,7 @@ TEST_VSVA(held_replace)
 	ASSERT_EQ(0, iopf_dev_attach_pasid(ep->dev, PASID, self->own));
 	ASSERT_EQ(0, held_requests(ep, PASID, &held, slot));
 	ASSERT_EQ(0, iopf_dev_attach_pasid(ep->dev, PASID, hwpt_id));
-	for (i = 0; i < NR_HELD; i++) {
-		ASSERT_LIB(wait_op(ep, slot[i], &r));
-		EXPECT_EQ(IOPF_TD_ST_OK, r.status);
-	}
+	ASSERT_LIB(held_ended(ep, slot, true));
 	EXPECT_LIB(check_answers(ep, -1, 0));
 	ASSERT_OK(compare(ep, PASID, AT + (NR_HELD - 1) * PAGE, PAGE, SEED));
 	held_close(&held);
@@ -985,6 +997,23 @@ static int open_when_free(struct iopf_ctx *ctx, const char *bdf,
 	}
 }
 
+/* A device that this process has alone, with its address space for a PASID */
+static int own_device(struct endpoint *ep, const char *bdf)
+{
+	__u32 hwpt_id;
+	int ret;
+
+	ret = iopf_ctx_open(&ep->ctx);
+	if (!ret)
+		ret = open_when_free(ep->ctx, bdf, &ep->dev);
+	if (!ret)
+		ret = iopf_hwpt_alloc_process(ep->ctx, iopf_dev_id(ep->dev),
+					      IOPF_PROCESS_SELF, &hwpt_id);
+	if (!ret)
+		ret = iopf_dev_attach_pasid(ep->dev, PASID, hwpt_id);
+	return ret ? ret : testdev_open(ep->dev, &ep->td);
+}
+
 /*
  * The device goes with its owner, and that with what it has mapped, although somebody
  * else holds its pages.
@@ -995,7 +1024,6 @@ TEST_VSVA(held_owner)
 	unsigned int slot[NR_HELD];
 	int there[2], number, copy;
 	struct held held;
-	__u32 hwpt_id;
 	pid_t pid;
 
 	if (self->found.nr < 2)
@@ -1005,12 +1033,7 @@ TEST_VSVA(held_owner)
 	ASSERT_EQ(0, pipe(there));
 	pid = fork();
 	if (!pid) {
-		if (iopf_ctx_open(&other.ctx) ||
-		    open_when_free(other.ctx, self->found.bdf[1], &other.dev) ||
-		    iopf_hwpt_alloc_process(other.ctx, iopf_dev_id(other.dev),
-					    IOPF_PROCESS_SELF, &hwpt_id) ||
-		    iopf_dev_attach_pasid(other.dev, PASID, hwpt_id) ||
-		    testdev_open(other.dev, &other.td) ||
+		if (own_device(&other, self->found.bdf[1]) ||
 		    held_open(&held, map(NR_HELD * PAGE), NR_HELD * PAGE) ||
 		    held_requests(&other, PASID, &held, slot) ||
 		    write(there[1], &held.fd, sizeof(held.fd)) != sizeof(held.fd))
@@ -1295,7 +1318,6 @@ TEST_VSVA(killed_owner)
 	struct testdev_result r;
 	int there[2], i, round;
 	unsigned int slot;
-	__u32 hwpt_id;
 	char *mem;
 	pid_t pid;
 	char ok;
@@ -1310,14 +1332,7 @@ TEST_VSVA(killed_owner)
 		pid = fork();
 		if (!pid) {
 			mem = map(8 * BIG);
-			if (iopf_ctx_open(&other.ctx) ||
-			    open_when_free(other.ctx, self->found.bdf[1],
-					   &other.dev) ||
-			    iopf_hwpt_alloc_process(other.ctx,
-						    iopf_dev_id(other.dev), -1,
-						    &hwpt_id) ||
-			    iopf_dev_attach_pasid(other.dev, PASID, hwpt_id) ||
-			    testdev_open(other.dev, &other.td))
+			if (own_device(&other, self->found.bdf[1]))
 				_exit(1);
 			for (i = 0; i < 8; i++)
 				if (start(&other, PASID, IOPF_TD_OP_FILL,
