@@ -306,6 +306,23 @@ class Room(Sandboxed):
 
 
 class Boot(Sandboxed):
+    def test_call_of_the_real_runner(self):
+        self.patch(lanes, "build_lanes", lambda names: {})
+        self.patch(host, "claim_out", lambda: self.top)
+        calls = []
+
+        def count(_command, call):
+            calls.append(call)
+            return Count(1), 0
+        self.patch(check, "count_lines", count)
+        for command in ("run", "selfcheck"):
+            self.assertEqual(str(check.boot(command).count), "1 passed, 0 failed")
+            call = calls.pop()
+            self.assertEqual(call[1], command)
+            self.assertIn("--at-once", call)
+            self.assertIn("--junit", call)
+            self.assertNotIn("--only", call)
+
     def test_no_empty_results(self):
         path = self.top / "r.json"
         self.assertEqual(lanes.writable(path, "JSON"), str(path))

@@ -99,7 +99,7 @@ def boot(command):
     result = Result(command, command, Count(), log=(
         host.out() / "log" / ("selfcheck" if command == "selfcheck" else "lanes") / "latest"))
     with tempfile.TemporaryDirectory() as work:
-        opts = lane_options(f"{work}/junit.xml")
+        opts = lane_options(command, f"{work}/junit.xml")
         try:
             call = lanes.lane_command(command, [], opts)
             found, status = count_lines(command, call)
@@ -121,13 +121,10 @@ def boot(command):
     return result
 
 
-def lane_options(junit):
+def lane_options(command, junit):
     """What somebody who calls scripts/build gets, who leaves the machine to it."""
-    parser = Parser(prog="build")
-    lanes.add_options(parser)
-    opts = parser.parse_args([])
+    opts = lanes.command_line().parse_args([command])
     opts.json, opts.junit = None, junit
-    opts.only = opts.load = opts.repeat = opts.file = None
     opts.at_once = str(lanes.several())
     return opts
 

@@ -467,7 +467,9 @@ def deb_kernel():
         print(deb)
 
 
-def main():
+def command_line():
+    """The parser of scripts/build; with a command and nothing else it gives the options of
+    somebody who leaves all to it."""
     parser = Parser(prog="build", description=__doc__)
     parser.add_argument("command", choices=[
         "deps", "lane", "list", "path", "run", "demo", "trace", "shell", "soak", "selfcheck",
@@ -485,7 +487,11 @@ def main():
                         help="demo: one of the lane's demonstrations that are lanes of their own")
     for name in SOAK_OPTIONS:
         parser.add_argument(f"--{name}", metavar="N", help="soak: see 'lib/lane soak --help'")
-    opts = parser.parse_args()
+    return parser
+
+
+def main():
+    opts = command_line().parse_args()
     apply_options(opts)
     try:
         return dispatch(opts)
