@@ -357,6 +357,42 @@ static void test_overflow(struct kunit *test)
 	iopf_queue_free(queue);
 }
 
+/*
+ * The log is full of the requests of a device that is gone, and has overflown. Each group is
+ * answered, once, and there is room for the requests of others.
+ */
+static void test_full_of_gone(struct kunit *test)
+{
+	struct iopf_queue *queue = iopf_queue_alloc("ppr-kunit");
+	struct fake_iommu *f = fake_iommu(test);
+	unsigned int slots = f->iommu.ppr_hwq.slots, groups = slots / 8, i;
+
+	KUNIT_ASSERT_NOT_NULL(test, queue);
+	f->iommu.ppr_hwq.queue = queue;
+	put_reg(f, MMIO_STATUS_OFFSET, BIT(5));
+	/*
+	 * One slot of a ring is never used. The first group is of one request, the
+	 * others are of eight, and the last one has no end.
+	 */
+	for (i = 0; i < slots - 1; i++)
+		push(f, ppr_req(R | (i % 8 ? 0 : LAST), DEVID, 0, (i + 7) / 8,
+				0x1000 * i));
+	work(f);
+	KUNIT_EXPECT_EQ(test, f->iommu.ppr_hwq.handled, slots - 1);
+	KUNIT_EXPECT_EQ(test, get_reg(f, MMIO_PPR_HEAD_OFFSET), f->tail);
+	KUNIT_ASSERT_EQ(test, get_reg(f, MMIO_CMD_TAIL_OFFSET), groups * 16);
+	for (i = 0; i < groups; i++)
+		KUNIT_EXPECT_EQ(test, f->cmds[i].data[3], 0x1000 + i);
+	KUNIT_EXPECT_EQ(test, queue->overflows, 1);
+
+	put_reg(f, MMIO_STATUS_OFFSET, 0);
+	push(f, ppr_req(R | LAST, DEVID_OTHER, 0, 3, 0x1000));
+	work(f);
+	KUNIT_EXPECT_EQ(test, get_reg(f, MMIO_CMD_TAIL_OFFSET), (groups + 1) * 16);
+	KUNIT_EXPECT_EQ(test, f->cmds[groups].data[0], DEVID_OTHER);
+	iopf_queue_free(queue);
+}
+
 static struct kunit_case ppr_cases[] = {
 	KUNIT_CASE(test_decode_fields),
 	KUNIT_CASE_PARAM(test_decode_verdict, ppr_verdict_gen_params),
@@ -369,6 +405,7 @@ static struct kunit_case ppr_cases[] = {
 	KUNIT_CASE(test_event),
 	KUNIT_CASE(test_wrap),
 	KUNIT_CASE(test_overflow),
+	KUNIT_CASE(test_full_of_gone),
 	{}
 };
 
