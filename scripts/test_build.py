@@ -134,7 +134,8 @@ class Demonstrations(unittest.TestCase):
         for wanted, demo, last in ((["amd"], "viommu", "amd-viommu-demo"), (["amd"], None, "amd"),
                                    (["all"], None, "all")):
             opts.demo = demo
-            with mock.patch.object(lanes, "build_lanes", return_value={}) as built, \
+            with mock.patch.object(lanes, "build_lanes", side_effect=dict.fromkeys) as built, \
+                    mock.patch.object(lanes, "machine_options", return_value=[]), \
                     mock.patch.object(host, "claim_out", return_value=pathlib.Path("/o")):
                 call = lanes.lane_command("demo", wanted, opts)
             self.assertEqual(call[-1], last)

@@ -18,7 +18,7 @@ from iopf import (check, checks, errors, fresh, host, lanes, model_mutants, pack
                   process, results)
 from iopf.errors import Failure
 from iopf.results import Result
-from iopf.testbed import Count
+from iopf.testbed import Count, lanefile
 
 
 class PatchBuilds(Sandboxed):
@@ -226,14 +226,23 @@ class Files(Sandboxed):
         self.lane.write_text(LANE)
         self.lane.chmod(0o755)
 
-        def call(command, names, opts):
+        self.products = {"vtd": self.product("k/1"), "amd": self.product("k/2")}
+
+        def call(command, _wanted, opts, products):
+            self.called = list(products)
             return [self.lane, command, *lanes.passed_on(command, opts)]
-        self.patch(lanes, "lane_command", call)
+        self.patch(lanes, "lane_call", call)
+        self.patch(lanes, "build_wanted", lambda names: dict(self.products))
+
+    def product(self, place):
+        return (self.cache / place / "bzImage", self.cache / "q/1/qemu", self.cache / "g/1/i", None,
+                None, None)
 
     def boot(self, **env):
         os.environ.update(env)
         with contextlib.redirect_stdout(io.StringIO()):
-            return check.boot("run")
+            *self.kept, result = check.boot("run")
+            return result
 
     def write(self, done):
         for path, write in ((self.top / "r.xml", results.write_junit),
@@ -278,6 +287,55 @@ class Files(Sandboxed):
         self.assertEqual(result.count.failed, 1)
         self.assertEqual(check.exit_status([result]), 1)
 
+    def test_lane_that_passed_is_kept(self):
+        self.boot()
+        self.assertEqual((self.called, self.kept), (["vtd", "amd"], []))
+        self.boot()
+        self.assertEqual(self.called, ["amd"])
+        self.assertEqual([(r.title, r.kept, str(r.count)) for r in self.kept],
+                         [("vtd", True, "2 passed, 0 failed, 1 skipped")])
+        self.products["vtd"] = self.product("k/3")
+        self.boot()
+        self.assertEqual(self.called, ["vtd", "amd"])
+        os.environ["FORCE"] = "1"
+        self.boot()
+        self.assertEqual(self.called, ["vtd", "amd"])
+
+    def test_nothing_left_to_boot(self):
+        del self.products["amd"]
+        self.boot()
+        self.called = None
+        result = self.boot()
+        self.assertEqual((self.called, result.kept, result.title), (None, True, "vtd"))
+
+    def test_lane_that_is_not_kept(self):
+        failure = "<testcase name='splat'><failure message='BUG'/></testcase>"
+        for env in ({"STATUS": "1", "SUM": "2 passed, 1 failed, 1 skipped", "MORE": failure},
+                    {"SUM": "3 passed, 0 failed", "MORE": ""},      # not what the suites say
+                    {"STATUS": "2"}):
+            self.boot(**env)
+            self.assertEqual(self.kept, [], env)
+            for name in env:
+                del os.environ[name]
+        self.products = {"vtd": lanes.Absent("not to be had"), "amd": self.product("../k/2")}
+        self.boot()
+        self.boot()
+        self.assertEqual(self.called, ["vtd", "amd"])
+
+    def test_what_a_lane_depends_on(self):
+        def key():
+            return checks.lane_key("vtd", self.product("k/1"))
+        first = key()
+        self.assertEqual(key(), first)
+        self.assertNotEqual(checks.lane_key("amd", self.product("k/1")), first)
+        for where, name, value in ((lanefile, "load", lambda name: "another plan"),
+                                   (checks, "testbed_sources", lambda: []),
+                                   (checks, "machine_key", lambda names: "newer")):
+            with mock.patch.object(where, name, value):
+                self.assertNotEqual(key(), first, name)
+        with mock.patch.dict(os.environ, {"KVM": "1"}):
+            self.assertNotEqual(key(), first)
+
     def test_exit_status(self):
         def run(error):
             def func(_log):
@@ -307,7 +365,9 @@ class Room(Sandboxed):
 
 class Boot(Sandboxed):
     def test_call_of_the_real_runner(self):
-        self.patch(lanes, "build_lanes", lambda names: {})
+        self.patch(lanes, "build_lanes", dict.fromkeys)
+        self.patch(lanes, "machine_options", lambda products: [])
+        self.patch(checks, "lane_key", lambda name, product: None)
         self.patch(host, "claim_out", lambda: self.top)
         calls = []
 
@@ -316,7 +376,8 @@ class Boot(Sandboxed):
             return Count(1), 0
         self.patch(check, "count_lines", count)
         for command in ("run", "selfcheck"):
-            self.assertEqual(str(check.boot(command).count), "1 passed, 0 failed")
+            result, = check.boot(command)
+            self.assertEqual(str(result.count), "1 passed, 0 failed")
             call = calls.pop()
             self.assertEqual(call[1], command)
             self.assertIn("--at-once", call)

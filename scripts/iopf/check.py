@@ -7,7 +7,7 @@
 
 The result of a check is kept under a key of everything it reads and of the
 version of all that runs in it, so what did not change is not checked again
-(FORCE=1 does). Lanes always run. The exit status is 1 if a test failed, and 2 if
+(FORCE=1 does); so is that of a lane. The exit status is 1 if a test failed, and 2 if
 the testbed did.
 """
 
@@ -94,15 +94,24 @@ def explain(failure):
 
 
 def boot(command):
-    """Run lanes; their results are counted from what lib/lane prints."""
+    """Run lanes that have not passed as they are; a list of results."""
     start = time.monotonic()
     result = Result(command, command, Count(), log=(
         host.out() / "log" / ("selfcheck" if command == "selfcheck" else "lanes") / "latest"))
+    done, keep = [], {}
     with tempfile.TemporaryDirectory() as work:
         opts = lane_options(command, f"{work}/junit.xml")
         try:
-            call = lanes.lane_command(command, [], opts)
-            found, status = count_lines(command, call)
+            products = lanes.build_wanted(lanes.lanes_of(command, []))
+            if command == "run":        # what selfcheck runs is the runner
+                keep = {name: Kept(f"lane-{name}", checks.lane_key(name, product))
+                        for name, product in products.items()}
+            done = take_kept(keep)
+            for each in done:
+                del products[each.title]
+            if done and not products:
+                return done
+            found, status = count_lines(command, lanes.lane_call(command, [], opts, products))
         except (Failure, OSError, lanefile.TestbedError) as failure:
             say(f"{command}: {colour('FAILED', 'red')}: {explain(failure)}", always=True)
             result.text, found, status = explain(failure), None, 2
@@ -118,7 +127,31 @@ def boot(command):
         result.count = found
         if status and not found.failed:
             result.count.failed = 1
-    return result
+        store_passed(keep, result)
+    return [*done, result]
+
+
+def take_kept(keep):
+    """The results of lanes that need not run."""
+    done = []
+    for name, kept in keep.items():
+        count = None if checks.forced() else kept.load()
+        if count:
+            say(f"    {name}: {colour(count, 'green')} (kept)")
+            done.append(Result("lanes", name, count, kept=True))
+    return done
+
+
+def store_passed(keep, result):
+    """Keep what the suites of lanes say that passed, if they say all that was counted."""
+    counts = {suite.get("name"): results.count_of(suite) for suite in result.cases}
+    total = Count()
+    for count in counts.values():
+        total += count
+    if total == result.count:
+        for name, count in counts.items():
+            if name in keep and not count.failed:
+                keep[name].store(count)
 
 
 def lane_options(command, junit):
@@ -206,7 +239,7 @@ def run_all(opts, done):
         done.append(run_check(f"[{number}/{total}] {check.title}", check))
     for number, name in enumerate(boots, len(wanted) + 1):
         say(f"[{number}/{total}] {name} ...")
-        done.append(boot("run" if name == "lanes" else name))
+        done += boot("run" if name == "lanes" else name)
 
 
 def write_files(opts, done):

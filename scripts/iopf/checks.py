@@ -561,6 +561,26 @@ def everything_key():
     return digest_files([f for f in sources(".") if not f.is_symlink()], REPO)
 
 
+def lane_key(name, product):
+    """Of what a lane boots and of all that judges it. A product lies in the cache under a
+    key of all that it was made of; without one, or with one from elsewhere, there is none."""
+    if isinstance(product, str):
+        return None
+    cache = host.cache().resolve()
+    paths = [pathlib.Path(path).resolve() for path in product if path]
+    if not all(path.is_relative_to(cache) for path in paths):
+        return None
+    return digest(repr(lanefile.load(name)), *(str(path.relative_to(cache)) for path in paths),
+                  digest_files(testbed_sources(), REPO), os.environ.get("KVM", ""),
+                  machine_key(QEMU_BUILD))
+
+
+def testbed_sources():
+    """What runs the lanes, without its tests."""
+    return [file for file in sources("tools/testing/iopf/lib")
+            if not file.name.startswith("test_")]
+
+
 def fresh_key():
     return digest(everything_key(), os.environ.get("FRESH", ""))
 

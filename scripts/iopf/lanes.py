@@ -369,18 +369,27 @@ def several():
 def lane_command(command, wanted, opts):
     """Build, and return the call of lib/lane that is to follow."""
     names = lanes_of(command, wanted, opts.demo)
-    lanes = load(names)
-    options = passed_on(command, opts)
+    passed_on(command, opts)        # a wrong one is refused before anything is built
+    return lane_call(command, wanted, opts, build_wanted(names))
+
+
+def build_wanted(names):
+    """build_lanes(), if this machine can boot them as it is asked to."""
     if os.environ.get("KVM") == "1":
-        for lane in lanes:
+        for lane in load(names):
             host.check_kvm(lane.kernel.arch)
-    products = build_lanes(names)
+    return build_lanes(names)
+
+
+def lane_call(command, wanted, opts, products):
+    """The call of lib/lane for lanes whose products are there, all of them."""
     # lib/lane keeps the logs of its last runs there, each in a folder of its own
     place = host.claim_out() / "log" / ("selfcheck" if command == "selfcheck" else "lanes")
+    options = passed_on(command, opts)
     if command == "trace":
-        options += ["--trace", host.out() / f"trace-{names[0]}.json"]
+        options += ["--trace", host.out() / f"trace-{list(products)[0]}.json"]
     return [str(a) for a in (TESTBED / "lib/lane", command, *machine_options(products), *options,
-                             "--out", place, *(["all"] if wanted == ["all"] else names))]
+                             "--out", place, *(["all"] if wanted == ["all"] else products))]
 
 
 def boot(command, names, opts):

@@ -76,6 +76,12 @@ def count_into(suite):
     suite.set("time", f"{sum(float(case.get('time') or 0) for case in cases):.1f}")
 
 
+def count_of(suite):
+    """Of the cases in a suite."""
+    states = [case_of(suite, case)["result"] for case in suite.iter("testcase")]
+    return Count(*(states.count(state) for state in ("passed", "failed", "skipped")))
+
+
 def read_suites(path):
     """The suites in a JUnit file of lib/lane; none if it wrote none."""
     try:
