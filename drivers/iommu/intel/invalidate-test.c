@@ -29,6 +29,7 @@ struct inv_test {
 	struct dev_iommu dev_iommu[NR_DEVS];
 	struct intel_nested_dev ndev[NR_DEVS];
 	struct intel_inv_work work;
+	struct intel_inv room[INV_MAX];
 
 	/* What was submitted */
 	unsigned int submissions;
@@ -59,6 +60,12 @@ static int submit(struct intel_iommu *iommu, struct qi_desc *desc,
 	if (!mutex_is_locked(&t->viommu.lock))
 		t->unlocked = true;
 	return 0;
+}
+
+static void begin(struct inv_test *t)
+{
+	intel_inv_end(&t->work);
+	intel_inv_begin(&t->work, t->room, INV_MAX);
 }
 
 static void add_domain(struct inv_test *t, unsigned int nr, u16 did, u32 pasid)
@@ -108,8 +115,17 @@ static int inv_test_init(struct kunit *test)
 	add_domain(t, 1, 8, 7);
 	for (i = 0; i < NR_DEVS; i++)
 		add_dev(t, i, i / 2);
+	intel_inv_begin(&t->work, t->room, INV_MAX);
 	kunit_activate_static_stub(test, qi_submit_sync, submit);
 	return 0;
+}
+
+static void inv_test_exit(struct kunit *test)
+{
+	struct inv_test *t = test->priv;
+
+	if (t)
+		intel_inv_end(&t->work);
 }
 
 static struct intel_inv page_inv(u64 pfn)
@@ -240,7 +256,7 @@ static void one_wait(struct kunit *test)
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(nrs); i++) {
-		memset(&t->work, 0, sizeof(t->work));
+		begin(t);
 		t->nr = 0;
 		t->submissions = 0;
 		add_pages(t, 0, 2, nrs[i]);
@@ -250,7 +266,7 @@ static void one_wait(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, t->nr, 3 * (nrs[i] > INV_MAX ? 1 : nrs[i]));
 		KUNIT_EXPECT_EQ(test, count_type(t, QI_EIOTLB_TYPE), t->nr / 3);
 	}
-	memset(&t->work, 0, sizeof(t->work));
+	begin(t);
 	t->submissions = 0;
 	add_pages(t, 0, 2, INV_MAX);
 	intel_inv_submit_guest(&t->work, &t->viommu);
@@ -285,7 +301,7 @@ static void wide(struct kunit *test)
 	unsigned int order;
 
 	for (order = 0; order <= 52; order++) {
-		memset(&t->work, 0, sizeof(t->work));
+		begin(t);
 		t->nr = 0;
 		inv.first = 0;
 		inv.last = order < 52 ? BIT_ULL(order) - 1 : U64_MAX >> 12;
@@ -307,7 +323,7 @@ static void wide(struct kunit *test)
 					((BIT_ULL(order - 1) - 1) << 12) | 1);
 	}
 	/* Two pages on both sides of a border need four. */
-	memset(&t->work, 0, sizeof(t->work));
+	begin(t);
 	t->nr = 0;
 	inv.first = 0x1001;
 	inv.last = 0x1002;
@@ -339,7 +355,7 @@ static void ids(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, t->desc[2].qw0 >> 32 & 0xffff, 0x300);
 
 	/* With both of another there is nothing. */
-	memset(&t->work, 0, sizeof(t->work));
+	begin(t);
 	t->nr = 0;
 	inv.pasid = 8;
 	intel_inv_add(&t->work.list, &inv);
@@ -388,7 +404,7 @@ static void kinds(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, desc_type(&t->desc[3]), QI_DEIOTLB_TYPE);
 
 	/* While the IOMMU is off no device is asked. */
-	memset(&t->work, 0, sizeof(t->work));
+	begin(t);
 	t->nr = 0;
 	t->iommu.gcmd = 0;
 	add_pages(t, 0x10, 1, 1);
@@ -563,6 +579,7 @@ static struct kunit_case inv_test_cases[] = {
 static struct kunit_suite inv_test_suite = {
 	.name = "intel-invalidate",
 	.init = inv_test_init,
+	.exit = inv_test_exit,
 	.test_cases = inv_test_cases,
 };
 

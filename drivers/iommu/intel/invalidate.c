@@ -15,6 +15,9 @@
  * memory that an array takes, and the time with interrupts off, which is that of a
  * submission of INV_BATCH_MAX descriptors, do not depend on its length.
  *
+ * Most arrays are short. These are done on the stack, and take memory only if many
+ * domains or devices have what they name.
+ *
  * If an element is wrong, what was before it is done nevertheless: user space learns
  * how many elements these are.
  *
@@ -49,21 +52,24 @@ static bool same_ids(const struct intel_inv *a, const struct intel_inv *b)
 /* Is @new among what @inv is? All of a PASID is all pages of it. */
 static bool has(const struct intel_inv *inv, const struct intel_inv *new)
 {
-	return same_ids(inv, new) && !(new->cache & ~inv->cache) &&
-	       inv->gran != IOPF_VTD_INV_GRAN_ADDR &&
+	return inv->gran != IOPF_VTD_INV_GRAN_ADDR &&
+	       same_ids(inv, new) && !(new->cache & ~inv->cache) &&
 	       (new->gran == inv->gran ||
 		(new->gran == IOPF_VTD_INV_GRAN_ADDR &&
 		 inv->gran == IOPF_VTD_INV_GRAN_PASID));
 }
 
-/* Takes pages in, if there is nothing but these between or in both. */
+/*
+ * Takes pages in, if there is nothing but these between or in both. What most pages
+ * differ in is looked at first: a long array comes here often.
+ */
 static bool widen(struct intel_inv *inv, const struct intel_inv *new)
 {
-	if (inv->gran != IOPF_VTD_INV_GRAN_ADDR || new->gran != inv->gran ||
-	    new->cache != inv->cache || !same_ids(inv, new))
+	if (inv->gran != IOPF_VTD_INV_GRAN_ADDR || new->first > inv->last + 1 ||
+	    inv->first > new->last + 1)
 		return false;
-	if ((inv->last != PFN_MAX && new->first > inv->last + 1) ||
-	    (new->last != PFN_MAX && inv->first > new->last + 1))
+	if (new->gran != inv->gran || new->cache != inv->cache ||
+	    !same_ids(inv, new))
 		return false;
 	inv->first = min(inv->first, new->first);
 	inv->last = max(inv->last, new->last);
@@ -79,7 +85,7 @@ static bool add_to(struct intel_inv_list *list, const struct intel_inv *new)
 	for (i = 0; i < list->nr; i++)
 		if (has(&list->inv[i], new) || widen(&list->inv[i], new))
 			return true;
-	if (list->nr == INV_MAX)
+	if (list->nr == list->max)
 		return false;
 	list->inv[list->nr++] = *new;
 	return true;
@@ -111,7 +117,7 @@ static void whole_pasids(struct intel_inv_list *list)
 
 /**
  * intel_inv_add() - Add something to what is to be invalidated
- * @list: the list, zeroed at first
+ * @list: the list
  * @new: what to invalidate
  */
 void intel_inv_add(struct intel_inv_list *list, const struct intel_inv *new)
@@ -126,6 +132,50 @@ void intel_inv_add(struct intel_inv_list *list, const struct intel_inv *new)
 	whole_pasid(&inv);
 	if (!add_to(list, &inv))
 		list->all = true;
+}
+
+/**
+ * intel_inv_begin() - Get ready for an array
+ * @work: what it takes
+ * @room: for the list, of use until intel_inv_end()
+ * @max: for how many
+ */
+void intel_inv_begin(struct intel_inv_work *work, struct intel_inv *room,
+		     unsigned int max)
+{
+	work->list = (struct intel_inv_list) { .max = max, .inv = room };
+	work->nr = 0;
+	work->iommu = NULL;
+	work->many = NULL;
+	work->desc = work->few;
+}
+
+/**
+ * intel_inv_end() - An array is done
+ * @work: what it has taken
+ */
+void intel_inv_end(struct intel_inv_work *work)
+{
+	kfree(work->many);
+}
+
+/* Without memory it is another submission. */
+static bool batch_grow(struct intel_inv_work *work)
+{
+	if (work->many)
+		return false;
+	work->many = kmalloc_array(INV_BATCH_MAX, sizeof(*work->many),
+				   GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (!work->many)
+		return false;
+	memcpy(work->many, work->few, sizeof(work->few));
+	work->desc = work->many;
+	return true;
+}
+
+static bool batch_is_full(const struct intel_inv_work *work)
+{
+	return work->nr == (work->many ? INV_BATCH_MAX : INV_BATCH_FEW);
 }
 
 static void batch_submit(struct intel_inv_work *work)
@@ -144,7 +194,7 @@ static struct qi_desc *batch_next(struct intel_inv_work *work,
 {
 	struct qi_desc *desc;
 
-	if (work->iommu != iommu || work->nr == INV_BATCH_MAX)
+	if (work->iommu != iommu || (batch_is_full(work) && !batch_grow(work)))
 		batch_submit(work);
 	work->iommu = iommu;
 	desc = &work->desc[work->nr++];
@@ -560,6 +610,44 @@ static int copy_array(struct intel_inv_list *list,
 	return ret;
 }
 
+/* @viommu: NULL for @domain */
+static int do_array(struct iommu_user_data_array *array, struct intel_inv *room,
+		    unsigned int max, struct intel_viommu *viommu,
+		    struct dmar_domain *domain)
+{
+	struct intel_inv_work work;
+	int ret;
+
+	intel_inv_begin(&work, room, max);
+	ret = copy_array(&work.list, array, viommu);
+	if (viommu)
+		intel_inv_submit_guest(&work, viommu);
+	else
+		intel_inv_submit_domain(&work, domain);
+	intel_inv_end(&work);
+	return ret;
+}
+
+static int invalidate(struct iommu_user_data_array *array,
+		      struct intel_viommu *viommu, struct dmar_domain *domain)
+{
+	struct intel_inv few[INV_FEW], *many;
+	int ret;
+
+	/* Each element takes room for one at most. */
+	if (array->entry_num <= INV_FEW)
+		return do_array(array, few, INV_FEW, viommu, domain);
+
+	many = kmalloc_array(INV_MAX, sizeof(*many), GFP_KERNEL_ACCOUNT);
+	if (!many) {
+		array->entry_num = 0;
+		return -ENOMEM;
+	}
+	ret = do_array(array, many, INV_MAX, viommu, domain);
+	kfree(many);
+	return ret;
+}
+
 /**
  * intel_viommu_invalidate() - Invalidate what a guest asks for
  * @core: the vIOMMU
@@ -570,24 +658,12 @@ static int copy_array(struct intel_inv_list *list,
 int intel_viommu_invalidate(struct iommufd_viommu *core,
 			    struct iommu_user_data_array *array)
 {
-	struct intel_viommu *viommu =
-		container_of(core, struct intel_viommu, core);
-	struct intel_inv_work *work;
-	int ret;
-
 	if (array->type != IOPF_HWPT_INVALIDATE_DATA_VTD) {
 		array->entry_num = 0;
 		return -EINVAL;
 	}
-	work = kzalloc(sizeof(*work), GFP_KERNEL_ACCOUNT);
-	if (!work) {
-		array->entry_num = 0;
-		return -ENOMEM;
-	}
-	ret = copy_array(&work->list, array, viommu);
-	intel_inv_submit_guest(work, viommu);
-	kfree(work);
-	return ret;
+	return invalidate(array, container_of(core, struct intel_viommu, core),
+			  NULL);
 }
 
 /**
@@ -600,21 +676,10 @@ int intel_viommu_invalidate(struct iommufd_viommu *core,
 int intel_nested_invalidate(struct iommu_domain *domain,
 			    struct iommu_user_data_array *array)
 {
-	struct intel_inv_work *work;
-	int ret;
-
 	if (array->type != IOMMU_HWPT_INVALIDATE_DATA_VTD_S1 &&
 	    array->type != IOPF_HWPT_INVALIDATE_DATA_VTD) {
 		array->entry_num = 0;
 		return -EINVAL;
 	}
-	work = kzalloc(sizeof(*work), GFP_KERNEL_ACCOUNT);
-	if (!work) {
-		array->entry_num = 0;
-		return -ENOMEM;
-	}
-	ret = copy_array(&work->list, array, NULL);
-	intel_inv_submit_domain(work, to_dmar_domain(domain));
-	kfree(work);
-	return ret;
+	return invalidate(array, NULL, to_dmar_domain(domain));
 }

@@ -16,6 +16,9 @@ struct iopf_vtd_invalidate;
 /* What is invalidated one by one, and descriptors of a submission */
 #define INV_MAX		32
 #define INV_BATCH_MAX	64
+/* The same of what takes no memory but the stack */
+#define INV_FEW		4
+#define INV_BATCH_FEW	12
 
 /**
  * struct intel_inv - Something to invalidate
@@ -46,31 +49,40 @@ struct intel_inv {
 /**
  * struct intel_inv_list - All that there is to invalidate
  * @nr: how many in @inv
+ * @max: how many it has room for, at least one
  * @all: everything, whatever is in @inv
  * @drain: wait for page requests after that
  * @inv: these
  */
 struct intel_inv_list {
 	unsigned int nr;
+	unsigned int max;
 	bool all;
 	bool drain;
-	struct intel_inv inv[INV_MAX];
+	struct intel_inv *inv;
 };
 
 /**
- * struct intel_inv_work - What an ioctl takes; too much for the stack
+ * struct intel_inv_work - What an ioctl takes
  * @list: all that there is to invalidate
  * @iommu: for whom @desc is
  * @nr: how many there are
- * @desc: the next submission
+ * @desc: the next submission: @few or @many
+ * @many: room for INV_BATCH_MAX, once @few is not enough
+ * @few: room that is there always
  */
 struct intel_inv_work {
 	struct intel_inv_list list;
 	struct intel_iommu *iommu;
 	unsigned int nr;
-	struct qi_desc desc[INV_BATCH_MAX];
+	struct qi_desc *desc;
+	struct qi_desc *many;
+	struct qi_desc few[INV_BATCH_FEW];
 };
 
+void intel_inv_begin(struct intel_inv_work *work, struct intel_inv *room,
+		     unsigned int max);
+void intel_inv_end(struct intel_inv_work *work);
 int intel_inv_from_user(const struct iopf_vtd_invalidate *user, bool guest,
 			struct intel_inv *inv);
 void intel_inv_add(struct intel_inv_list *list, const struct intel_inv *new);
