@@ -134,9 +134,11 @@ enum iopf_vtd_inv_flags {
  * A kernel that does not know the flag answers EOPNOTSUPP.
  *
  * Only the first stage is invalidated, nothing of another guest, and nothing of the
- * host. All of an array is submitted at once: when the ioctl returns all of entry_num
- * elements have left the caches, also if the one after them has failed. More than what
- * was asked for may have left the caches.
+ * host. When the ioctl returns all of entry_num elements have left the caches, also if
+ * the one after them has failed. More than what was asked for may have left them. An
+ * array is submitted at once, with one wait, if no more than 64 descriptors come of it:
+ * one for the IOTLB of each range and HWPT, and one for each of its devices with ATS.
+ * More are submitted 64 at a time, each time with a wait.
  */
 struct iopf_vtd_invalidate {
 	__u16 cache;
