@@ -5,8 +5,9 @@
  * Copyright (C) 2026 The linux-iopf authors
  *
  * The commands of a guest are those of the hardware. Each of an array is checked, gets
- * the ids of the host, and is queued. All of an array have one wait, at its end.
- * The array is copied and queued by INV_CHUNK commands, between which others have
+ * the ids of the host, and is put into the command buffer. All of an array have one
+ * wait, at its end, and with this the hardware is told of them, unless the buffer is
+ * full before. The array is copied by INV_CHUNK commands, between which others have
  * their turn: neither memory nor the time with interrupts off depend on its length.
  *
  * If a command is wrong, those before it are done nevertheless: user space learns how
@@ -17,18 +18,17 @@
 #include <linux/iommufd.h>
 #include <linux/minmax.h>
 #include <linux/sched.h>
-#include <linux/slab.h>
 #include <uapi/linux/iommufd.h>
 #include <uapi/linux/iopf_viommu.h>
 
 #include "amd_iommu.h"
 
 /* Commands of the guest that are copied together */
-#define INV_CHUNK		32
+#define INV_CHUNK		16
 /* So many in a row with the same ids become one for all that these have. */
 #define INV_RUN_MAX		64
-/* Commands for the hardware that are queued together */
-#define INV_BATCH_MAX		64
+/* Commands for the hardware that are put into its buffer together */
+#define INV_BATCH_MAX		16
 
 #define CMD_OPCODE		GENMASK_ULL(63, 60)
 #define CMD_SIZE		BIT_ULL(0)
@@ -67,13 +67,13 @@
  * @ids: what the last commands of the guest have had in common
  * @run: how many of them
  * @iotlb: devices were told something
- * @ret: the first errno of queueing them
+ * @ret: the first errno of putting them into the buffer
  */
 struct inv_work {
 	struct amd_viommu *viommu;
 	struct amd_iommu *iommu;
-	struct iopf_amd_invalidate user[INV_CHUNK];
-	struct iommu_cmd cmds[INV_BATCH_MAX];
+	struct iopf_amd_invalidate *user;
+	struct iommu_cmd *cmds;
 	unsigned int nr;
 	u64 ids[2];
 	unsigned int run;
@@ -106,13 +106,13 @@ int amd_viommu_check_command(const struct iopf_amd_invalidate *cmd)
 	}
 }
 
-static void queue(struct inv_work *work)
+static void put(struct inv_work *work)
 {
 	int ret;
 
 	if (!work->nr)
 		return;
-	ret = amd_iommu_queue_commands(work->iommu, work->cmds, work->nr);
+	ret = amd_iommu_put_commands(work->iommu, work->cmds, work->nr);
 	work->ret = work->ret ?: ret;
 	work->nr = 0;
 }
@@ -126,7 +126,7 @@ static void add(struct inv_work *work, u64 first, u64 second)
 	cmd->data[2] = lower_32_bits(second);
 	cmd->data[3] = upper_32_bits(second);
 	if (work->nr == INV_BATCH_MAX)
-		queue(work);
+		put(work);
 }
 
 /* @pasid: the fields for it */
@@ -236,14 +236,14 @@ static int add_command(struct inv_work *work,
 	return 0;
 }
 
-/* Sets @done to how many are queued. */
+/* Sets @done to how many are in the buffer. */
 static int do_chunk(struct inv_work *work, struct iommu_user_data_array *array,
 		    u32 *done)
 {
 	u32 i, nr = min(array->entry_num - *done, INV_CHUNK);
 	int ret, err = 0;
 
-	ret = iommufd_copy_user_array(work->user, sizeof(work->user[0]), array,
+	ret = iommufd_copy_user_array(work->user, sizeof(*work->user), array,
 				      *done, &nr);
 	mutex_lock(&work->viommu->lock);
 	for (i = 0; i < nr; i++) {
@@ -251,7 +251,7 @@ static int do_chunk(struct inv_work *work, struct iommu_user_data_array *array,
 		if (err)
 			break;
 	}
-	queue(work);
+	put(work);
 	mutex_unlock(&work->viommu->lock);
 	*done += i;
 	return err ?: ret;
@@ -283,8 +283,14 @@ static void finish(struct inv_work *work, u32 since)
 int amd_viommu_invalidate(struct iommufd_viommu *core,
 			  struct iommu_user_data_array *array)
 {
+	struct iopf_amd_invalidate user[INV_CHUNK];
+	struct iommu_cmd cmds[INV_BATCH_MAX];
 	u32 since = amd_iotlb_errors(), done = 0;
-	struct inv_work *work;
+	struct inv_work work = {
+		.viommu = to_amd_viommu(core),
+		.user = user,
+		.cmds = cmds,
+	};
 	int ret = 0;
 
 	if (array->type != IOPF_HWPT_INVALIDATE_DATA_AMD ||
@@ -293,22 +299,15 @@ int amd_viommu_invalidate(struct iommufd_viommu *core,
 		array->entry_num = 0;
 		return -EINVAL;
 	}
-	work = kzalloc(sizeof(*work), GFP_KERNEL_ACCOUNT);
-	if (!work) {
-		array->entry_num = 0;
-		return -ENOMEM;
-	}
-	work->viommu = to_amd_viommu(core);
-	work->iommu = amd_viommu_iommu(work->viommu);
+	work.iommu = amd_viommu_iommu(work.viommu);
 	while (!ret && done < array->entry_num) {
-		ret = do_chunk(work, array, &done);
+		ret = do_chunk(&work, array, &done);
 		cond_resched();
 		if (!ret && done < array->entry_num &&
 		    fatal_signal_pending(current))
 			ret = -EINTR;
 	}
-	finish(work, since);
-	kfree(work);
+	finish(&work, since);
 	array->entry_num = done;
 	return ret;
 }

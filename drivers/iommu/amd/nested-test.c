@@ -5,6 +5,7 @@
  * Copyright (C) 2026 The linux-iopf authors
  */
 #include <kunit/test.h>
+#include <linux/io.h>
 #include <uapi/linux/iopf_viommu.h>
 
 #include "amd_iommu.h"
@@ -169,6 +170,68 @@ static void test_who_flushes(struct kunit *test)
 							 GUEST_DOMID));
 }
 
+/* Registers, and what commands have been written, are memory. Nobody does them. */
+static struct amd_iommu *make_iommu(struct kunit *test)
+{
+	struct amd_iommu *iommu = kunit_kzalloc(test, sizeof(*iommu), GFP_KERNEL);
+	void *regs = kunit_kzalloc(test, MMIO_CNTR_CONF_OFFSET, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, iommu);
+	KUNIT_ASSERT_NOT_NULL(test, regs);
+	iommu->mmio_base = (u8 __iomem __force *)regs;
+	iommu->cmd_buf = kunit_kzalloc(test, CMD_BUFFER_SIZE, GFP_KERNEL);
+	iommu->cmd_sem = kunit_kzalloc(test, sizeof(*iommu->cmd_sem), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, iommu->cmd_buf);
+	KUNIT_ASSERT_NOT_NULL(test, (void *)iommu->cmd_sem);
+	raw_spin_lock_init(&iommu->lock);
+	return iommu;
+}
+
+static u32 told(struct amd_iommu *iommu)
+{
+	return readl(iommu->mmio_base + MMIO_CMD_TAIL_OFFSET) / 16;
+}
+
+/* Commands that are put are told of by those that are queued, and by the wait. */
+static void test_told_once(struct kunit *test)
+{
+	struct amd_iommu *iommu = make_iommu(test);
+	struct iommu_cmd cmds[3] = { { { 1 } }, { { 2 } }, { { 3 } } };
+
+	KUNIT_EXPECT_EQ(test, amd_iommu_put_commands(iommu, cmds, 3), 0);
+	KUNIT_EXPECT_EQ(test, iommu->cmd_buf_tail, 3 * 16);
+	KUNIT_EXPECT_MEMEQ(test, iommu->cmd_buf, cmds, sizeof(cmds));
+	KUNIT_EXPECT_EQ(test, told(iommu), 0);
+	KUNIT_EXPECT_TRUE(test, iommu->need_sync);
+
+	KUNIT_EXPECT_EQ(test, amd_iommu_queue_commands(iommu, cmds, 2), 0);
+	KUNIT_EXPECT_EQ(test, told(iommu), 5);
+
+	KUNIT_EXPECT_EQ(test, amd_iommu_put_commands(iommu, cmds, 1), 0);
+	KUNIT_EXPECT_EQ(test, told(iommu), 5);
+	*iommu->cmd_sem = 1;
+	KUNIT_EXPECT_EQ(test, iommu_completion_wait(iommu), 0);
+	KUNIT_EXPECT_EQ(test, told(iommu), 7);
+	KUNIT_EXPECT_FALSE(test, iommu->need_sync);
+}
+
+/* Without room the hardware has to be told, or there will never be room. */
+static void test_told_when_full(struct kunit *test)
+{
+	struct amd_iommu *iommu = make_iommu(test);
+	struct iommu_cmd cmd = {};
+	unsigned int i;
+
+	/* The hardware has got there, and the driver does not know that yet. */
+	writel(100 * 16, iommu->mmio_base + MMIO_CMD_HEAD_OFFSET);
+	for (i = 0; i < CMD_BUFFER_ENTRIES && !told(iommu); i++)
+		KUNIT_ASSERT_EQ(test, amd_iommu_put_commands(iommu, &cmd, 1), 0);
+	KUNIT_EXPECT_GT(test, i, CMD_BUFFER_ENTRIES - 8);
+	KUNIT_EXPECT_LT(test, i, CMD_BUFFER_ENTRIES);
+	/* Of all but the one that there was no room for */
+	KUNIT_EXPECT_EQ(test, told(iommu), i - 1);
+}
+
 static struct kunit_case nested_cases[] = {
 	KUNIT_CASE(test_no_guest),
 	KUNIT_CASE(test_not_valid),
@@ -176,6 +239,8 @@ static struct kunit_case nested_cases[] = {
 	KUNIT_CASE(test_rights),
 	KUNIT_CASE(test_tables),
 	KUNIT_CASE(test_who_flushes),
+	KUNIT_CASE(test_told_once),
+	KUNIT_CASE(test_told_when_full),
 	{}
 };
 
