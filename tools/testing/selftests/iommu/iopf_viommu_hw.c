@@ -44,6 +44,9 @@
 #define EV_VIOMMU	0xc
 #define EV_VPPR		0x40000000ULL
 #define PPR_TAG(entry)	((entry) >> 32 & 0x1ff)
+#define PPR_PASID(entry) ((entry) >> 16 & 0xffff)
+#define PPR_GN		(1ULL << 56)
+#define PPR_FAILED	(1ULL << 44)
 
 /* Faults of a device at an address, one or more: it may try again */
 static int take_faults(struct hw_guest *hw, __u32 dev, __u64 gva)
@@ -250,7 +253,7 @@ TEST_HW(page_requests)
 		if (!refuse)
 			amd->set_page(&dev->space, PLACE(i), page);
 		put(hw, ANSWER | dev->virt_id,
-		    PPR_TAG(entry[0]) << 32 | (refuse ? 1ULL << 44 : 0));
+		    PPR_TAG(entry[0]) << 32 | (refuse ? PPR_FAILED : 0));
 		done = complete(hw);
 		ASSERT_LIB(guest_end());
 		EXPECT_TRUE(done);
@@ -272,6 +275,242 @@ TEST_HW(page_requests)
 
 		EXPECT_EQ(0, poll(&pfd, 1, 0));
 	}
+}
+
+/* The lower 8 bits, which some commands have in a field of their own, are the same. */
+static const __u32 pasids[] = { 5, 0x105 };
+
+#define NR_SPACES (ARRAY_SIZE(pasids) + 1)
+
+/* One for each of the PASIDs, beside what the device has without one, the last */
+static void add_pasids(struct guest_dev *dev, struct space space[NR_SPACES])
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_SPACES; i++) {
+		space[i] = dev->space;
+		if (i == ARRAY_SIZE(pasids))
+			break;
+		space[i].root = guest_page(dev->space.guest);
+		space[i].pasid = pasids[i];
+		space[i].dma_pasid = pasids[i];
+		amd->set_pasid(&dev->space, &space[i]);
+	}
+}
+
+static struct guest_dev *with(struct guest_dev *dev, const struct space *space)
+{
+	dev->space = *space;
+	return dev;
+}
+
+static bool has_pasids(struct guest_dev *dev)
+{
+	return testdev_reg(&dev->ep.td, IOPF_TD_REG_LIVE) & IOPF_TD_LIVE_PASID;
+}
+
+/* Where the device writes to in each of the spaces; and what is there now, or was before */
+struct pasid_pages {
+	__u64 gva;
+	__u64 page[NR_SPACES][2];
+};
+
+static int map_spaces(struct guest_dev *dev, struct space space[NR_SPACES],
+		      struct pasid_pages *pages)
+{
+	unsigned int i;
+	int ret = 0;
+
+	for (i = 0; i < NR_SPACES && !ret; i++) {
+		pages->page[i][0] = guest_page(space[i].guest);
+		pages->page[i][1] = guest_page(space[i].guest);
+		amd->set_page(&space[i], pages->gva, pages->page[i][1]);
+		ret = arrives(with(dev, &space[i]), pages->gva,
+			      pages->page[i][1]);
+		amd->set_page(&space[i], pages->gva, pages->page[i][0]);
+	}
+	return ret;
+}
+
+/* Only the one of @nr has what the guest has there now. */
+static int is_new(struct guest_dev *dev, struct space space[NR_SPACES],
+		  const struct pasid_pages *pages, unsigned int nr)
+{
+	unsigned int i;
+	int ret = 0;
+
+	for (i = 0; i < NR_SPACES && !ret; i++)
+		ret = arrives(with(dev, &space[i]), pages->gva,
+			      pages->page[i][i != nr]);
+	return ret;
+}
+
+/* Commands without a system call */
+static int command(struct hw_guest *hw, const struct inv *inv, unsigned int nr)
+{
+	bool done;
+	int ret;
+
+	ret = guest_begin();
+	if (ret)
+		return ret;
+	while (nr--)
+		put_inv(hw, inv++);
+	done = complete(hw);
+	ret = guest_end();
+	if (!ret && !done)
+		ret = iopf_err(-EPROTO, "the ring has stopped");
+	return ret;
+}
+
+/* The table of the guest has PASIDs: what it says of one is not about another. */
+TEST_HW(pasids)
+{
+	struct hw_guest *hw = &self->guest;
+	struct guest_dev *dev = self->dev;
+	struct space space[NR_SPACES];
+	unsigned int i;
+
+	/* Whoever has a PASID has ATS. */
+	if (variant->mode != IOPF_TD_MODE_TRANSLATED)
+		return;
+	if (!has_pasids(dev))
+		SKIP(return, "the kernel has not enabled PASID in the device");
+	add_pasids(dev, space);
+	for (i = 0; i < ARRAY_SIZE(pasids); i++) {
+		struct pasid_pages iommu = { .gva = PLACE(2 * i) };
+		struct pasid_pages device = { .gva = PLACE(2 * i + 1) };
+		const struct inv in_iommu[] = {
+			/* What the device has is derived from the IOMMU's. */
+			{ INV_PAGES, &space[i], dev->virt_id, iommu.gva, 1 },
+			{ INV_DEVICE, NULL, dev->virt_id },
+		};
+
+		ASSERT_LIB(map_spaces(dev, space, &iommu));
+		EXPECT_LIB(is_new(dev, space, &iommu, NR_SPACES));
+		ASSERT_LIB(command(hw, in_iommu, ARRAY_SIZE(in_iommu)));
+		EXPECT_LIB(is_new(dev, space, &iommu, i));
+
+		ASSERT_LIB(map_spaces(dev, space, &device));
+		ASSERT_LIB(invalidate(hw, with(dev, &space[i]), device.gva));
+		EXPECT_LIB(is_new(dev, space, &device, i));
+	}
+	with(dev, &space[ARRAY_SIZE(pasids)]);
+}
+
+/* And so is it with the table itself: a PASID gets another page table. */
+TEST_HW(pasid_tables)
+{
+	struct hw_guest *hw = &self->guest;
+	struct guest_dev *dev = self->dev;
+	const struct inv device = { INV_DEVICE, NULL, dev->virt_id };
+	struct pasid_pages pages = { .gva = GVA };
+	struct space space[NR_SPACES], other;
+	unsigned int i;
+
+	if (variant->mode != IOPF_TD_MODE_TRANSLATED)
+		return;
+	if (!has_pasids(dev))
+		SKIP(return, "the kernel has not enabled PASID in the device");
+	add_pasids(dev, space);
+	ASSERT_LIB(map_spaces(dev, space, &pages));
+	for (i = 0; i < ARRAY_SIZE(pasids); i++) {
+		other = space[i];
+		other.root = guest_page(&hw->g);
+		amd->set_page(&other, GVA, pages.page[i][0]);
+		amd->set_pasid(&dev->space, &other);
+	}
+	/* The one of another, which is new, too */
+	for (i = 0; i < ARRAY_SIZE(pasids); i++) {
+		const struct inv inv[] = {
+			{ INV_TABLE, &space[i], dev->virt_id }, device,
+		};
+
+		ASSERT_LIB(command(hw, &device, 1));
+		EXPECT_LIB(arrives(with(dev, &space[i]), GVA,
+				   pages.page[i][1]));
+		ASSERT_LIB(command(hw, inv, ARRAY_SIZE(inv)));
+		EXPECT_LIB(arrives(with(dev, &space[i]), GVA,
+				   pages.page[i][0]));
+	}
+	with(dev, &space[ARRAY_SIZE(pasids)]);
+}
+
+/* The answer is to the one with that PASID, and to no other. */
+TEST_HW(pasid_requests)
+{
+	struct hw_guest *hw = &self->guest;
+	struct guest_dev *dev = self->dev;
+	struct testdev_op op = {
+		.opcode = IOPF_TD_OP_FILL,
+		.flags = IOPF_TD_F_PASID,
+		.length = 4096,
+		.data = SEED,
+	};
+	unsigned int slot[ARRAY_SIZE(pasids)], i;
+	struct space space[NR_SPACES];
+	struct testdev_result r;
+	__u64 entry[2], page;
+	__u32 answers;
+
+	if (variant->mode != IOPF_TD_MODE_TRANSLATED)
+		return;
+	if (!has_pasids(dev))
+		SKIP(return, "the kernel has not enabled PASID in the device");
+	add_pasids(dev, space);
+	/* At the same address, so that nothing but the PASID tells them apart */
+	op.iova = GVA;
+	for (i = 0; i < ARRAY_SIZE(pasids); i++) {
+		op.pasid = pasids[i];
+		ASSERT_LIB(testdev_submit(&dev->ep.td, &op, &slot[i]));
+	}
+	for (i = 0; i < ARRAY_SIZE(pasids); i++) {
+		unsigned int nr, tag;
+		bool done;
+
+		ASSERT_LIB(wait_for(hw, PPR, entry));
+		EXPECT_EQ(1, TYPE(entry[0]));
+		EXPECT_EQ(dev->virt_id, entry[0] & 0xffff);
+		EXPECT_TRUE(entry[0] & PPR_GN);
+		EXPECT_EQ(GVA, entry[1] & ~0xfffULL);
+		nr = PPR_PASID(entry[0]) == pasids[1];
+		ASSERT_EQ(pasids[nr], PPR_PASID(entry[0]));
+		tag = PPR_TAG(entry[0]);
+		page = guest_page(&hw->g);
+		memset(host(&hw->g, page), 0, 4096);
+		answers = testdev_responses(&dev->ep.td);
+		ASSERT_LIB(guest_begin());
+		amd->set_page(&space[nr], GVA, page);
+		put(hw, ANSWER | dev->virt_id | (__u64)pasids[nr] << 32,
+		    (__u64)tag << 32 | CMD_GN);
+		done = complete(hw);
+		ASSERT_LIB(guest_end());
+		EXPECT_TRUE(done);
+		ASSERT_LIB(wait_op(&dev->ep, slot[nr], &r));
+		EXPECT_EQ(IOPF_TD_ST_OK, r.status);
+		EXPECT_EQ(4096, testdev_pattern_check(host(&hw->g, page), 4096,
+						      SEED, 0));
+		EXPECT_EQ(answers + 1, testdev_responses(&dev->ep.td));
+		if (testdev_responses(&dev->ep.td) > answers) {
+			struct testdev_response rsp;
+
+			ASSERT_LIB(testdev_response(&dev->ep.td, answers, &rsp));
+			EXPECT_EQ(pasids[nr], rsp.pasid);
+			EXPECT_EQ(tag, rsp.prgi);
+			EXPECT_EQ(0, rsp.flags);
+		}
+	}
+	/* A PASID that the guest refuses */
+	op.pasid = pasids[0];
+	op.iova = PLACE(1);
+	ASSERT_LIB(testdev_submit(&dev->ep.td, &op, &slot[0]));
+	ASSERT_LIB(wait_for(hw, PPR, entry));
+	put(hw, ANSWER | dev->virt_id | (__u64)pasids[0] << 32,
+	    PPR_TAG(entry[0]) << 32 | PPR_FAILED | CMD_GN);
+	EXPECT_TRUE(complete(hw));
+	ASSERT_LIB(wait_op(&dev->ep, slot[0], &r));
+	EXPECT_NE(IOPF_TD_ST_OK, r.status);
+	EXPECT_LIB(check_answers(&dev->ep, ARRAY_SIZE(pasids), 1));
 }
 
 /* A guest begins with all ids that there could be. It has none of most of them. */
@@ -613,7 +852,7 @@ TEST_HW(errors)
 			EXPECT_TRUE(event.amd.event[0] & EV_VPPR);
 			/* The guest does not know of the request. */
 			put(hw, ANSWER | dev->virt_id,
-			    (__u64)op.prgi << 32 | 1ULL << 44);
+			    (__u64)op.prgi << 32 | PPR_FAILED);
 			EXPECT_TRUE(complete(hw));
 			ASSERT_LIB(wait_op(&dev->ep, slot, &r));
 			EXPECT_NE(IOPF_TD_ST_OK, r.status);
@@ -802,6 +1041,38 @@ TEST_F_TIMEOUT(guests, apart, TEST_SECONDS)
 	ASSERT_LIB(hw_close_viommu(&hw[0]));
 	EXPECT_TRUE(complete(&hw[1]));
 	EXPECT_LIB(arrives(&self->dev[1], PLACE(1), new[1]));
+}
+
+/* PASIDs, too, are each guest's own. */
+TEST_F_TIMEOUT(guests, pasids_apart, TEST_SECONDS)
+{
+	struct space space[NR_DEVS][NR_SPACES];
+	struct pasid_pages pages[NR_DEVS];
+	struct hw_guest *hw = self->guest;
+	unsigned int i;
+
+	for (i = 0; i < NR_DEVS; i++) {
+		struct guest_dev *dev = &self->dev[i];
+
+		dev->mode = IOPF_TD_MODE_TRANSLATED;
+		if (!has_pasids(dev))
+			SKIP(return, "the kernel has not enabled PASID in the device");
+		add_pasids(dev, space[i]);
+		pages[i].gva = GVA;
+		ASSERT_LIB(map_spaces(dev, space[i], &pages[i]));
+	}
+	for (i = 0; i < NR_DEVS; i++) {
+		struct guest_dev *dev = &self->dev[i];
+		const struct inv inv[] = {
+			{ INV_PAGES, &space[i][0], dev->virt_id, GVA, 1 },
+			{ INV_DEVICE, NULL, dev->virt_id },
+		};
+
+		EXPECT_LIB(is_new(dev, space[i], &pages[i], NR_SPACES));
+		ASSERT_LIB(command(&hw[i], inv, ARRAY_SIZE(inv)));
+		EXPECT_LIB(is_new(dev, space[i], &pages[i], 0));
+		with(dev, &space[i][ARRAY_SIZE(pasids)]);
+	}
 }
 
 /* Programs that are killed at each step */

@@ -107,11 +107,12 @@ void put_page_inv(struct hw_guest *hw, const struct guest_dev *dev, __u64 gva)
 	struct iopf_amd_invalidate cmd;
 
 	put_inv(hw, &inv);
-	/* What the device has of PASID 0, and what it has without one */
+	/* What the device has of the PASID, or of PASID 0 and without one */
 	inv.what = INV_DEVICE_PAGE;
 	amd->inv(&inv, false, &cmd);
 	put(hw, cmd.cmd[0], cmd.cmd[1]);
-	put(hw, cmd.cmd[0], cmd.cmd[1] & ~CMD_GN);
+	if (!dev->space.dma_pasid)
+		put(hw, cmd.cmd[0], cmd.cmd[1] & ~CMD_GN);
 }
 
 int invalidate(struct hw_guest *hw, struct guest_dev *dev, __u64 gva)
