@@ -40,41 +40,11 @@
 #define CREATE_TRACE_POINTS
 #include <trace/events/iopf_sva.h>
 
-/* So many groups of a process are served at a time */
-#define SVA_MAX_RUNNING		16
-
-/* So often a page is looked for, before the device is to ask again */
-#define SVA_MAX_TRIES		16
-
 /* How long a try waits for memory, in jiffies */
 #define SVA_MEMORY_DELAY	max(HZ / 50, 1)
 
 /* How often sva_look() looks, in jiffies */
 #define SVA_LOOK_DELAY		HZ
-
-/**
- * struct iommu_sva_faults - what the domains of one address space have in common
- * @mm: the address space, which the domains keep from being used again
- * @users: domains, protected by sva_faults_mutex
- * @wq: where the groups are served
- * @look: runs sva_look() while something is in @running
- * @lock: protects what follows
- * @running: struct sva_run of the groups that are being served, each of whose threads
- *	     keeps @mm in use
- * @nr_running: groups that have a thread, or will have one
- * @waiting: groups that have no thread yet, by &iopf_group.node
- */
-struct iommu_sva_faults {
-	struct mm_struct *mm;
-	unsigned int users;
-	struct workqueue_struct *wq;
-	struct delayed_work look;
-	/* Innermost but for the lock of a task's signals */
-	spinlock_t lock;
-	struct list_head running;
-	unsigned int nr_running;
-	struct list_head waiting;
-};
 
 /* By their address space */
 static DEFINE_XARRAY(sva_faults);
