@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <linux/iopf_process.h>
 #include <signal.h>
+#include <sys/fsuid.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -37,7 +38,7 @@
 #define AT		((char *)0x10000000000)
 #define BIG		(4UL << 20)
 #define NR_MANY		256
-#define NR_OWNERS	100
+#define NR_OWNERS	1000
 #define NR_ASKED	8
 /* So many groups of a process the kernel serves at once, and some more */
 #define NR_SERVED	16
@@ -218,6 +219,7 @@ enum order {
 	FORK_AND_WRITE,
 	BECOME_SOMEBODY,
 	BE_DUMPABLE,
+	BE_UNDUMPABLE,
 	END,
 	CRASH,
 	EXECUTE,
@@ -275,6 +277,8 @@ static bool child_do(const struct command *c)
 		return !setresuid(SOMEBODY, SOMEBODY, SOMEBODY);
 	case BE_DUMPABLE:
 		return !prctl(PR_SET_DUMPABLE, 1);
+	case BE_UNDUMPABLE:
+		return !prctl(PR_SET_DUMPABLE, 0);
 	case END:
 		_exit(0);
 	case CRASH:
@@ -678,6 +682,14 @@ static void end_in_flight(struct child *child, int how)
 	}
 }
 
+/* Was there a dump that has the memory of the child in it? */
+static bool has_core(void)
+{
+	struct stat st;
+
+	return !stat("core", &st) && st.st_size >= (off_t)BIG && !unlink("core");
+}
+
 /* With transfers in flight, and a dump of the memory that they change */
 TEST_VSVA(ended_in_flight)
 {
@@ -695,6 +707,8 @@ TEST_VSVA(ended_in_flight)
 	ASSERT_EQ(0, setrlimit(RLIMIT_CORE, &limit));
 	for (round = 0; round < 12; round++) {
 		ASSERT_LIB(child_attach(ep, &child, &hwpt_id));
+		/* What nobody has written to is not dumped. */
+		ASSERT_OK(fill(ep, PASID, AT, PAGE, SEED));
 		for (i = 0; i < NR_ASKED; i++)
 			ASSERT_LIB(start(ep, PASID, IOPF_TD_OP_FILL,
 					 AT + i * (BIG / NR_ASKED), BIG / NR_ASKED,
@@ -705,8 +719,9 @@ TEST_VSVA(ended_in_flight)
 		ASSERT_FAILS(fill(ep, PASID, AT, PAGE, SEED));
 		EXPECT_LIB(check_answers(ep, -1, -1));
 		ASSERT_LIB(child_detach(ep, &child, hwpt_id));
+		/* It has been written to its end, as the others have not. */
+		EXPECT_EQ(round % 4 == 3, has_core());
 	}
-	unlink("core");
 	ASSERT_EQ(0, chdir("/"));
 }
 
@@ -797,36 +812,6 @@ TEST_VSVA(recycled)
 		ASSERT_LIB(child_detach(ep, &child, hwpt_id));
 	}
 	munmap(AT, BIG);
-}
-
-/* From one owner to the next, with transfers that nobody waits for before */
-TEST_VSVA(owners)
-{
-	struct endpoint *ep = &self->ep;
-	unsigned int slot[NR_ASKED], i;
-	struct testdev_result r;
-	struct child child;
-	__u32 hwpt_id;
-	int round;
-
-	expect_dma_faults(self->found.bdf[0], PASID, "[0-9a-f]+", DMA_ANY_FAULT);
-	ASSERT_EQ(0, child_start(&child));
-	ASSERT_LIB(iopf_hwpt_alloc_process(self->ctx, iopf_dev_id(ep->dev),
-					   child.pidfd, &hwpt_id));
-	for (round = 0; round < NR_OWNERS; round++) {
-		ASSERT_EQ(0, iopf_dev_attach_pasid(ep->dev, PASID, hwpt_id));
-		ASSERT_TRUE(child_tell(&child, MAP_AGAIN, 0, 0));
-		for (i = 0; i < NR_ASKED; i++)
-			ASSERT_LIB(start(ep, PASID, IOPF_TD_OP_FILL,
-					 AT + i * (BIG / NR_ASKED), PAGE, SEED,
-					 &slot[i]));
-		ASSERT_EQ(0, iopf_dev_detach_pasid(ep->dev, PASID));
-		for (i = 0; i < NR_ASKED; i++)
-			ASSERT_LIB(wait_op(ep, slot[i], &r));
-	}
-	expect_no_more_on_console();
-	ASSERT_LIB(iopf_destroy(self->ctx, hwpt_id));
-	child_end(&child);
 }
 
 /* ---- pages that take long ------------------------------------------------------------ */
@@ -975,6 +960,48 @@ TEST_VSVA(held_replace)
 	held_close(&held);
 	EXPECT_TRUE(is_zero(AT, NR_HELD * PAGE));
 	ASSERT_LIB(child_detach(ep, &child, hwpt_id));
+	munmap(AT, BIG);
+}
+
+/*
+ * A PASID goes from this process to another one, and back, a thousand times, while all
+ * that was asked of this one waits for its pages. None of it reaches the other one, which
+ * has memory at the same addresses.
+ */
+TEST_VSVA(owners)
+{
+	struct endpoint *ep = &self->ep;
+	unsigned int slot[NR_HELD];
+	struct child child;
+	struct held held;
+	__u32 hwpt_id;
+	int round;
+
+	expect_dma_faults(self->found.bdf[0], PASID, "[0-9a-f]+", DMA_ANY_FAULT);
+	ASSERT_TRUE(child_map());
+	ASSERT_EQ(0, held_open(&held, AT, NR_HELD * PAGE));
+	ASSERT_EQ(0, child_start(&child));
+	ASSERT_LIB(iopf_hwpt_alloc_process(self->ctx, iopf_dev_id(ep->dev),
+					   child.pidfd, &hwpt_id));
+	for (round = 0; round < NR_OWNERS; round++) {
+		ASSERT_EQ(0, iopf_dev_attach_pasid(ep->dev, PASID, self->own));
+		ASSERT_EQ(0, held_requests(ep, PASID, &held, slot))
+			TH_LOG("round %d", round);
+		ASSERT_EQ(0, iopf_dev_detach_pasid(ep->dev, PASID));
+		ASSERT_EQ(0, iopf_dev_attach_pasid(ep->dev, PASID, hwpt_id));
+		ASSERT_LIB(held_ended(ep, slot, false));
+		ASSERT_EQ(0, iopf_dev_detach_pasid(ep->dev, PASID));
+	}
+	EXPECT_LIB(check_answers(ep, 0, -1));
+	expect_no_more_on_console();
+	EXPECT_TRUE(child_tell(&child, CHECK_ZERO, BIG, 0));
+	/* The PASID has taken no harm. */
+	ASSERT_EQ(0, iopf_dev_attach_pasid(ep->dev, PASID, hwpt_id));
+	ASSERT_OK(fill(ep, PASID, AT, PAGE, SEED));
+	EXPECT_TRUE(child_tell(&child, CHECK_PATTERN, PAGE, SEED));
+	ASSERT_LIB(child_detach(ep, &child, hwpt_id));
+	held_close(&held);
+	EXPECT_TRUE(is_zero(AT, BIG));
 	munmap(AT, BIG);
 }
 
@@ -1201,6 +1228,31 @@ TEST_VSVA(replace_open_request)
 	ASSERT_LIB(wait_op(ep, slot, &r));
 	ASSERT_EQ(IOPF_TD_ST_OK, r.status);
 	ASSERT_PATTERN(mem, PAGE, SEED);
+}
+
+/* What it has already leaves a request alone that waits for its page. */
+TEST_VSVA(replace_same)
+{
+	struct endpoint *ep = &self->ep;
+	struct testdev_result r;
+	char *mem = map(PAGE);
+	struct held held;
+	unsigned int slot;
+
+	if (!asks())
+		SKIP(return, "nobody counts how often an access was held");
+	ASSERT_EQ(0, held_open(&held, mem, PAGE));
+	ASSERT_EQ(0, iopf_dev_attach_pasid(ep->dev, PASID, self->own));
+	ASSERT_LIB(start(ep, PASID, IOPF_TD_OP_FILL, mem, PAGE, SEED, &slot));
+	ASSERT_EQ(0, held_wait(&held, 1));
+	ASSERT_EQ(0, iopf_dev_attach_pasid(ep->dev, PASID, self->own));
+	ASSERT_EQ(0, held_give(&held));
+	ASSERT_LIB(wait_op(ep, slot, &r));
+	ASSERT_EQ(IOPF_TD_ST_OK, r.status);
+	ASSERT_PATTERN(mem, PAGE, SEED);
+	/* else it has asked again */
+	EXPECT_EQ(1, testdev_reg(&ep->td, IOPF_TD_REG_CNT_PR_LAST));
+	held_close(&held);
 }
 
 /* A process that has ended makes room, and is nothing to go back to. */
@@ -1448,21 +1500,56 @@ static int open_pidfd(pid_t pid)
 	return syscall(SYS_pidfd_open, pid, 0);
 }
 
-/* As somebody else, whose errno is the exit code */
+static int exit_code(pid_t pid)
+{
+	int status;
+
+	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+		return -ECHILD;
+	return -WEXITSTATUS(status);
+}
+
+/* As somebody else, whose errno is the exit code. Returns that. */
 static int alloc_as(struct iopf_ctx *ctx, __u32 dev_id, int pidfd, uid_t uid)
 {
 	__u32 hwpt_id;
 	pid_t pid = fork();
-	int status;
 
 	if (!pid) {
 		if (setresuid(uid, uid, uid))
 			_exit(255);
 		_exit(-alloc_process(ctx, dev_id, pidfd, &hwpt_id));
 	}
-	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
-		return -ECHILD;
-	return -WEXITSTATUS(status);
+	return exit_code(pid);
+}
+
+/* The same as somebody who reads files as @fsuid */
+static int alloc_with_fsuid(struct iopf_ctx *ctx, __u32 dev_id, int pidfd,
+			    uid_t uid, uid_t fsuid)
+{
+	__u32 hwpt_id;
+	pid_t pid = fork();
+
+	if (!pid) {
+		if (setresuid(uid, uid, fsuid))
+			_exit(255);
+		setfsuid(fsuid);
+		if (setfsuid(fsuid) != (int)fsuid)
+			_exit(254);
+		_exit(-alloc_process(ctx, dev_id, pidfd, &hwpt_id));
+	}
+	return exit_code(pid);
+}
+
+/* One of SOMEBODY's, which may be traced by its user */
+static int child_of_somebody(struct child *child)
+{
+	int ret = child_start(child);
+
+	if (!ret && (!child_tell(child, BECOME_SOMEBODY, 0, 0) ||
+		     !child_tell(child, BE_DUMPABLE, 0, 0)))
+		ret = -ECHILD;
+	return ret;
 }
 
 /* Who may write to its memory with process_vm_writev(), and nobody else */
@@ -1480,9 +1567,42 @@ TEST_VSVA(who_may)
 	ASSERT_TRUE(child_tell(&child, BE_DUMPABLE, 0, 0));
 	EXPECT_EQ(0, alloc_as(self->ctx, dev_id, child.pidfd, SOMEBODY));
 	EXPECT_EQ(-EPERM, alloc_as(self->ctx, dev_id, child.pidfd, SOMEBODY + 1));
+	/* whoever somebody is for files */
+	EXPECT_EQ(-EPERM, alloc_with_fsuid(self->ctx, dev_id, child.pidfd,
+					   SOMEBODY + 1, SOMEBODY));
+	EXPECT_EQ(0, alloc_with_fsuid(self->ctx, dev_id, child.pidfd, SOMEBODY,
+				      SOMEBODY + 1));
 	/* oneself, whatever one is */
 	EXPECT_EQ(0, alloc_as(self->ctx, dev_id, IOPF_PROCESS_SELF, SOMEBODY));
 	child_end(&child);
+}
+
+/* It is asked once: who has the page table keeps it, whoever the process becomes. */
+TEST_VSVA(rights_stay)
+{
+	struct endpoint *ep = &self->ep;
+	struct child child;
+	__u32 hwpt_id;
+
+	ASSERT_EQ(0, child_of_somebody(&child));
+	ASSERT_LIB(iopf_hwpt_alloc_process(self->ctx, iopf_dev_id(ep->dev),
+					   child.pidfd, &hwpt_id));
+	ASSERT_TRUE(child_tell(&child, MAP_AGAIN, 0, 0));
+	ASSERT_EQ(0, iopf_dev_attach_pasid(ep->dev, PASID, hwpt_id));
+	ASSERT_OK(fill(ep, PASID, AT, PAGE, SEED));
+	ASSERT_TRUE(child_tell(&child, BE_UNDUMPABLE, 0, 0));
+	EXPECT_EQ(-EPERM, alloc_as(self->ctx, iopf_dev_id(ep->dev), child.pidfd,
+				   SOMEBODY));
+	ASSERT_OK(fill(ep, PASID, AT + PAGE, PAGE, SEED));
+	ASSERT_EQ(0, iopf_dev_attach_pasid(ep->dev, PASID + 1, hwpt_id));
+	ASSERT_OK(fill(ep, PASID + 1, AT + 2 * PAGE, PAGE, SEED));
+	ASSERT_TRUE(child_tell(&child, CHECK_PATTERN, PAGE, SEED));
+	/* But a program with other rights is not reached. */
+	child_tell_last(&child, EXECUTE);
+	ASSERT_FAILS(fill(ep, PASID, AT, PAGE, SEED));
+	ASSERT_FAILS(fill(ep, PASID + 1, AT, PAGE, SEED));
+	ASSERT_EQ(0, iopf_dev_detach_pasid(ep->dev, PASID + 1));
+	ASSERT_LIB(child_detach(ep, &child, hwpt_id));
 }
 
 TEST_VSVA(no_process)
