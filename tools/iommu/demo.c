@@ -91,6 +91,7 @@ struct demo {
 	int step;
 	__u64 chunk;		/* bytes of one transfer */
 	__u64 transfers;	/* that ended as expected */
+	__u32 missed;		/* groups of pages, whoever has served them */
 	struct iopf_ctx *ctx;
 	struct iopf_dev *dev;
 	struct testdev td;
@@ -475,6 +476,14 @@ static int check_held(struct demo *d)
 			d->s.count.groups);
 }
 
+/* How many pages the device has missed so far */
+static __u32 missed(struct demo *d)
+{
+	return testdev_reg(&d->td, testdev_may_be_held(&d->td) ?
+				   IOPF_TD_REG_CNT_STALL :
+				   IOPF_TD_REG_CNT_PR_LAST);
+}
+
 /* The device's own view: every group answered, once, and nothing left over. */
 static int check_responses(struct demo *d)
 {
@@ -485,6 +494,7 @@ static int check_responses(struct demo *d)
 	__u32 strange = testdev_reg(&d->td, IOPF_TD_REG_CNT_RSP_UNMATCHED);
 	__u32 open = testdev_reg(&d->td, IOPF_TD_REG_PRI_OUTSTANDING);
 
+	d->missed = missed(d);
 	if (testdev_may_be_held(&d->td))
 		return check_held(d);
 	printf("\n  the device: %u groups asked, %u answered, %u open, %u answers to nothing\n",
@@ -551,14 +561,6 @@ close_testdev:
 close_server:
 	server_close(d->ctx, d->dev, &d->s, ioas_id, hwpt_id);
 	return ret;
-}
-
-/* How many pages the device has missed so far */
-static __u32 missed(struct demo *d)
-{
-	return testdev_reg(&d->td, testdev_may_be_held(&d->td) ?
-				   IOPF_TD_REG_CNT_STALL :
-				   IOPF_TD_REG_CNT_PR_LAST);
 }
 
 static int show_own_memory(struct demo *d, char *mem)
@@ -844,6 +846,7 @@ static void summary(const struct demo *d, const char *result)
 	summary_times("device_", &d->age);
 	if (d->pasid)
 		printf(" pasid=%llu", d->pasid);
+	printf(" missed=%u", d->missed);
 	putchar('\n');
 }
 

@@ -35,7 +35,7 @@ class Screen:
         self.step = "boot"
         self.plan = "?"
         self.transient = False
-        self.summary: dict[str, str] = {}
+        self.summaries: list[dict[str, str]] = []
         self.file: list[str] = []
 
     def say(self, text: str) -> None:
@@ -58,9 +58,8 @@ class Screen:
             self.plan = line[3:]
 
     def take_summary(self, text: str) -> None:
-        """A lane's first demonstration is the one that is compared with other lanes'."""
-        if not self.summary:
-            self.summary = dict(pair.split("=", 1) for pair in text.split() if "=" in pair)
+        self.summaries.append(dict(pair.split("=", 1) for pair in text.split()
+                                   if "=" in pair))
 
     def clear(self) -> None:
         if self.transient:

@@ -208,6 +208,18 @@ class Runner(unittest.TestCase):
         status, text = self.run_lane(BOOT + BAD, "demo", "all")
         self.assertEqual(status, 1, text)
 
+    def test_demo_of_several_things(self) -> None:
+        summaries = ("mode=serve missed=32", "mode=serve missed=48 pasid=2",
+                     "mode=sva missed=16")
+        demo = (r"printf 'KTAP version 1\n1..1\n" +
+                "".join(rf"#> #demo result=passed {text}\n" for text in summaries) +
+                r"ok 1 demo\n# iopf: end\n'")
+        status, text = self.run_lane(BOOT + demo, "demo", "vtd")
+        self.assertEqual(status, 0, text)
+        self.assertRegex(text, r"\n +RID +PASID 2 +SVA\nresult +passed +passed +passed\n"
+                               r"mode +serve +serve +sva\nmissed +32 +48 +16\n"
+                               r"pasid +- +2 +-\n")
+
     def test_trace(self) -> None:
         out = os.path.join(self.folder, "trace.json")
         demo = (r"printf 'KTAP version 1\n1..1\n#> for a person\n#> #file {\n#> #file  }\n"

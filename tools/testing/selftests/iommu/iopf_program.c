@@ -882,6 +882,7 @@ static bool demo_summary(void)
 {
 	return OK(run_program(WORDS("demo", "--summary", bdf), NULL, NULL) == 0) &&
 	       OK(printed("\n#demo result=passed mode=serve device=")) &&
+	       OK(strstr(prog.text, " missed=") && !strstr(prog.text, " missed=0")) &&
 	       OK(printed(" errors=0 ") && printed(" device_max_us=")) &&
 	       OK(run_program(WORDS("demo", bdf), NULL, NULL) == 0) &&
 	       OK(!strstr(prog.text, "#demo"));
