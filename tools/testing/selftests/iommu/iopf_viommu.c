@@ -2227,4 +2227,46 @@ TEST_GUESTS(events)
 	}
 }
 
+/* Both stages, and a second one that can force write-back */
+static bool smmu_forces_write_back(struct iopf_dev *dev)
+{
+	struct iommu_hw_info_arm_smmuv3 smmu;
+	struct iopf_hw_info info;
+
+	if (iopf_dev_hw_info(dev, &info) ||
+	    info.type != IOMMU_HW_INFO_TYPE_ARM_SMMUV3)
+		return false;
+	memcpy(&smmu, info.raw, sizeof(smmu));
+	return (smmu.idr[0] & 3) == 3 && smmu.idr[3] & 0x100;
+}
+
+/*
+ * A guest could let its devices write past the caches of the host, where the second stage
+ * has no say in that. Firmware that vouches for the whole machine is not asked. Any other
+ * IOMMU has no vIOMMU of this type.
+ */
+TEST(write_back)
+{
+	__u32 ioas_id, parent, viommu;
+	struct found found = { 0 };
+	struct iopf_dev *dev;
+	struct iopf_ctx *ctx;
+	bool forces;
+
+	find_any_endpoint(&found);
+	if (!found.nr)
+		SKIP(return, "no test endpoint 1234:11f0 on vfio-pci");
+	ASSERT_LIB(iopf_ctx_open(&ctx));
+	ASSERT_LIB(iopf_dev_open(ctx, found.bdf[0], &dev));
+	ASSERT_LIB(iopf_ioas_alloc(ctx, &ioas_id));
+	ASSERT_LIB(alloc_parent(ctx, iopf_dev_id(dev), ioas_id,
+				IOMMU_HWPT_ALLOC_NEST_PARENT, &parent));
+	forces = smmu_forces_write_back(dev);
+	EXPECT_EQ(forces ? 0 : -EOPNOTSUPP,
+		  alloc_viommu(ctx, IOMMU_VIOMMU_TYPE_ARM_SMMUV3,
+			       iopf_dev_id(dev), parent, &viommu));
+	iopf_dev_close(dev);
+	iopf_ctx_close(ctx);
+}
+
 TEST_HARNESS_MAIN
