@@ -55,6 +55,14 @@ class Reading(unittest.TestCase):
         self.assertEqual(records.summary(lines, {3: "guest-1"})["guest-1"],
                          [records.Round(0, 10, 1, 2, 1)])
 
+    def test_smmu(self):
+        lines = [mark(3, 0, 10), "smmuv3_cmdq_opcode <--- SMMU_CMD_TLBI_NH_VA",
+                 "smmuv3_cmdq_tlbi_nh vmid=1", "smmuv3_cmdq_opcode <--- SMMU_CMD_ATC_INV",
+                 "smmuv3_cmdq_opcode <--- SMMU_CMD_SYNC",
+                 "smmuv3_write_mmio addr: 0x98 val:0x3 size: 0x4(0)", mark(3, 2, 20)]
+        self.assertEqual(records.summary(lines, {3: "guest-1"})["guest-1"],
+                         [records.Round(0, 10, 1, 2, 1)])
+
     def test_not_asleep(self):
         """Nothing is known of when the interrupt came: the round does not count."""
         awake = [line for line in GOOD if "halt" not in line]
@@ -141,10 +149,12 @@ class Table(unittest.TestCase):
                          ["attach", "inv-each-32", "inv-each-512"])
         self.assertEqual(records.wanted(["nothing"]), [])
         self.assertEqual(set(records.wanted([])), {line.row for line in records.TABLE})
-        self.assertEqual(bench.machines(["attach", "inv-1", "guest-1", "amd-guest-1"]),
+        self.assertEqual(bench.machines(["attach", "inv-1", "guest-1", "amd-guest-1",
+                                         "smmu-guest-1"]),
                          {"bench/machine": {"attach": "attach"},
                           "bench/nested": {"inv-1": "inv-1", "guest-1": "guest-1"},
-                          "bench/amd": {"guest-1": "amd-guest-1"}})
+                          "bench/amd": {"guest-1": "amd-guest-1"},
+                          "bench/smmu": {"guest-1": "smmu-guest-1"}})
         self.assertEqual([f[0].row for f in records.figures(*self.sides, ["answers", "attach"])],
                          ["answers"] * 3 + ["attach"])
 
@@ -231,7 +241,7 @@ class Notes(unittest.TestCase):
         """Rows that are left out for the same reason are one line."""
         with mock.patch.object(bench, "felt", lambda built: {}), \
                 mock.patch.object(stock_kernel, "release", lambda built: built):
-            notes = bench.footnotes({"ours": "6.12", "theirs": "9.9"}, {
+            notes = bench.footnotes({"qemu": "", "x86": {"ours": "6.12", "theirs": "9.9"}}, {
                 "ours": {}, "theirs": {"guest-1": "no such type", "one-call": "no such call",
                                        "guest-32": "no such type"}})
         self.assertEqual(notes[2:], ["theirs, guest-1 guest-32: no such type",

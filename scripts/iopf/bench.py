@@ -23,15 +23,19 @@ from iopf.testbed import TESTBED, Machine, Report, Run, judge, lanefile
 
 LANE = "bench/machine"
 # Rows of the table that have another machine, by how their names begin
-NESTED = {"bench/nested": ("inv-", "guest-"), "bench/amd": ("amd-",)}
-AMD = "amd-"            # which the program does not have in the names of its rows
-# Its rows are about types of objects that no other kernel has.
-OURS_ALONE = "bench/amd"
+NESTED = {"bench/nested": ("inv-", "guest-"), "bench/amd": ("amd-",), "bench/smmu": ("smmu-",)}
+# Which the program does not have in the names of its rows
+WHOSE = re.compile("^(?:amd|smmu)-")
+# Machines that the other kernel is not booted in, and why
+OURS_ALONE = {"bench/amd": "only the series has that type",
+              "bench/smmu": "it is not built for arm64"}
 # The row that shows whether instructions are counted, in each machine
 KNOWN = "known-2002"
 NOT_ASKED = "not asked for"     # as the program says
 KERNEL = "x86"          # whose options both have
 FOLDER = TESTBED / "bench"
+# Parts of the test of guests that the program is built with
+VENDORS = ("amd", "guest", "smmu", "vtd", "x86")
 PROGRAM = "usr/libexec/iopf/bench"
 STEP = "bench"
 # Options that are felt everywhere in a kernel, and whose defaults change
@@ -39,17 +43,17 @@ FELT = re.compile(r"^CONFIG_((?:PREEMPT|HZ|DEBUG|INIT_ON|INIT_STACK|HARDENED|SLA
                   r"MITIGATION|RANDOMIZE|FAULT_INJ|FAILSLAB)\w*)=(.*)$", re.M)
 
 
-def make_tools(qemu, dest):
+def make_tools(qemu, arch, dest):
     """The plugin and the guest's program."""
-    log = host.log("bench-tools.log")
-    with build.build_folder(host.out() / "build/bench", keep=False) as work:
+    log = host.log(f"bench-tools-{arch}.log")
+    with build.build_folder(host.out() / f"build/bench-{arch}", keep=False) as work:
         env, source = build.build_env(), series.built_tree("linux")
         flags = run(["pkg-config", "--cflags", "glib-2.0"]).split()
         logged(["gcc", "-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-isystem", qemu, *flags,
                 "-o", dest / "count.so", FOLDER / "count.c"], log, env=env, what="plugin")
-        headers = f"-isystem {build.install_headers(source, 'x86', work, log)}"
+        headers = f"-isystem {build.install_headers(source, arch, work, log)}"
         iommu = source / "tools/iommu"
-        cross = build.compiler("x86")
+        cross = build.compiler(arch)
         logged(["make", "-C", iommu, f"-j{host.jobs()}", f"O={work}/iommu", f"CC={cross}gcc",
                 "LDFLAGS=-static", f"KHDR_INCLUDES={headers}", f"{work}/iommu/libiopf.a",
                 f"{work}/iommu/testdev.o"], log, env=env, what="libiopf")
@@ -57,47 +61,56 @@ def make_tools(qemu, dest):
         logged([f"{cross}gcc", "-static", "-O2", "-Wall", "-Wextra", "-D_GNU_SOURCE",
                 *headers.split(), f"-I{iommu}", f"-I{tests}", "-o", dest / "bench",
                 FOLDER / "bench.c", tests / "iopf_endpoint.c",
-                *[tests / f"iopf_viommu_{part}.c" for part in ("amd", "guest", "vtd", "x86")],
+                *[tests / f"iopf_viommu_{part}.c" for part in VENDORS],
                 f"{work}/iommu/testdev.o",
                 f"{work}/iommu/libiopf.a"], log, env=env, what="the program that is measured")
 
 
-def tools_place(qemu):
+def tools_place(qemu, arch):
     repo = base.repository("linux")
     content = SERIES["linux"].key(base.version(repo, "linux"), ["drivers/", "mm/", "samples/"])
-    key = digest("bench-2", qemu.name, base.tree_id(repo), content,
-                 *build.toolchain(build.compiler("x86")),
-                 *packages.own_versions(["libc6-dev", "libglib2.0-dev", *packages.CROSS["x86"]]),
+    key = digest("bench-3", qemu.name, arch, base.tree_id(repo), content,
+                 *build.toolchain(build.compiler(arch)), *build.toolchain(),
+                 *packages.own_versions(["libc6-dev", "libglib2.0-dev", *packages.CROSS[arch]]),
                  *sorted(FOLDER.glob("*.[ch]")))
     return host.cache() / "bench" / key
 
 
-def tools_path(qemu):
-    return publish(lambda tmp: make_tools(qemu, tmp), tools_place(qemu))
+def tools_path(qemu, arch):
+    return publish(lambda tmp: make_tools(qemu, arch, tmp), tools_place(qemu, arch))
+
+
+def kernel_of(lane):
+    """The kernel of a machine, whose options the other kernel gets."""
+    return lanefile.load(lane).kernel
 
 
 def kept():
     """What this takes from the cache, as far as it can be told without fetching anything."""
-    kernel, qemu = lanefile.load_kernel(KERNEL), build.qemu_place(build.PLUGIN_QEMU)
-    stock = stock_kernel.cached()
-    return [qemu, tools_place(qemu)] + (
-        [stock, stock_kernel.place(kernel, stock)] if stock else [])
+    kernels = {kernel_of(lane).arch: kernel_of(lane) for lane in (LANE, *NESTED)}
+    qemu, stock = build.qemu_place(build.PLUGIN_QEMU), stock_kernel.cached()
+    return [qemu, *(tools_place(qemu, arch) for arch in kernels)] + (
+        [stock, stock_kernel.place(lanefile.load_kernel(KERNEL), stock)] if stock else [])
 
 
-def products():
-    """Folders of what is needed: qemu, tools, guest, and both kernels."""
-    steps, made = progress.Progress(7), {}
-    kernel = lanefile.load_kernel(KERNEL)
+def products(lanes):
+    """Folders of what some machines need: qemu, theirs, and {arch: {ours, guest, tools}}."""
+    kernels = {kernel_of(lane).arch: kernel_of(lane) for lane in lanes}
+    theirs = not OURS_ALONE.keys() >= set(lanes)
+    steps, made = progress.Progress(3 + theirs + 3 * len(kernels)), {}
     with lock.of_out("builds"):
         steps.step("packages", packages.install, packages.BUILD)
         steps.step("base trees", lambda: [base.repository(n) for n in ("linux", "qemu")])
-        for name, title, func, *args in (
-                ("qemu", "QEMU that takes plugins", build.qemu_path, build.PLUGIN_QEMU),
-                ("guest", "guest programs x86", build.guest_path, kernel.arch),
-                ("ours", f"kernel {KERNEL}", build.kernel_path, kernel),
-                ("theirs", "newest stock kernel", stock_kernel.path, kernel)):
-            made[name] = steps.step(title, func, *args)
-        made["tools"] = steps.step("plugin and program", tools_path, made["qemu"])
+        made["qemu"] = steps.step("QEMU that takes plugins", build.qemu_path, build.PLUGIN_QEMU)
+        for arch, kernel in kernels.items():
+            made[arch] = {
+                "guest": steps.step(f"guest programs {arch}", build.guest_path, arch),
+                "ours": steps.step(f"kernel {kernel.name}", build.kernel_path, kernel),
+                "tools": steps.step(f"plugin and program {arch}", tools_path, made["qemu"],
+                                    arch)}
+        if theirs:
+            made[KERNEL]["theirs"] = steps.step("newest stock kernel", stock_kernel.path,
+                                                lanefile.load_kernel(KERNEL))
     steps.table()
     return made
 
@@ -108,8 +121,9 @@ def machine_lane(tools, log, name=LANE, rows=()):
     if rows:
         lane.plan = [f"{step} {' '.join([*rows, KNOWN])}" if f"/{PROGRAM}" in step else step
                      for step in lane.plan]
+    events = records.TRACE_EVENTS[kernel_of(name).arch]
     lane.options = [*lane.options, f"-plugin file={tools}/count.so", f"-D {log}",
-                    "-d " + ",".join(["plugin", *(f"trace:{e}" for e in records.TRACE_EVENTS)])]
+                    "-d " + ",".join(["plugin", *(f"trace:{e}" for e in events)])]
     return lane
 
 
@@ -129,12 +143,13 @@ def names_of(report):
 
 def boot(made, side, folder, name, rows):
     """Boot one kernel; returns {row: [Round]} and {row: why it was left out}."""
-    kernel = lanefile.load_kernel(KERNEL)
-    lane = machine_lane(made["tools"], os.path.join(folder, "count.log"), name, rows)
-    machine = Machine(lane, folder, str(made[side] / os.path.basename(kernel.image)),
+    kernel = kernel_of(name)
+    own = made[kernel.arch]
+    lane = machine_lane(own["tools"], os.path.join(folder, "count.log"), name, rows)
+    machine = Machine(lane, folder, str(own[side] / os.path.basename(kernel.image)),
                       str(made["qemu"] / kernel.qemu), [str(p) for p in host.firmware()])
-    program = (made["tools"] / "bench").read_bytes()
-    machine.make_initrd([made["guest"] / "initramfs"], lane.plan, {PROGRAM: program})
+    program = (own["tools"] / "bench").read_bytes()
+    machine.make_initrd([own["guest"] / "initramfs"], lane.plan, {PROGRAM: program})
     report = Report()
     machine.run(lambda line: report.feed(line) and None, lambda: None)
     report.finish()
@@ -155,17 +170,26 @@ def felt(built):
     return dict(FELT.findall((built / "config").read_text(encoding="utf-8")))
 
 
+def releases(made):
+    """{side: what its kernel is}"""
+    return {side: stock_kernel.release(own[side]) for own in made.values() if isinstance(own, dict)
+            for side in ("ours", "theirs") if side in own}
+
+
 def footnotes(made, left_out):
-    ours, theirs = felt(made["ours"]), felt(made["theirs"])
-    differ = [f"{name} {ours.get(name, 'n')} / {theirs.get(name, 'n')}"
-              for name in sorted({*ours, *theirs}) if ours.get(name) != theirs.get(name)]
-    lines = [f"ours: Linux {stock_kernel.release(made['ours'])} with the series; theirs: "
-             f"Linux {stock_kernel.release(made['theirs'])}, Debian's source; both with the "
-             f"options of the kernel {KERNEL}",
+    x86 = made.get(KERNEL, {})
+    release = releases(made)
+    theirs = (f"; theirs: Linux {release['theirs']}, Debian's source; both with the options of "
+              f"the kernel {KERNEL}" if "theirs" in release else "")
+    lines = [f"ours: Linux {release['ours']} with the series{theirs}",
              "guest instructions of the lowest round; no seconds, and no cost of cache misses "
              "in them"]
-    if differ:
-        lines.append(f"options of the two that differ (ours / theirs): {', '.join(differ)}")
+    if "theirs" in x86:
+        ours, theirs = felt(x86["ours"]), felt(x86["theirs"])
+        differ = [f"{name} {ours.get(name, 'n')} / {theirs.get(name, 'n')}"
+                  for name in sorted({*ours, *theirs}) if ours.get(name) != theirs.get(name)]
+        if differ:
+            lines.append(f"options of the two that differ (ours / theirs): {', '.join(differ)}")
     for side, others in left_out.items():
         for why in dict.fromkeys(others.values()):
             names = [name for name, what in others.items() if what == why]
@@ -178,7 +202,7 @@ def machines(rows):
     made = {}
     for row in rows:
         lane = next((lane for lane, begins in NESTED.items() if row.startswith(begins)), LANE)
-        made.setdefault(lane, {})[row[len(AMD):] if row.startswith(AMD) else row] = row
+        made.setdefault(lane, {})[WHOSE.sub("", row)] = row
     return made
 
 
@@ -186,8 +210,8 @@ def count(made, side, logs, rows):
     """Boot one kernel in all machines that the rows take; returns as boot() does."""
     samples, left_out = {}, {}
     for lane, names in machines(rows).items():
-        if lane == OURS_ALONE and side != "ours":
-            left_out.update(dict.fromkeys(names.values(), "only the series has that type"))
+        if lane in OURS_ALONE and side != "ours":
+            left_out.update(dict.fromkeys(names.values(), OURS_ALONE[lane]))
             continue
         folder = logs.path(f"{side}-{lane.rpartition('/')[2]}")
         for total, found in zip((samples, left_out), boot(made, side, folder, lane, names)):
@@ -203,14 +227,14 @@ def measure(result, only=None):
     rows = records.wanted((only or "").split())
     if not rows:
         raise Failure(f"ONLY={only} names no row; there are {' '.join(records.wanted([]))}")
-    made = products()
+    made = products(machines(rows))
     logs = Run(str(host.claim_out() / "log" / "bench"))
-    sides, left_out = {}, {}
+    sides, left_out, release = {}, {}, releases(made)
     for side in ("ours", "theirs"):
-        release = stock_kernel.release(made[side])
-        progress.say(f"counting in {side}, Linux {release} ...")
+        if side in release:
+            progress.say(f"counting in {side}, Linux {release[side]} ...")
         samples, left_out[side] = count(made, side, logs, rows)
-        sides[side] = (release, samples)
+        sides[side] = (release.get(side), samples)
     figures = records.figures(sides["ours"][1], sides["theirs"][1], rows)
     lines = ["", *records.table(figures), ""]
     if "pinned-gib" in rows:

@@ -14,14 +14,19 @@ import typing
 MARK_KIND_BITS = 2              # as in bench/mark.h
 BEGIN, READ, END = range(3)
 # Of AMD-Vi these are the commands that its rows have, and those are not all there are.
-TRACE_EVENTS = ("vtd_reg_read", "vtd_reg_write", "vtd_inv_desc", "amdvi_whole_read",
-                "amdvi_whole_write", "amdvi_completion_wait", "amdvi_inval_pages",
-                "amdvi_inval_iotlb_pages")
+TRACE_EVENTS = {
+    "x86": ("vtd_reg_read", "vtd_reg_write", "vtd_inv_desc", "amdvi_whole_read",
+            "amdvi_whole_write", "amdvi_completion_wait", "amdvi_inval_pages",
+            "amdvi_inval_iotlb_pages"),
+    "arm64": ("smmuv3_read_mmio", "smmuv3_write_mmio", "smmuv3_cmdq_opcode"),
+}
 LINE = re.compile(r"bench (?:mark (?P<mark>\d+)|(?P<halt>halt)) (?P<count>\d+)$|"
-                  r"(?P<register>vtd_reg_(?:read|write)|amdvi_whole_(?:read|write)) |"
+                  r"(?P<register>vtd_reg_(?:read|write)|amdvi_whole_(?:read|write)|"
+                  r"smmuv3_(?:read|write)_mmio) |"
                   r"vtd_inv_desc invalidate desc type (?P<vtd>.+?) high |"
-                  r"amdvi_(?P<amd>completion_wait|inval_pages|inval_iotlb_pages) ")
-WAITS = ("wait", "completion_wait")
+                  r"amdvi_(?P<amd>completion_wait|inval_pages|inval_iotlb_pages) |"
+                  r"smmuv3_cmdq_opcode <--- SMMU_CMD_(?P<smmu>\w+)")
+WAITS = ("wait", "completion_wait", "SYNC")
 
 
 class Event(typing.NamedTuple):
@@ -70,14 +75,16 @@ TABLE = [
     Line("start with 128 MiB: on demand, 5 % touched", "on-demand", "all"),
     Line("start with 1 GiB: pinned, 4 KiB pages", "pinned-gib", "all"),
     Line("start with 1 GiB: on demand, 5 % touched", "on-demand-gib", "all"),
-    *[Line(f"{whose}: {nr} page{'s' * (nr > 1)}{how}{what and ', '}{what}",
+    *[Line(f"{whose}: {nr} page{'s' * (nr > 1)}{how}{what and ', '}"
+         f"{'register accesses' if what == 'registers' else what}",
            f"{row}-{each}{nr}", what or "all")
       for row, whose in (("inv", "invalidation, nested page table"),
                          ("guest", "invalidation, guest"),
-                         ("amd-guest", "invalidation, guest on AMD-Vi"))
+                         ("amd-guest", "invalidation, guest on AMD-Vi"),
+                         ("smmu-guest", "invalidation, guest on SMMUv3"))
       for each, nr, how in (("", 1, ""), ("", 32, " in one array"), ("each-", 32, " one by one"),
                             ("", 512, " in one array"), ("each-", 512, " one by one"))
-      for what in ("", "commands", "waits")],
+      for what in ("", "commands", "waits", "registers")],
 ]
 # Rows that cannot do without the IOMMU
 TRACED = {line.row for line in TABLE if line.what == "waits"}
@@ -102,7 +109,7 @@ def events(lines):
         elif match["register"]:
             yield Event("register")
         else:
-            yield Event("command", wait=(match["vtd"] or match["amd"]) in WAITS)
+            yield Event("command", wait=(match["vtd"] or match["amd"] or match["smmu"]) in WAITS)
 
 
 def rounds(found):

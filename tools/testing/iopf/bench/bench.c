@@ -105,7 +105,8 @@ struct bench {
 	__u32 nested;
 	struct iommu_hwpt_vtd_s1_invalidate pages[INVS];
 	struct guest guest;
-	char guest_pages[INVS * INV_MAX_LEN];
+	char guest_pages[2 * INVS * INV_MAX_LEN];
+	unsigned int per_page;		/* elements that a guest has for a page */
 };
 
 static struct bench bench;
@@ -552,13 +553,34 @@ static int open_nested(void)
 	return ret;
 }
 
+/* What the guest has changed. On an SMMUv3 it has to tell the device itself. */
+static void fill_guest_pages(const struct guest_dev *dev)
+{
+	struct inv inv = { .space = &dev->space, .dev = GUEST_DEV, .npages = 1 };
+	const struct vendor *vendor = bench.guest.vendor;
+	bool tells = vendor->inv_type == IOMMU_VIOMMU_INVALIDATE_DATA_ARM_SMMUV3;
+	char *elem = bench.guest_pages;
+	unsigned int i;
+
+	bench.per_page = 1 + tells;
+	for (i = 0; i < INVS; i++) {
+		inv.gva = INV_GVA + i * INV_STRIDE;
+		inv.what = INV_PAGES;
+		vendor->inv(&inv, false, elem);
+		elem += vendor->inv_len;
+		if (!tells)
+			continue;
+		inv.what = INV_DEVICE_PAGE;
+		vendor->inv(&inv, false, elem);
+		elem += vendor->inv_len;
+	}
+}
+
 /* The host is to invalidate what the device has, if the guest has the choice. */
 static int open_guest(void)
 {
 	static struct guest_dev dev = { .space.host_devtlb = true };
-	struct inv inv = { .what = INV_PAGES, .space = &dev.space, .npages = 1 };
 	struct guest *guest = &bench.guest;
-	unsigned int i;
 	int ret;
 
 	if (dev.space.hwpt_id)
@@ -577,33 +599,29 @@ static int open_guest(void)
 		return ret;
 	}
 	ret = guest_add(guest, &dev, GUEST_DEV, GUEST_DOMAIN, GUEST_PASID);
-	for (i = 0; i < INVS; i++) {
-		inv.gva = INV_GVA + i * INV_STRIDE;
-		guest->vendor->inv(&inv, false,
-				   bench.guest_pages + i * guest->vendor->inv_len);
-	}
+	fill_guest_pages(&dev);
 	return ret;
 }
 
-/* @nr elements in one array, or in @nr arrays */
+/* @nr pages of @per elements in one array, or in @nr arrays */
 static __always_inline int invalidate(const enum row row, struct iommu_hwpt_invalidate *cmd,
-				      unsigned int nr, bool each)
+				      unsigned int nr, unsigned int per, bool each)
 {
 	unsigned int i, calls = each ? nr : 1, done = 0;
 	int ret = 0;
 
 	cmd->size = sizeof(*cmd);
-	cmd->entry_num = nr / calls;
+	cmd->entry_num = per * nr / calls;
 	MARK(row, MARK_BEGIN);
 	for (i = 0; !ret && i < calls; i++) {
 		ret = ioctl(iopf_ctx_fd(bench.ctx), IOMMU_HWPT_INVALIDATE, cmd);
 		done += cmd->entry_num;
-		cmd->data_uptr += cmd->entry_len;
+		cmd->data_uptr += per * cmd->entry_len;
 	}
 	MARK(row, MARK_END);
 	if (ret)
 		return iopf_err(-errno, "invalidation: %s", strerror(errno));
-	return done == nr ? 0 : iopf_err(-EIO, "%u of %u invalidations", done, nr);
+	return done == per * nr ? 0 : iopf_err(-EIO, "%u of %u invalidations", done, per * nr);
 }
 
 static __always_inline int nested_round(const enum row row, unsigned int nr, bool each)
@@ -616,7 +634,7 @@ static __always_inline int nested_round(const enum row row, unsigned int nr, boo
 	int ret = open_nested();
 
 	cmd.hwpt_id = bench.nested;
-	return ret ? ret : invalidate(row, &cmd, nr, each);
+	return ret ? ret : invalidate(row, &cmd, nr, 1, each);
 }
 
 static __always_inline int guest_round(const enum row row, unsigned int nr, bool each)
@@ -629,7 +647,7 @@ static __always_inline int guest_round(const enum row row, unsigned int nr, bool
 	cmd.hwpt_id = bench.guest.viommu_id;
 	cmd.data_type = bench.guest.vendor->inv_type;
 	cmd.entry_len = bench.guest.vendor->inv_len;
-	return invalidate(row, &cmd, nr, each);
+	return invalidate(row, &cmd, nr, bench.per_page, each);
 }
 
 #define INV_ROUND(name, kind, row, nr, each)			\
@@ -654,10 +672,17 @@ static int known(void)
 {
 	static_assert(KNOWN == 1 + 2 * KNOWN_TURNS + 1, "number of instructions");
 	MARK(ROW_KNOWN, MARK_BEGIN);
+#if defined(__aarch64__)
+	asm volatile("mov w9, %0\n"
+		     "1:	subs w9, w9, 1\n"
+		     "	b.ne 1b"
+		     : : "i" (KNOWN_TURNS) : "w9", "cc");
+#else
 	asm volatile("movl %0, %%ecx\n"
 		     "1:	decl %%ecx\n"
 		     "	jnz 1b"
 		     : : "i" (KNOWN_TURNS) : "ecx", "cc");
+#endif
 	MARK(ROW_KNOWN, MARK_END);
 	return 0;
 }

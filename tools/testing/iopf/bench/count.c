@@ -14,6 +14,7 @@
  *
  * Copyright (C) 2026 The linux-iopf authors
  */
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,6 +22,8 @@
 #include <qemu-plugin.h>
 
 #include "mark.h"
+
+#define ARRAY_SIZE(x)	(sizeof(x) / sizeof((x)[0]))
 
 QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
 
@@ -48,22 +51,55 @@ static void on_halt(unsigned int vcpu, void *unused)
 }
 
 /* Returns whether it is a mark, and which. */
-static int is_mark(const unsigned char *code, size_t len, unsigned int *id)
+static bool x86_mark(const unsigned char *code, size_t len, unsigned int *id)
 {
 	uint32_t disp;
 
 	if (len != MARK_SIZE || memcmp(code, MARK_OPCODE, MARK_SIZE - sizeof(disp)))
-		return 0;
+		return false;
 	memcpy(&disp, code + MARK_SIZE - sizeof(disp), sizeof(disp));
 	*id = disp & 0xff;
 	return (disp & ~0xffU) == MARK_MAGIC;
 }
 
-static int is_halt(const unsigned char *code, size_t len)
+static bool x86_halt(const unsigned char *code, size_t len)
 {
 	/* HLT, MWAIT */
 	return (len == 1 && code[0] == 0xf4) || (len == 3 && !memcmp(code, "\x0f\x01\xc9", 3));
 }
+
+static uint32_t arm64_word(const unsigned char *code)
+{
+	return code[0] | code[1] << 8 | code[2] << 16 | (uint32_t)code[3] << 24;
+}
+
+static bool arm64_mark(const unsigned char *code, size_t len, unsigned int *id)
+{
+	uint32_t what = MARK_ARM64 | MARK_ARM64_MAGIC << MARK_ARM64_IMM;
+
+	if (len != sizeof(what))
+		return false;
+	*id = arm64_word(code) >> MARK_ARM64_IMM & 0xff;
+	return arm64_word(code) == (what | *id << MARK_ARM64_IMM);
+}
+
+static bool arm64_halt(const unsigned char *code, size_t len)
+{
+	/* WFI, and WFIT with any register */
+	return len == 4 && (arm64_word(code) == 0xd503207f ||
+			    (arm64_word(code) & ~0x1fU) == 0xd5031020);
+}
+
+static const struct arch {
+	const char *name;	/* QEMU's */
+	bool (*is_mark)(const unsigned char *code, size_t len, unsigned int *id);
+	bool (*is_halt)(const unsigned char *code, size_t len);
+} archs[] = {
+	{ "x86_64", x86_mark, x86_halt },
+	{ "aarch64", arm64_mark, arm64_halt },
+};
+
+static const struct arch *arch;
 
 static void on_translation(qemu_plugin_id_t plugin, struct qemu_plugin_tb *tb)
 {
@@ -81,11 +117,11 @@ static void on_translation(qemu_plugin_id_t plugin, struct qemu_plugin_tb *tb)
 		len = qemu_plugin_insn_size(insn);
 		if (len > sizeof(code) || qemu_plugin_insn_data(insn, code, len) != len)
 			continue;
-		if (is_mark(code, len, &id))
+		if (arch->is_mark(code, len, &id))
 			qemu_plugin_register_vcpu_insn_exec_cb(insn, on_mark,
 							       QEMU_PLUGIN_CB_NO_REGS,
 							       (void *)(uintptr_t)id);
-		else if (is_halt(code, len))
+		else if (arch->is_halt(code, len))
 			qemu_plugin_register_vcpu_insn_exec_cb(insn, on_halt,
 							       QEMU_PLUGIN_CB_NO_REGS, NULL);
 	}
@@ -94,9 +130,14 @@ static void on_translation(qemu_plugin_id_t plugin, struct qemu_plugin_tb *tb)
 QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t plugin, const qemu_info_t *info,
 					   int argc, char **argv)
 {
+	size_t i;
+
 	(void)argc;
 	(void)argv;
-	if (!info->system_emulation)
+	for (i = 0; i < ARRAY_SIZE(archs); i++)
+		if (!strcmp(info->target_name, archs[i].name))
+			arch = &archs[i];
+	if (!info->system_emulation || !arch)
 		return -1;
 	executed = qemu_plugin_scoreboard_u64(qemu_plugin_scoreboard_new(sizeof(uint64_t)));
 	qemu_plugin_register_vcpu_tb_trans_cb(plugin, on_translation);
