@@ -82,6 +82,9 @@ static AMDVICmdResult amdvi_cmd_completion_wait(AMDVIState *s,
 {
     hwaddr addr = extract64(cmd[0], 3, 49) << 3;
 
+    if (s->viommu_ops) {
+        s->viommu_ops->completion_wait(s);
+    }
     if (s->inv_held) {
         return AMDVI_CMD_WAITS;
     }

@@ -68,6 +68,10 @@ bool amdvi_check_features(AMDVIState *s, Error **errp)
         error_setg(errp, "gst-buffer-trp=on needs viommu=on");
         return false;
     }
+    if (s->viommu_late && !s->viommu) {
+        error_setg(errp, "x-viommu-late=on needs viommu=on");
+        return false;
+    }
     s->whole = s->ats || s->pasid_bits || s->host_ad;
     if (s->lazy_inv && !s->whole) {
         error_setg(errp, "x-lazy-invalidation=on needs ats=on, pasid=BITS or "

@@ -379,6 +379,8 @@ typedef struct AMDVIViommuOps {
     bool (*is_on)(const AMDVIState *s);
     /* RESET_VMMIO */
     void (*reset_guest)(AMDVIState *s, const uint64_t cmd[2]);
+    /* What was begun for guests is over when COMPLETION_WAIT is */
+    void (*completion_wait)(AMDVIState *s);
     /* An entry for the event log of a guest */
     void (*event)(AMDVIState *s, uint16_t gid, uint64_t q0, uint64_t q1);
     /*

@@ -69,6 +69,7 @@ static uint64_t amdvi_vf_read(void *opaque, hwaddr addr, unsigned size)
     if (!amdvi_viommu_on(s)) {
         return 0;
     }
+    amdvi_late_over(s);
     amdvi_guest_run_lazily(s, gid);
     if (!amdvi_guest_load(s, gid, AMDVI_EVF_VCMD, &g)) {
         return 0;
@@ -233,11 +234,13 @@ static void amdvi_viommu_reset(AMDVIState *s)
 {
     bitmap_zero(s->vi->waits, AMDVI_GUESTS);
     amdvi_guest_held_forgotten(s);
+    amdvi_late_reset(s);
 }
 
 static void amdvi_viommu_control_changed(AMDVIState *s)
 {
     if (!amdvi_viommu_on(s)) {
+        amdvi_late_over(s);
         amdvi_guest_stop_all(s);
     }
 }
@@ -261,6 +264,7 @@ static void amdvi_reset_guest(AMDVIState *s, const uint64_t cmd[2])
     }
     if (all) {
         memset(g.word, 0, sizeof(g.word));
+        amdvi_look_at_maps(s, gid);
     } else {
         g.word[AMDVI_WORD_CMD] = 0;
         amdvi_guest_set_pointer(&g, &amdvi_guest_cmd, amdvi_guest_cmd.head, 0);
@@ -276,6 +280,7 @@ static const AMDVIViommuOps amdvi_viommu_ops = {
     .control_changed = amdvi_viommu_control_changed,
     .is_on = amdvi_viommu_on,
     .reset_guest = amdvi_reset_guest,
+    .completion_wait = amdvi_late_over,
     .event = amdvi_guest_event,
     .page_request = amdvi_guest_page_request,
     .invalidation_over = amdvi_guest_invalidation_over,
@@ -297,6 +302,8 @@ static void amdvi_viommu_vm_change(void *opaque, bool running, RunState state)
 
     if (running) {
         qemu_bh_schedule(s->vi->bh);
+    } else {
+        amdvi_late_over(s);
     }
 }
 
@@ -347,6 +354,7 @@ bool amdvi_viommu_realize(AMDVIState *s, Error **errp)
     vi = g_new0(AMDVIViommu, 1);
     vi->guests = AMDVI_GUESTS;
     vi->waits = bitmap_new(AMDVI_GUESTS);
+    vi->lost = bitmap_new(AMDVI_GUESTS);
     vi->bh = qemu_bh_new(amdvi_viommu_bh, s);
     QLIST_INIT(&vi->held);
     memory_region_init_io(&vi->vf, OBJECT(s), &amdvi_vf_ops, s, "amdvi-vf",

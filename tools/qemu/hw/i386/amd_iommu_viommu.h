@@ -63,6 +63,24 @@ typedef struct AMDVIGuestHeld {
     QLIST_ENTRY(AMDVIGuestHeld) next;
 } AMDVIGuestHeld;
 
+/* INVALIDATE_IOTLB_PAGES with IDs of the host, which was at that address */
+typedef void AMDVIGuestInval(AMDVIState *s, uint16_t gid, uint16_t guest_devid,
+                             const uint64_t cmd[2], hwaddr addr);
+
+/* What was begun for a guest, see amd_iommu_viommu_late.c */
+typedef struct AMDVILate {
+    enum {
+        AMDVI_LATE_NONE,
+        AMDVI_LATE_STORE,
+        AMDVI_LATE_INVAL,
+    } kind;
+    hwaddr addr;                /* in memory, or of the command */
+    uint64_t val[2];            /* or the command */
+    unsigned n;
+    uint16_t gid, guest_devid;
+    AMDVIGuestInval *inval;
+} AMDVILate;
+
 typedef struct AMDVIViommu {
     MemoryRegion vf, vf_cntl;
     /* Guests whose commands wait for something */
@@ -72,6 +90,8 @@ typedef struct AMDVIViommu {
     QEMUBH *bh;
     VMChangeStateEntry *vm_change;
     bool running;
+    AMDVILate late;
+    unsigned long *lost;        /* guests whose registers are */
 } AMDVIViommu;
 
 /*
@@ -89,6 +109,9 @@ bool amdvi_ipa_access(AMDVIState *s, uint16_t gid, uint64_t flag, hwaddr ipa,
 /* By the translate device. Returns: false, without an event */
 bool amdvi_gpa_access(const AMDVIGuest *g, hwaddr gpa, uint64_t *val,
                       unsigned n, bool write);
+
+/* Cache where the maps of a guest are, or that they are not there */
+void amdvi_look_at_maps(AMDVIState *s, uint16_t gid);
 
 /* Take the state of a guest. Returns: false, with an event in the log */
 bool amdvi_guest_load(AMDVIState *s, uint16_t gid, uint64_t flag,
@@ -173,6 +196,21 @@ void amdvi_guest_resume(AMDVIState *s);
 void amdvi_guest_held_forgotten(AMDVIState *s);
 uint32_t amdvi_guest_invalidation_over(AMDVIState *s, uint16_t devid,
                                        uint32_t n, bool completed);
+
+/*
+ * What is done late with x-viommu-late=on: amd_iommu_viommu_late.c
+ */
+
+/* Do it now, if there is any */
+void amdvi_late_over(AMDVIState *s);
+bool amdvi_late_store(AMDVIState *s, hwaddr addr, const uint64_t *val,
+                      unsigned n);
+void amdvi_late_inval(AMDVIState *s, AMDVIGuestInval *inval, uint16_t gid,
+                      uint16_t guest_devid, const uint64_t cmd[2],
+                      hwaddr addr);
+void amdvi_late_reset(AMDVIState *s);
+/* Returns: whether the registers of the guest were lost, once */
+bool amdvi_late_lost(AMDVIState *s, uint16_t gid);
 
 /*
  * Set-up and registers: amd_iommu_viommu.c

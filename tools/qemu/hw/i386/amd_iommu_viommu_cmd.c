@@ -163,28 +163,24 @@ static AMDVICmdResult amdvi_guest_wait(const AMDVIGuest *g,
     return AMDVI_CMD_DONE;
 }
 
-static AMDVICmdResult amdvi_guest_inval_iotlb(const AMDVIGuest *g,
-                                              uint16_t guest_devid,
-                                              const uint64_t cmd[2],
-                                              hwaddr addr)
+static void amdvi_guest_inval_iotlb(AMDVIState *s, uint16_t gid,
+                                    uint16_t guest_devid,
+                                    const uint64_t cmd[2], hwaddr addr)
 {
-    AMDVIState *s = g->s;
-
     switch (amdvi_send_inval_iotlb(s, cmd)) {
     case PCI_ATS_INV_DONE:
         break;
     case PCI_ATS_INV_FAILED:
         if (amdvi_control(s, AMDVI_CONTROL_INV_TIMEOUT)) {
-            amdvi_guest_timeout(s, g->gid, guest_devid, addr);
+            amdvi_guest_timeout(s, gid, guest_devid, addr);
             break;
         }
         /* Fall through: waits for ever */
     case PCI_ATS_INV_HELD:
-        amdvi_find_held(s->vi, g->gid, extract64(cmd[0], 0, 16),
+        amdvi_find_held(s->vi, gid, extract64(cmd[0], 0, 16),
                         guest_devid)->count++;
         break;
     }
-    return AMDVI_CMD_DONE;
 }
 
 /* Replace an ID by that of the host */
@@ -206,6 +202,7 @@ static AMDVICmdResult amdvi_guest_exec(const AMDVIGuest *g,
     uint64_t cmd[2] = { of_guest[0], of_guest[1] };
     bool mapped;
 
+    amdvi_late_over(g->s);
     if (!amdvi_cmd_legal(g->s, cmd)) {
         return AMDVI_CMD_ILLEGAL;
     }
@@ -232,7 +229,9 @@ static AMDVICmdResult amdvi_guest_exec(const AMDVIGuest *g,
         return AMDVI_CMD_FAILED;
     }
     if (amdvi_cmd_op(cmd) == AMDVI_CMD_INVAL_IOTLB_PAGES) {
-        return amdvi_guest_inval_iotlb(g, of_guest[0], cmd, addr);
+        amdvi_late_inval(g->s, amdvi_guest_inval_iotlb, g->gid, of_guest[0],
+                         cmd, addr);
+        return AMDVI_CMD_DONE;
     }
     return amdvi_cmd_exec(g->s, cmd, addr);
 }

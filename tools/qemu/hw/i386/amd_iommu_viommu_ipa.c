@@ -73,9 +73,30 @@ void amdvi_viommu_error(AMDVIState *s, uint16_t gid, uint64_t flag,
     amdvi_event(s, AMDVI_EVENT(AMDVI_EVT_VIOMMU_HW) | flag | gid, addr);
 }
 
-/* Where in memory it is, by the host tables of that device */
+static uint16_t amdvi_own_devid(const AMDVIState *s)
+{
+    return PCI_BUILD_BDF(pci_dev_bus_num(&s->pci.dev), s->pci.dev.devfn);
+}
+
+/* Inference: absent ones may be cached, see amd_iommu_viommu_late.c */
+static bool amdvi_cached_is_stale(const AMDVIRequest *req, const AMDVIDTE *dte,
+                                  hwaddr addr, const AMDVIPage *cached)
+{
+    AMDVIFault fault = {};
+    AMDVIWalk now = {};
+
+    if (amdvi_walk_host(req, dte, addr, &now, &fault)) {
+        return cached->walk.perm != IOMMU_NONE;
+    }
+    return cached->walk.perm != IOMMU_NONE && cached->walk.xlat != now.xlat;
+}
+
+/*
+ * Where in memory it is, by the host tables of that device. *@stale is set if
+ * that is not what they say any more
+ */
 static bool amdvi_locate(AMDVIState *s, uint16_t devid, hwaddr addr,
-                         IOMMUAccessFlags want, hwaddr *at)
+                         IOMMUAccessFlags want, hwaddr *at, bool *stale)
 {
     uint64_t both = AMDVI_DTE_V | AMDVI_DTE_TV;
     AMDVIRequest req = {
@@ -89,10 +110,10 @@ static bool amdvi_locate(AMDVIState *s, uint16_t devid, hwaddr addr,
         .pasid = PCI_NO_PASID,
         .iova = addr & ~AMDVI_PAGE_LOW,
     };
+    bool strict = s->viommu_late && devid == amdvi_own_devid(s), hw;
     const AMDVIPage *cached;
     AMDVIFault fault = {};
     AMDVIDTE *dte;
-    bool hw;
 
     dte = amdvi_find_dte(&req, addr, &hw);
     if (!dte || (dte->q[0] & both) != both || !amdvi_dte_mode(dte) ||
@@ -102,8 +123,18 @@ static bool amdvi_locate(AMDVIState *s, uint16_t devid, hwaddr addr,
     }
     page.domain = amdvi_dte_domain(dte);
     cached = amdvi_cache_page(s, &page);
+    if (strict && cached) {
+        *stale = amdvi_cached_is_stale(&req, dte, addr, cached);
+        if (*stale || cached->walk.perm == IOMMU_NONE) {
+            return false;
+        }
+    }
     if (!cached || (want & ~cached->walk.perm)) {
         if (amdvi_walk_host(&req, dte, addr, &page.walk, &fault)) {
+            if (strict) {
+                page.walk.perm = IOMMU_NONE;
+                amdvi_cache_add_page(s, &page);
+            }
             return false;
         }
         if (page.walk.perm & IOMMU_RO) {
@@ -120,20 +151,24 @@ static bool amdvi_locate(AMDVIState *s, uint16_t devid, hwaddr addr,
 static bool amdvi_access(AMDVIState *s, uint16_t devid, hwaddr addr,
                          uint64_t *val, unsigned n, bool write)
 {
+    bool stale;
     hwaddr at;
 
-    return amdvi_locate(s, devid, addr, write ? IOMMU_WO : IOMMU_RO, &at) &&
-           (write ? amdvi_write_memory(at, val, n) :
-                    amdvi_read_memory(at, val, n));
+    if (!amdvi_locate(s, devid, addr, write ? IOMMU_WO : IOMMU_RO, &at,
+                      &stale)) {
+        return false;
+    }
+    if (!write) {
+        return amdvi_read_memory(at, val, n);
+    }
+    return devid == amdvi_own_devid(s) ? amdvi_write_memory(at, val, n) :
+                                         amdvi_late_store(s, at, val, n);
 }
 
 bool amdvi_ipa_access(AMDVIState *s, uint16_t gid, uint64_t flag, hwaddr ipa,
                       uint64_t *val, unsigned n, bool write)
 {
-    uint16_t own = PCI_BUILD_BDF(pci_dev_bus_num(&s->pci.dev),
-                                 s->pci.dev.devfn);
-
-    if (amdvi_access(s, own, ipa, val, n, write)) {
+    if (amdvi_access(s, amdvi_own_devid(s), ipa, val, n, write)) {
         return true;
     }
     amdvi_viommu_error(s, gid, flag, ipa);
@@ -168,6 +203,11 @@ bool amdvi_guest_load(AMDVIState *s, uint16_t gid, uint64_t flag,
         return false;
     }
     memcpy(g->old, g->word, sizeof(g->old));
+    if (amdvi_late_lost(s, gid)) {
+        memset(g->word, 0, sizeof(g->word));
+        amdvi_guest_save(g, flag);
+        memset(g->old, 0, sizeof(g->old));
+    }
     return true;
 }
 
@@ -299,4 +339,24 @@ bool amdvi_map_lookup(const AMDVIGuest *g, bool domains, uint16_t id,
     }
     *host = AMDVI_MAP_ENTRY_ID(entry);
     return true;
+}
+
+void amdvi_look_at_maps(AMDVIState *s, uint16_t gid)
+{
+    unsigned domains;
+    hwaddr ipa, at;
+    bool stale;
+
+    if (!s->viommu_late) {
+        return;
+    }
+    for (domains = 0; domains < 2; domains++) {
+        ipa = amdvi_map_entry(gid, domains, 0);
+        stale = false;
+        amdvi_locate(s, amdvi_own_devid(s), ipa, IOMMU_RO, &at, &stale);
+        /* It need not be there */
+        if (stale) {
+            amdvi_viommu_error(s, gid, AMDVI_EVF_VCMD, ipa);
+        }
+    }
 }

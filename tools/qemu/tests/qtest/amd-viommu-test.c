@@ -588,6 +588,7 @@ static void test_options(void)
 
     g_assert(!machine_starts(Q35 "-device amd-iommu,ats=on", ",viommu=on"));
     g_assert(!machine_starts(Q35_AMD, ",gst-buffer-trp=on"));
+    g_assert(!machine_starts(Q35_AMD, ",x-viommu-late=on"));
 }
 
 /* Each access to private memory is checked, by what is cached */
@@ -1605,6 +1606,118 @@ static void test_random(void)
     test_end(t);
 }
 
+/* A store, or what a device is told, is done when somebody waits, or looks */
+static void check_late(Guest *g, void (*wait)(Guest *g))
+{
+    Endpoint *ep = g->ep;
+
+    qtest_writeq(g->t->qts, G_MEMORY(g, G_WAIT), 0);
+    put_guest_wait(g, G_WAIT, 1);
+    g_assert_cmphex(wait_word(g), ==, 0);
+    wait(g);
+    g_assert_cmphex(wait_word(g), ==, 1);
+
+    fill_atc(ep, PASID, IOVA);
+    guest_command(g, inv_iotlb_cmd(G_DEVICE, G_DEVICE), INV_ALL | AMDVI_CMD_S |
+                  AMDVI_CMD_GN);
+    g_assert(in_atc(ep, PASID, IOVA));
+    wait(g);
+    g_assert(!in_atc(ep, PASID, IOVA));
+}
+
+static void wait_of_host(Guest *g)
+{
+    cmd_submit(g->t, AMDVI_CMD(AMDVI_CMD_COMPLETION_WAIT), 0);
+}
+
+static void look_at_page(Guest *g)
+{
+    vf_read(g, AMDVI_VF_STATUS);
+}
+
+/* Another guest's next command does not overtake it */
+static void next_command(Guest *g)
+{
+    Guest *other = &guests[!g->index];
+
+    guest_command(other, inv_pages_cmd(G_DOMAIN), ALL_PAGES);
+}
+
+static void stop_machine(Guest *g)
+{
+    qtest_qmp_assert_success(g->t->qts, "{ 'execute': 'stop' }");
+    qtest_qmp_assert_success(g->t->qts, "{ 'execute': 'cont' }");
+}
+
+static void turn_off(Guest *g)
+{
+    amd_writeq(g->t, AMDVI_MMIO_CONTROL,
+               CONTROL_VIOMMU & ~AMDVI_CONTROL_VIOMMU);
+    amd_writeq(g->t, AMDVI_MMIO_CONTROL, CONTROL_VIOMMU);
+}
+
+static void check_private_late(Guest *g)
+{
+    uint64_t all = AMDVI_CMD_RESET_ALL | AMDVI_CMD_RESET_VCMD;
+    uint64_t map = ipa_devices(g);
+    Test *t = g->t;
+
+    /* What is not there any more, but is not invalidated */
+    map_private(t, map, 0);
+    reset_guest(g, all);
+    check_one_viommu_error(g, AMDVI_EVF_VCMD, map);
+    map_device(g, G_DEVICE, g->ep->bdf);
+    check_one_viommu_error(g, AMDVI_EVF_VCMD,
+                           map + G_DEVICE * AMDVI_DEVICE_MAP_ENTRY);
+    inv_pages(t, PRIVATE_DOMAIN, NOP, map, 0);
+    reset_guest(g, all);
+    check_no_event(t);
+    /* And that it was not there */
+    map_private(t, map, in_memory(g, DEVICE_MAP) | PTE_RW);
+    map_device(g, G_DEVICE, g->ep->bdf);
+    check_one_viommu_error(g, AMDVI_EVF_VCMD,
+                           map + G_DEVICE * AMDVI_DEVICE_MAP_ENTRY);
+    inv_pages(t, PRIVATE_DOMAIN, NOP, map, 0);
+    map_device(g, G_DEVICE, g->ep->bdf);
+    /* Somewhere else */
+    map_private(t, map, in_memory(g, PPR_RING + 1) | PTE_RW);
+    reset_guest(g, all);
+    check_one_viommu_error(g, AMDVI_EVF_VCMD, map);
+    inv_pages(t, PRIVATE_DOMAIN, NOP, map, 0);
+    reset_guest(g, all);
+    check_no_event(t);
+}
+
+/* What hardware may do, to software that does not wait or invalidate */
+static void test_late(void)
+{
+    static void (*const waits[])(Guest *g) = {
+        wait_of_host, look_at_page, next_command, stop_machine, turn_off,
+    };
+    Test *t = test_start_with(VIOMMU ",x-viommu-late=on");
+    Guest *g = &guests[0];
+    unsigned i;
+
+    map_guest(g, G_BEYOND, PAGE_A | PTE_RW);
+    write_leaf(t, TABLES_1, IOVA, G_BEYOND | GPTE_RW);
+    for (i = 0; i < ARRAY_SIZE(waits); i++) {
+        check_late(g, waits[i]);
+    }
+    check_private_late(g);
+    check_works(&guests[1]);
+
+    /* All registers are lost with the power, though their memory is not */
+    g_assert_cmphex(cntl_read(&guests[1], AMDVI_CNTL_CMD), ==, CMD_ON);
+    put_guest_wait(&guests[1], G_WAIT, 0);
+    qtest_system_reset(t->qts);
+    enable_mmcfg(t->qts);
+    start_amd(t);
+    amd_writeq(t, AMDVI_MMIO_CONTROL, CONTROL_VIOMMU);
+    g_assert_cmphex(cntl_read(&guests[1], AMDVI_CNTL_CMD), ==, 0);
+    g_assert_cmphex(vf_read(&guests[1], AMDVI_VF_CMD_HEAD), ==, 0);
+    test_end(t);
+}
+
 /* All that guests have is in memory */
 static void test_migration(void)
 {
@@ -1657,6 +1770,7 @@ int main(int argc, char **argv)
     qtest_add_func("/amd-viommu/interrupts", test_interrupts);
     qtest_add_func("/amd-viommu/hostile", test_hostile);
     qtest_add_func("/amd-viommu/random", test_random);
+    qtest_add_func("/amd-viommu/late", test_late);
     qtest_add_func("/amd-viommu/migration", test_migration);
 
     return g_test_run();
