@@ -67,6 +67,32 @@ void amd_hw_sync(struct amd_hw_guest *guest)
 	readq(guest->host->cntl + guest->gid * AMD_HW_SLOT_SIZE + AMD_HW_MISC);
 }
 
+/* One that comes without a command before it would not be sent. */
+static int queue_and_wait(struct amd_iommu *iommu, struct iommu_cmd *cmd)
+{
+	int ret = amd_iommu_queue_commands(iommu, cmd, 1);
+
+	return ret ?: iommu_completion_wait(iommu);
+}
+
+/**
+ * amd_hw_wait() - What the hardware has begun for guests is over
+ * @iommu: the IOMMU
+ *
+ * Inference: that it is with what the host waits for.
+ *
+ * Return: 0 or an errno.
+ */
+int amd_hw_wait(struct amd_iommu *iommu)
+{
+	/* Of all commands the one that costs least */
+	struct iommu_cmd cmd = {
+		.data = { iommu->devid, CMD_INV_DEV_ENTRY << 28 },
+	};
+
+	return queue_and_wait(iommu, &cmd);
+}
+
 /**
  * amd_hw_reset() - Forget what a guest, or the host for it, has written
  * @guest: the guest
@@ -76,14 +102,11 @@ void amd_hw_sync(struct amd_hw_guest *guest)
  */
 int amd_hw_reset(struct amd_hw_guest *guest, u32 what)
 {
-	struct amd_iommu *iommu = guest->host->iommu;
 	struct iommu_cmd cmd = {
 		.data = { guest->gid | what, CMD_RESET_VMMIO << 28 },
 	};
-	int ret;
 
-	ret = amd_iommu_queue_commands(iommu, &cmd, 1);
-	return ret ?: iommu_completion_wait(iommu);
+	return queue_and_wait(guest->host->iommu, &cmd);
 }
 
 static void map_id(struct amd_hw_guest *guest, unsigned int map, u16 id,
@@ -290,7 +313,7 @@ static void set_device(struct iommufd_vdevice *vdev, u16 host)
 	map_id(guest, AMD_HW_DEVICE_MAP, vdev->virt_id, host);
 	amd_hw_sync(guest);
 	/* A command that was taken up before has been carried out (inference). */
-	iommu_completion_wait(guest->host->iommu);
+	amd_hw_wait(guest->host->iommu);
 }
 
 static void vdevice_destroy(struct iommufd_vdevice *vdev)

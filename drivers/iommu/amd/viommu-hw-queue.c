@@ -99,7 +99,7 @@ static void turn_off(const struct amd_hw_ring *ring)
 	if (kinds[ring->kind].reg == AMD_HW_CMD)
 		amd_hw_reset(guest, AMD_HW_RESET_VCMD);
 	else
-		iommu_completion_wait(guest->host->iommu);
+		amd_hw_wait(guest->host->iommu);
 }
 
 static void ring_destroy(struct iommufd_hw_queue *queue)

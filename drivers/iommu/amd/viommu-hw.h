@@ -118,6 +118,7 @@ void amd_hw_put_translate(struct amd_hw_guest *guest);
 void amd_hw_write(struct amd_hw_guest *guest, unsigned int reg, u64 val);
 void amd_hw_sync(struct amd_hw_guest *guest);
 int amd_hw_reset(struct amd_hw_guest *guest, u32 what);
+int amd_hw_wait(struct amd_iommu *iommu);
 
 #define AMD_HW_RESET_ALL	BIT(28)
 #define AMD_HW_RESET_VCMD	BIT(31)

@@ -45,8 +45,8 @@
 #define EV_VPPR		0x40000000ULL
 #define PPR_TAG(entry)	((entry) >> 32 & 0x1ff)
 #define PPR_PASID(entry) ((entry) >> 16 & 0xffff)
-#define PPR_GN		(1ULL << 56)
-#define PPR_FAILED	(1ULL << 44)
+#define PPR_GN		((__u64)1 << 56)
+#define PPR_FAILED	((__u64)1 << 44)
 
 /* Faults of a device at an address, one or more: it may try again */
 static int take_faults(struct hw_guest *hw, __u32 dev, __u64 gva)
@@ -584,6 +584,130 @@ TEST_HW(vdevice)
 	EXPECT_EQ(0, testdev_reg(&dev->ep.td, IOPF_TD_REG_ATC_COUNT));
 }
 
+/*
+ * Something of the host's is invalidated, and waited for: on the model of these lanes
+ * what has been begun for a guest is done by then.
+ */
+static int host_waits(struct hw_guest *hw)
+{
+	const __u64 gpa = GPA + 4 * GUEST_SIZE;
+	void *mem = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int ret;
+
+	if (mem == MAP_FAILED)
+		return iopf_err(-errno, "memory");
+	ret = iopf_ioas_map(hw->g.ctx, hw->g.ioas_id, mem, 4096, gpa, IOPF_RW);
+	if (!ret)
+		ret = iopf_ioas_unmap(hw->g.ctx, hw->g.ioas_id, gpa, 4096);
+	munmap(mem, 4096);
+	return ret;
+}
+
+/* What was begun before a vDEVICE went is not sent to the device later. */
+TEST_HW(vdevice_late)
+{
+	struct hw_guest *hw = &self->guest;
+	struct guest_dev *dev = self->dev;
+	const struct inv inv = { .what = INV_DEVICE, .dev = dev->virt_id };
+	__u64 page = guest_page(&hw->g);
+	__u32 count;
+
+	if (variant->mode != IOPF_TD_MODE_TRANSLATED)
+		return;
+	amd->set_page(&dev->space, GVA, page);
+	ASSERT_LIB(arrives(dev, GVA, page));
+	put_inv(hw, &inv);
+	doorbell(hw);
+	ASSERT_LIB(iopf_destroy(self->ctx, dev->vdevice_id));
+	dev->vdevice_id = 0;
+	count = testdev_reg(&dev->ep.td, IOPF_TD_REG_ATC_COUNT);
+	ASSERT_LIB(host_waits(hw));
+	EXPECT_EQ(count, testdev_reg(&dev->ep.td, IOPF_TD_REG_ATC_COUNT));
+}
+
+/* What a ring has begun is over when it has gone: its memory is somebody else's. */
+TEST_HW(rings_late)
+{
+	struct hw_guest *hw = &self->guest;
+	char *log = host(&hw->g, hw->ring[EVENT].gpa), copy[RING_SIZE];
+	struct guest_dev *dev = self->dev;
+	bool stored;
+
+	if (variant->mode != IOPF_TD_MODE_UNTRANSLATED)
+		return;
+	EXPECT_TRUE(complete(hw));
+	put_wait(hw);
+	doorbell(hw);
+	ASSERT_LIB(ring_off(hw, CMD));
+	stored = is_stored(hw);
+	ASSERT_LIB(host_waits(hw));
+	EXPECT_EQ(stored, is_stored(hw));
+	ASSERT_LIB(ring_on(hw, CMD));
+	EXPECT_TRUE(complete(hw));
+
+	memset(log, 0, sizeof(copy));
+	ASSERT_LIB(write_fails(dev, PLACE(1)));
+	ASSERT_LIB(ring_off(hw, EVENT));
+	memcpy(copy, log, sizeof(copy));
+	ASSERT_LIB(host_waits(hw));
+	EXPECT_EQ(0, memcmp(copy, log, sizeof(copy)));
+	ASSERT_LIB(ring_on(hw, EVENT));
+	ASSERT_LIB(write_fails(dev, PLACE(2)));
+	EXPECT_LIB(take_faults(hw, dev->virt_id, PLACE(2)));
+}
+
+static int all_zero(struct hw_guest *hw)
+{
+	unsigned int reg;
+
+	for (reg = 0; reg < VF_SIZE; reg += 4)
+		if (vf_read(hw, reg))
+			return iopf_err(-EPROTO, "register %#x is %#x", reg,
+					vf_read(hw, reg));
+	return 0;
+}
+
+/*
+ * The next guest with the number of one that has gone begins from the beginning, though
+ * its rings are where those were; and what was in the maps is not there any more.
+ */
+TEST_HW(next_guest)
+{
+	__u32 dev_id = iopf_dev_id(self->dev->ep.dev);
+	struct hw_guest *hw = &self->guest;
+	struct guest_dev *dev = self->dev;
+	const __u64 first = hw->store;
+	unsigned int i, round;
+	__u64 page[2];
+
+	if (variant->mode != IOPF_TD_MODE_UNTRANSLATED)
+		return;
+	ASSERT_LIB(guest_del(&self->dev[1]));
+	for (round = 0; round < 3; round++) {
+		ASSERT_LIB(write_fails(dev, PLACE(1)));
+		ASSERT_LIB(take_faults(hw, dev->virt_id, PLACE(1)));
+		EXPECT_TRUE(complete(hw));
+		ASSERT_LIB(guest_del(dev));
+		ASSERT_LIB(hw_close_viommu(hw));
+		hw->g.free = first;
+		for (i = STEP_VIOMMU; i <= STEP_MMAP; i++)
+			ASSERT_LIB(guest_step(hw, i, dev_id));
+		EXPECT_LIB(all_zero(hw));
+		for (; i < NR_STEPS; i++)
+			ASSERT_LIB(guest_step(hw, i, dev_id));
+		ASSERT_LIB(dev_add(hw, dev, dev->virt_id, 40));
+		page[0] = guest_page(&hw->g);
+		page[1] = guest_page(&hw->g);
+		amd->set_page(&dev->space, GVA, page[0]);
+		ASSERT_LIB(arrives(dev, GVA, page[0]));
+		amd->set_page(&dev->space, GVA, page[1]);
+		EXPECT_LIB(arrives(dev, GVA, page[0]));
+		ASSERT_LIB(invalidate(hw, dev, GVA));
+		EXPECT_LIB(arrives(dev, GVA, page[1]));
+	}
+}
+
 /* The log has the id that the device has when it is attached, and not one of before. */
 TEST_HW(new_id)
 {
@@ -649,6 +773,8 @@ TEST_HW(bad_rings)
 	} bad[] = {
 		{ cmd_type, 0, gpa, 4096, EEXIST },
 		{ cmd_type, 1, gpa, 4096, EINVAL },
+		{ IOPF_HW_QUEUE_TYPE_AMD_EVENT, 1, gpa, 4096, EINVAL },
+		{ IOPF_HW_QUEUE_TYPE_AMD_PPR, 1, gpa, 4096, EINVAL },
 		{ cmd_type, 0, gpa + 16, 4096, EINVAL },
 		{ cmd_type, 0, gpa, 2048, EINVAL },
 		{ cmd_type, 0, GPA, 12288, EINVAL },
@@ -684,6 +810,55 @@ TEST_HW(bad_rings)
 	/* Nor more of the registers than the guest's own */
 	EXPECT_EQ(MAP_FAILED, mmap(NULL, 2 * VF_SIZE, PROT_READ, MAP_SHARED,
 				   iopf_ctx_fd(self->ctx), hw->offset));
+}
+
+/* Interrupts, second logs and whatever else a queue could be asked for */
+TEST_HW(not_there)
+{
+	/* Head and tail of second logs; automatic responses, early indicators */
+	static const unsigned int regs[] = {
+		0x50, 0x58, 0x70, 0x78, 0x80, 0x88, 0x90,
+	};
+	static const __u32 types[] = {
+		IOPF_HW_QUEUE_TYPE_AMD_CMD, IOPF_HW_QUEUE_TYPE_AMD_EVENT,
+		IOPF_HW_QUEUE_TYPE_AMD_PPR,
+	};
+	struct hw_guest *hw = &self->guest;
+	unsigned int i, bit;
+
+	if (variant->mode != IOPF_TD_MODE_UNTRANSLATED)
+		return;
+	for (i = 0; i < ARRAY_SIZE(types); i++) {
+		ASSERT_LIB(ring_off(hw, i));
+		for (bit = 0; bit < 32; bit++) {
+			struct iommu_hw_queue_alloc cmd = {
+				.size = sizeof(cmd),
+				.flags = 1U << bit,
+				.viommu_id = hw->g.viommu_id,
+				.type = types[i],
+				.nesting_parent_iova = hw->ring[i].gpa,
+				.length = RING_SIZE,
+			};
+
+			EXPECT_EQ(-EOPNOTSUPP,
+				  ctx_ioctl(self->ctx, IOMMU_HW_QUEUE_ALLOC, &cmd,
+					    "ring"))
+				TH_LOG("type %u, flag %u", i, bit);
+		}
+		ASSERT_LIB(ring_on(hw, i));
+	}
+	for (i = 0; i < ARRAY_SIZE(regs); i++) {
+		vf_write(hw, regs[i], ~0U);
+		EXPECT_EQ(0, vf_read(hw, regs[i]))
+			TH_LOG("register %#x", regs[i]);
+	}
+	/* One that wants an interrupt is carried out, and the status has it: poll. */
+	EXPECT_FALSE(vf_read(hw, VF_STATUS) & STATUS_WAIT_INT);
+	put(hw, WAIT | WAIT_INT | hw->store, ++hw->stored);
+	EXPECT_TRUE(complete(hw));
+	EXPECT_TRUE(vf_read(hw, VF_STATUS) & STATUS_WAIT_INT);
+	vf_write(hw, VF_STATUS, STATUS_WAIT_INT);
+	EXPECT_FALSE(vf_read(hw, VF_STATUS) & STATUS_WAIT_INT);
 }
 
 /* A vIOMMU with data that is none */

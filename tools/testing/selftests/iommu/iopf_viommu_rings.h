@@ -24,12 +24,14 @@
 #define VF_STATUS	0x20
 #define VF_PPR		0x30
 #define VF_TAIL		0x08
+#define STATUS_WAIT_INT	0x04
 #define STATUS_EVT_RUN	0x08
 #define STATUS_CMD_RUN	0x10
 #define STATUS_PPR_RUN	0x80
 
 /* Commands */
 #define WAIT		0x1000000000000001ULL
+#define WAIT_INT	2ULL
 #define DEVTAB		(2ULL << 60)
 #define ANSWER		(7ULL << 60)
 #define ALL		(8ULL << 60)
