@@ -537,7 +537,8 @@ TEST_VSVA(forked)
 	close(there[1]);
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	ASSERT_EQ(0, status);
-	/* and with transfers in flight */
+	/* and with transfers in flight, which may lose their page at each fork */
+	testdev_set(&ep->td, IOPF_TD_REG_PRI_RETRY, 1000);
 	for (i = 0; i < 4; i++)
 		ASSERT_LIB(start(ep, PASID, IOPF_TD_OP_FILL, mem + i * (BIG / 4),
 				 BIG / 4, SEED + i, &slot[i]));
