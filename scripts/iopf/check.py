@@ -102,6 +102,7 @@ def boot(command):
     with tempfile.TemporaryDirectory() as work:
         opts = lane_options(command, f"{work}/junit.xml")
         try:
+            options = lanes.passed_on(command, opts)
             products = lanes.build_wanted(lanes.lanes_of(command, []))
             if command == "run":        # what selfcheck runs is the runner
                 keep = {name: Kept(f"lane-{name}", checks.lane_key(name, product))
@@ -111,7 +112,7 @@ def boot(command):
                 del products[each.title]
             if done and not products:
                 return done
-            found, status = count_lines(command, lanes.lane_call(command, [], opts, products))
+            found, status = count_lines(command, lanes.lane_call(command, [], options, products))
         except (Failure, OSError, lanefile.TestbedError) as failure:
             say(f"{command}: {colour('FAILED', 'red')}: {explain(failure)}", always=True)
             result.text, found, status = explain(failure), None, 2

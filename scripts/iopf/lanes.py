@@ -369,8 +369,8 @@ def several():
 def lane_command(command, wanted, opts):
     """Build, and return the call of lib/lane that is to follow."""
     names = lanes_of(command, wanted, opts.demo)
-    passed_on(command, opts)        # a wrong one is refused before anything is built
-    return lane_call(command, wanted, opts, build_wanted(names))
+    options = passed_on(command, opts)
+    return lane_call(command, wanted, options, build_wanted(names))
 
 
 def build_wanted(names):
@@ -381,11 +381,11 @@ def build_wanted(names):
     return build_lanes(names)
 
 
-def lane_call(command, wanted, opts, products):
-    """The call of lib/lane for lanes whose products are there, all of them."""
+def lane_call(command, wanted, options, products):
+    """The call of lib/lane for lanes whose products are there, all of them. `options` are
+    those of passed_on(), which are refused before anything is built."""
     # lib/lane keeps the logs of its last runs there, each in a folder of its own
     place = host.claim_out() / "log" / ("selfcheck" if command == "selfcheck" else "lanes")
-    options = passed_on(command, opts)
     if command == "trace":
         options += ["--trace", host.out() / f"trace-{list(products)[0]}.json"]
     return [str(a) for a in (TESTBED / "lib/lane", command, *machine_options(products), *options,
